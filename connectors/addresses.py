@@ -122,10 +122,28 @@ def is_same_file(path: Path, other: Path) -> bool:
         return False
 
 
+def local_path(spec: str) -> Path:
+    """Return the path that an address is. `~` and `~ann` are home directories; other names may begin with `~` as well,
+    as those of Excel's lock files do.
+    """
+    return Path(os.path.expanduser(spec))  # noqa: PTH111  (Path.expanduser raises for a name that is no user's)
+
+
+def own_path(text: str) -> str:
+    """Return the path of files of Tranship's own, such as the state directory. Raises ValueError for a URL.
+
+    It is absolute where a library could take it for something else: `a:b` for a URL, `~a` for a home directory.
+    """
+    if "://" in text:
+        raise ValueError("is a URL; give a path on this machine")
+    path = local_path(text)
+    return str(path.absolute() if ":" in str(path) or str(path).startswith("~") else path)
+
+
 def resolved_path(path: Path) -> Path:
     """Return one path for all spellings of it: absolute and without links, whether or not the file exists."""
     try:
-        return path.expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):
-        # A loop of links, or an unknown home directory: opening the file fails with a message.
+        return local_path(str(path)).resolve()
+    except (OSError, RuntimeError):
+        # A loop of links: opening the file fails with a message.
         return path.absolute()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tranship.connectors.addresses import STANDARD_OUTPUT, is_same_file, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, is_same_file, local_path, redacted
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.lookup import connector_of, identity, in_folder, load
@@ -33,7 +33,7 @@ def _why_not_apart(spec: str, destination: str) -> str | None:
         is_read = source.suffixes and takes_in_object(spec, in_folder(spec, source), destination)
         return "is read by this run, or would be by the next one" if is_read else None
     if target.suffixes:
-        path = Path("/dev/stdout").resolve() if destination == STANDARD_OUTPUT else Path(destination).expanduser()
+        path = Path("/dev/stdout").resolve() if destination == STANDARD_OUTPUT else local_path(destination)
         if destination == STANDARD_OUTPUT and not path.is_file():
             return None
         if source.suffixes:

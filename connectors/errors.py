@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from tranship.pipelines.report import Report
 
 
+def shown(text: str) -> str:
+    """Return a message on one line, without control characters and without the passwords of addresses in it."""
+    from tranship.connectors.address_secrets import without_passwords
+
+    return visible(without_passwords(text))
+
+
 class TranshipError(Exception):
     """Root of all errors with a message for the user; `exit_code` is the exit code of the process.
 
@@ -44,8 +51,8 @@ class TranshipError(Exception):
 
     def __init__(self, *lines: str) -> None:
         """Create the error from the lines of its message, usually one. No value in it can break a line or control a
-        terminal."""
-        super().__init__("\n".join(map(visible, lines)))
+        terminal, and a password of an address in it is hidden."""
+        super().__init__("\n".join(map(shown, lines)))
 
     @classmethod
     def combined(cls, messages: Iterable[str]) -> Self:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from tranship.connectors.address_secrets import is_connection_string
-from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, redacted, resolved_path
+from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, local_path, redacted, resolved_path
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.registry import (
@@ -111,7 +111,7 @@ def kind_of(spec: str) -> str:
         raise _unknown_scheme(name)
     is_web = scheme and scheme[1].lower().startswith("http")
     path = (re.split("[?#]", spec)[0] if is_web else spec).lower().rstrip("/")
-    if not scheme and Path(spec).expanduser().is_dir():
+    if not scheme and local_path(spec).is_dir():
         kind = _built_in_format(path)
         return kind if kind and CONNECTORS[kind].folder_is_data_set else DEFAULT_FORMAT
     if not scheme:
@@ -150,7 +150,7 @@ def _is_other(spec: str) -> bool:
     """Return whether an existing file has a format other than its name suggests; opening it reports the format."""
     from tranship.connectors.files.formats import DUCKDB, HEAD_BYTES, recognise
 
-    path = Path(spec).expanduser()
+    path = local_path(spec)
     if not path.is_file():
         return False
     try:
@@ -190,7 +190,7 @@ def in_folder(spec: str, connector: Connector) -> Callable[[str], bool]:
 
 def _is_data_set(spec: str) -> bool:
     kind = _built_in_format(spec.lower().rstrip("/"))
-    return kind is not None and CONNECTORS[kind].folder_is_data_set and Path(spec).expanduser().is_dir()
+    return kind is not None and CONNECTORS[kind].folder_is_data_set and local_path(spec).is_dir()
 
 
 def identity(spec: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tranship.connectors import value_errors
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
+from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Connector, Destination, Source, Waiting
@@ -282,7 +282,7 @@ def _must_exist(spec: str) -> None:
         if not CloudObject(spec, overwrite=True).exists():
             raise not_created(f"object {redacted(spec)}", "")
     elif spec != STANDARD_OUTPUT:
-        must_exist(Path(spec).expanduser())
+        must_exist(local_path(spec))
 
 
 def is_records(value: object) -> bool:

@@ -16,6 +16,7 @@ import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.setting_values import own_path
 
 Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
@@ -168,7 +169,7 @@ def state_dir(given: object, environment: Mapping[str, str]) -> Path:
     ConfigError.
     """
     if given is None:
-        return Path(environment.get(f"{_PREFIX}STATE_DIR") or ".tranship")
+        return Path(path(f"{_PREFIX}STATE_DIR", environment.get(f"{_PREFIX}STATE_DIR") or ".tranship"))
     return Path(path("state_dir", given))
 
 
@@ -177,7 +178,10 @@ def path(name: str, value: object) -> str:
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string or a path.")
-    return text
+    try:
+        return str(own_path(text))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}.") from error
 
 
 def text(name: str, value: object) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from tranship.connectors import opening
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted
 from tranship.connectors.contract import Batch, Layout, Part, Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, mapping
@@ -31,7 +31,7 @@ class ComparedFile:
         self._name = redacted(settings.destination)
         if settings.destination == STANDARD_OUTPUT:
             raise ConfigError(f"{self._name}: standard output cannot be read, so there is nothing to compare with.")
-        if "://" not in settings.destination and not Path(settings.destination).expanduser().exists():
+        if "://" not in settings.destination and not local_path(settings.destination).exists():
             raise ConfigError(f"{self._name}: does not exist; there is nothing to compare with. Check the path.")
 
     def plan(self, request: WriteRequest) -> Plan:

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from tranship.connectors import apart, lookup, opening, suggestions
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted
 from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
@@ -68,7 +68,7 @@ def _check_place(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
     if _keeps_state(settings) or not _is_path(settings.destination):
         return
-    place = Path(settings.destination).expanduser().resolve()
+    place = local_path(settings.destination).resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
         if folder.resolve() in place.parents:
             raise ConfigError(

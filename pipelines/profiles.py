@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import Any, Final, Generic, TypeVar
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import expressions, field_rules, mapping
+from tranship.pipelines import expressions, field_rules, mapping, toml_file
 from tranship.pipelines.mapping import ColumnMap, folded_word
 from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
-from tranship.pipelines.settings import fragment
+from tranship.pipelines.settings import fragment, refuse_key_as_name
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas import export_profiles
 from tranship.schemas.column_names import fold
@@ -123,6 +122,8 @@ def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
     about = content.pop("recognise", {})
     headers = about.get("headers", ())
     base = content.pop("profile", NONE)
+    if not isinstance(base, str):
+        raise ConfigError(f"--profile {given}: the profile that it names is not text.")
     beneath = _named(base, (*above, given)) if base != NONE else None
     own = {name: value for name, value in content.items() if name in SETTINGS}
     checked = fragment({**own, "source": given}, given)
@@ -149,17 +150,13 @@ def _tables(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 
 
 def _of_file(given: str) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(Path(given).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--profile {given}: cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--profile {given}: is not valid TOML: {error}") from error
+    content = toml_file.read(Path(given), f"--profile {given}")
     about = content.get("recognise", {})
     headers = about.get("headers", []) if isinstance(about, dict) else None
     if not isinstance(headers, list) or not all(isinstance(header, str) for header in headers):
         raise ConfigError(f'--profile {given}: [recognise] has a name and headers = ["COLUMN", …].')
     for name in content:
+        refuse_key_as_name(name, f"--profile {given}")
         if name not in (*Settings.model_fields, "recognise"):
             advice = suggestions.advice(name, (*SETTINGS, "recognise"), "The settings of a profile are")
             raise ConfigError(f"--profile {given}: unknown setting {name}. {advice}")

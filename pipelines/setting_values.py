@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field
 
+from tranship.connectors import addresses
+
 
 def _limit(value: Any) -> Any:
     """Return a limit as text: a count unchanged, a share (0.4) as a percentage (40%)."""
@@ -42,8 +44,25 @@ Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^\d+(ms|s|
 
 
 def path_text(value: Any) -> Any:
-    """Return a path object as text."""
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    """Return a path object as text. Raises ValueError for a text that cannot be a path or a URL."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(text, str) and not is_path(text):
+        raise ValueError("contains a character that no path can have")
+    return text
+
+
+def own_path(value: Any) -> Any:
+    """Return the path of files of Tranship's own as text. Raises ValueError for a text that cannot be one."""
+    text = path_text(value)
+    return addresses.own_path(text) if isinstance(text, str) else text
+
+
+def is_path(text: str) -> bool:
+    """Return whether the operating system accepts the characters of a text in a path."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _several(value: Any) -> Any:
@@ -102,15 +121,13 @@ def _kind(value: Any) -> str:
 
 def source_or_sources(value: Any) -> Any:
     """Return a source as text, or several as a tuple of texts."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+    if isinstance(value, str | os.PathLike):
+        return path_text(value)
     if not isinstance(value, list | tuple):
-        if not isinstance(value, str):
-            raise ValueError(
-                f"{_kind(value)} is not a source. Give a path, a URL or a list of them, or in Python a DataFrame, an "
-                "Arrow table or an iterable of dicts"
-            )
-        return value
+        raise ValueError(
+            f"{_kind(value)} is not a source. Give a path, a URL or a list of them, or in Python a DataFrame, an "
+            "Arrow table or an iterable of dicts"
+        )
     if not value:
         raise ValueError("the list is empty: name at least one source")
     sources = tuple(map(path_text, value))

@@ -5,16 +5,15 @@ environment overrides the file.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from tranship.connectors import key_shapes, known_secrets, suggestions
+from tranship.connectors import key_shapes, suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import earlier_columns, option_names, setting_errors
+from tranship.pipelines import earlier_columns, option_names, setting_errors, toml_file
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
 from tranship.pipelines.setting_errors import COMMAND, ENVIRONMENT
 from tranship.pipelines.setting_values import path_text
@@ -124,9 +123,14 @@ def _validated(
         raise ConfigError(*setting_errors.sentences(error, origin, kind)) from None
 
 
+def refuse_key_as_name(name: str, where: str) -> None:
+    """Raise ConfigError for a key in place of the name of a setting."""
+    key_shapes.refuse(name, f"{where}: name of a setting" if where not in (COMMAND, ENVIRONMENT) else where)
+
+
 def _refuse_keys(name: str, value: object, where: str) -> None:
     """Raise ConfigError for a key among the settings, before any message can repeat it."""
-    key_shapes.refuse(name, f"{where}: name of a setting" if where not in (COMMAND, ENVIRONMENT) else where)
+    refuse_key_as_name(name, where)
     key_shapes.refuse_in(value, setting_errors.place(name, where))
 
 
@@ -138,15 +142,10 @@ def _merged(given: Any, nearer: Any) -> Any:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-        # This table makes the file a profile for other sources; it is not a setting of the run.
-        content.pop("recognise", None)
-        return content
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is not valid TOML: {known_secrets.safe_message(str(error))}") from error
+    content = toml_file.read(file, str(file))
+    # This table makes the file a profile for other sources; it is not a setting of the run.
+    content.pop("recognise", None)
+    return content
 
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tranship.pipelines.setting_values import (
     field_values,
     field_words,
     option_values,
+    own_path,
     path_text,
     sheet_text,
     source_or_sources,
@@ -198,7 +199,7 @@ class Settings(Cleaning):
     )
     evolve: bool = Field(False, description="Add missing columns to an existing table.")
     create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
-    crosswalk: Path | None = Field(
+    crosswalk: Annotated[Path | None, BeforeValidator(own_path)] = Field(
         None, description="Crosswalk file of an earlier run; records are matched to the provider's customers by it."
     )
     remove_for_good: bool = Field(
@@ -231,7 +232,9 @@ class Settings(Cleaning):
     )
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
 
-    state_dir: Path = Field(Path(".tranship"), description="Folder for the files of runs.")
+    state_dir: Annotated[Path, BeforeValidator(own_path)] = Field(
+        Path(".tranship"), description="Folder for the files of runs."
+    )
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,

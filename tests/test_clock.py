@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
 from support import moving
-from support.accounts import Open
+from support.accounts import PROVIDERS, Open
 from support.moved_clock import MovedClock, moved_clock
 from support.postgres_server import Database
 
@@ -64,34 +66,63 @@ def test_a_run_after_the_clock_was_set_back_is_the_last_one(clock: MovedClock, t
     assert all(0 <= seconds < HOUR for run in made for seconds in run["seconds"].values())
 
 
-@pytest.mark.parametrize("seconds", [-HOUR, HOUR])
-def test_a_clock_that_is_set_while_an_account_is_written_doubles_nothing(
-    seconds: int, clock: MovedClock, account: Open, tmp_path: Path
+def _wait(process: subprocess.Popen[str], until: Callable[[], object]) -> None:
+    while process.poll() is None and not until():
+        threading.Event().wait(0.01)
+    assert process.poll() is None, process.communicate()[1]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_an_account_is_written_once_although_clock_and_process_stand_still_or_jump(
+    provider: str, clock: MovedClock, account: Open, tmp_path: Path
 ) -> None:
-    there = account("marginfront", weather={"latency": 0.02, "late": 0.3, "cut_after": 0.05, "statuses": {"503": 0.05}})
-    moving.written(tmp_path / "in.csv", map(moving.customer, range(60)))
-    process = _begun(tmp_path, {**clock.environment, **there.environment}, "run", "in.csv", there.address)
-    while process.poll() is None and len(there.sandbox.state()) < 5:
-        threading.Event().wait(0.01)
-    clock.set(seconds)
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert len(moving.settable(there)) == 60
-    assert len({one["externalId"] for one in there.sandbox.state()}) == 60
-
-
-def test_a_process_that_is_stopped_while_an_account_is_written_goes_on(account: Open, tmp_path: Path) -> None:
-    there = account("marginfront", weather={"latency": 0.02})
-    moving.written(tmp_path / "in.csv", map(moving.customer, range(60)))
-    process = _begun(tmp_path, there.environment, "run", "in.csv", there.address, "--option", "answer_seconds=1")
-    while process.poll() is None and len(there.sandbox.state()) < 5:
-        threading.Event().wait(0.01)
+    failures = {"late": 0.3, "cut_after": 0.05, "statuses": {"503": 0.05}}
+    there = account(provider, weather={"latency": 0.2, **failures})
+    moving.written(tmp_path / "in.csv", map(moving.customer, range(20)))
+    words = ("run", "in.csv", there.address, "--option", "answer_seconds=1")
+    process = _begun(tmp_path, {**clock.environment, **there.environment}, *words)
+    _wait(process, there.sandbox.state)
+    clock.set(HOUR)
     process.send_signal(signal.SIGSTOP)
     threading.Event().wait(1.5)  # longer than a response may take
+    clock.set(-HOUR)
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert len(there.sandbox.state()) == 60
+    assert len(there.sandbox.state()) == 20
+    assert len({str(record) for record in moving.settable(there)}) == 20
+
+
+def _rows(folder: Path, database: Database | None) -> list[Any]:
+    query = "SELECT customer_key, name FROM customers ORDER BY customer_key"
+    if database:
+        return [tuple(row.values()) for row in database.rows(query)]
+    with duckdb.connect(folder / "w.duckdb", read_only=True) as connection:
+        return connection.sql(query).fetchall()
+
+
+@pytest.mark.parametrize("scheme", ["duckdb", "postgresql"])
+def test_a_table_is_written_once_although_clock_and_process_stand_still_or_jump(
+    scheme: str, clock: MovedClock, postgres_database: Database, tmp_path: Path
+) -> None:
+    database = postgres_database if scheme == "postgresql" else None
+    address = f"{database.url}?table=customers" if database else "duckdb:///w.duckdb?table=customers"
+    sessions = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    customers = [moving.customer(number) for number in range(3_000)]
+    for seconds, name in ((HOUR, "First"), (-HOUR, "Second")):
+        customers[7] = moving.customer(7, name=name)
+        moving.written(tmp_path / "in.csv", customers)
+        process = _begun(tmp_path, clock.environment, "run", "in.csv", address, "--json")
+        _wait(process, lambda: database.rows(sessions) if database else (tmp_path / "w.duckdb").exists())
+        process.send_signal(signal.SIGSTOP)
+        clock.set(seconds)
+        process.send_signal(signal.SIGCONT)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        rows = _rows(tmp_path, database)
+        assert len(rows) == 3_000
+        assert name in str(rows)
+    assert json.loads(out)["counts"]["updated"] == 1
 
 
 def test_a_process_that_is_stopped_while_postgres_is_written_goes_on_or_continues(

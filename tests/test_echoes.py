@@ -234,3 +234,53 @@ def test_a_key_out_of_place_is_nowhere_and_the_message_says_where_it_belongs(
         if not address.startswith(("duckdb", "host=")) and "?other" not in address and "/db?" not in address:
             said = dict(found)["stderr"] + dict(found)["stdout"]
             assert any(word in said for word in ("PGPASSWORD", "_KEY", "_TOKEN", "my-app")), said
+
+
+PLACES: tuple[tuple[str, ...], ...] = (
+    *((name, "{}") for name in ("apply", "report", "resume", "verify", "sandbox", "fields", "connectors", "no-such")),
+    ("runs", "--state-dir", "{}"),
+    ("plan", "customers.csv", "duckdb:///w.duckdb?table=t", "--out", "{}"),
+    *(
+        ("run", "customers.csv", "out.csv", f"--{option}", value)
+        for option, value in (
+            *(("profile", "{}"), ("profile", "{}.toml"), ("state-dir", "{}"), ("where", "{}"), ("mode", "{}")),
+            *(("ignore", "{}"), ("map", "name={}"), ("default", "currency={}"), ("timezone", "{}"), ("option", "{}=1")),
+            *(("encoding", "{}"), ("crosswalk", "{}"), ("max-rejects", "{}"), ("no-such", "{}"), ("{}", "1")),
+        )
+    ),
+)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "https"])
+@pytest.mark.parametrize("words", PLACES, ids=lambda words: " ".join(words[:1] + words[-2:]))
+def test_the_password_of_an_address_where_none_belongs_is_not_repeated(
+    words: tuple[str, ...],
+    scheme: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "customers.csv").write_text(CUSTOMERS)
+    address = f"{scheme}://ann:hunter2+hunter2@127.0.0.1:1/db"
+    code, found = left_behind(tmp_path, monkeypatch, capfd, *(word.format(address) for word in words))
+    assert code == 2, dict(found)["stderr"]
+    assert "hunter2" not in dict(found)["stderr"]
+    code, found = left_behind(tmp_path, monkeypatch, capfd, *(word.format(address) for word in words), "--json")
+    assert not [where for where, text in found if "hunter2" in text]
+
+
+@pytest.mark.parametrize("place", ['"{}" = 1', 'mode = "{}"', 'source = ["{}", 3]', '[options]\n"{}" = "1"'])
+def test_the_password_of_an_address_anywhere_in_a_settings_file_is_not_repeated(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "customers.csv").write_text(CUSTOMERS)
+    ends = (
+        'destination = "out.csv"\n'
+        if place.startswith("source")
+        else 'source = "customers.csv"\ndestination = "out.csv"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text(ends + place.format("postgresql://ann:hunter2+hunter2@127.0.0.1:1/db"))
+    code, found = left_behind(tmp_path, monkeypatch, capfd, "run", "s.toml", "--json")
+    assert code == 2
+    assert not [where for where, text in found if "hunter2" in text and where != "s.toml"]

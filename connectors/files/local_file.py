@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tranship.connectors import durable
-from tranship.connectors.addresses import redacted
+from tranship.connectors.addresses import local_path, redacted
 from tranship.connectors.errors import ConfigError
 
 
@@ -66,7 +66,7 @@ class LocalFile:
 
     def __init__(self, spec: str, written: Written, *, overwrite: bool) -> None:
         self._spec = redacted(spec)
-        self._path = Path(spec).expanduser()
+        self._path = local_path(spec)
         self._written = written
         self._overwrite = overwrite
         if self._path.is_dir():

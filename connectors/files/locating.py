@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_ISREG, S_ISSOCK
 from typing import Any, BinaryIO
 
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import buckets, folders
 from tranship.connectors.files.storage import STDIN_NAME, File, IsTable, Seen
@@ -51,7 +51,7 @@ def located(spec: str, is_table: IsTable) -> list[File]:
         return [File(STDIN_NAME, None, None, _standard_input, _place_of_stdin(), seekable=False)]
     if scheme_of(spec) in buckets.SCHEMES:
         return buckets.located(spec, is_table)
-    path = Path(spec).expanduser()
+    path = local_path(spec)
     if path.is_dir():
         paths, passed_over = folders.walk(path, is_table)
         if not paths:
@@ -69,7 +69,7 @@ def located(spec: str, is_table: IsTable) -> list[File]:
         raise ConfigError(
             f"{redacted(spec)}: no file matches this pattern. Put the pattern in quotes and check the folder."
         )
-    parts = Path(spec).expanduser().parts
+    parts = local_path(spec).parts
     fixed = Path(*parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))])
     return [_local(found, (), fixed) for found in paths]
 

@@ -7,7 +7,7 @@ import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tranship.connectors.addresses import is_same_file, scheme_of
+from tranship.connectors.addresses import is_same_file, local_path, scheme_of
 from tranship.connectors.files.locating import located
 from tranship.connectors.files.storage import IsTable
 
@@ -32,7 +32,7 @@ def takes_in(spec: str, is_table: IsTable, path: Path) -> str | None:
         return None
     if is_among(spec, is_table, path):
         return "is read by this run"
-    given = Path(spec).expanduser()
+    given = local_path(spec)
     if given.is_dir():
         return "is in the folder that is read" if _lies_in(path, given) else None
     if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):

@@ -25,6 +25,7 @@ from tranship.connectors.errors import (
     Skipped,
     TranshipError,
     Undecided,
+    shown,
 )
 from tranship.connectors.local_failures import local_failure
 from tranship.pipelines.cli import native_code, process, provider, reference, run, runs
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
             _show_usage_error(error)
-            return _print_failure(error.format_message(), 2, as_json)
+            return _print_failure(shown(error.format_message()), 2, as_json)
         except TranshipError as error:
             return _report_error(error, as_json)
         except click.Abort as error:
@@ -87,9 +88,9 @@ def _report_failure(error: BaseException, context: CrashContext, as_json: bool) 
 
 
 def _show_usage_error(error: click.ClickException) -> None:
-    shown, message = io.StringIO(), error.format_message()
-    error.show(shown)
-    text = shown.getvalue().replace(message, visible(message)).rstrip("\n")
+    usage, message = io.StringIO(), error.format_message()
+    error.show(usage)
+    text = usage.getvalue().replace(message, shown(message)).rstrip("\n")
     click.echo(visible_lines(text), err=True)
 
 
@@ -121,8 +122,8 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
 
 
 def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:
-    message = save_crash_report(error, state_dir)
-    click.echo(f"Error: {visible(message)}", err=True)
+    message = shown(save_crash_report(error, state_dir))
+    click.echo(f"Error: {message}", err=True)
     return _print_failure(message, 1, as_json)
 
 

@@ -6,6 +6,7 @@ Every field of `pipelines.settings_model` is an option of the same name with - f
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 import click
 
+from tranship.connectors import addresses
 from tranship.pipelines import option_names
 
 if TYPE_CHECKING:
@@ -140,11 +142,26 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help=text)(command)
 
 
+class OwnPath(click.Path):
+    """The path of files of Tranship's own."""
+
+    def __init__(self) -> None:
+        """Accept paths that exist and others."""
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path; end the command for a URL."""
+        try:
+            return super().convert(addresses.own_path(os.fspath(value)), param, ctx)
+        except ValueError as error:
+            self.fail(f"{value} {error}.", param, ctx)
+
+
 def state_dir_option(command: Decorated) -> Decorated:
     """Add --state-dir."""
     return click.option(
         "--state-dir",
-        type=click.Path(path_type=Path),
+        type=OwnPath(),
         default=Path(".tranship"),
         envvar="TRANSHIP_STATE_DIR",
         show_default=True,

@@ -11,7 +11,7 @@ import click
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
-from tranship.pipelines.cli.options import Decorated, given, json_option
+from tranship.pipelines.cli.options import Decorated, OwnPath, given, json_option
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import visible
 
@@ -182,9 +182,7 @@ def _weather_options(command: Decorated) -> Decorated:
 @click.argument("provider")
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="Port to listen on; 0 picks a free one.")
 @click.option("--seed", metavar="N|FILE", help="Start with N generated customers, or with those of a CSV file.")
-@click.option(
-    "--state", type=click.Path(path_type=Path), metavar="FILE", help="Keep the state in this file, across restarts."
-)
+@click.option("--state", type=OwnPath(), metavar="FILE", help="Keep the state in this file, across restarts.")
 @click.option(
     "--switch",
     "switches",

@@ -20,6 +20,7 @@ from tranship.connectors.errors import (
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import (
     Decorated,
+    OwnPath,
     SettingsCommand,
     given,
     json_option,
@@ -111,9 +112,7 @@ def run_command(
     short_help="Save what a run would do, to review and apply it.",
 )
 @_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
-@click.option(
-    "--out", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="New folder for the plan."
-)
+@click.option("--out", required=True, metavar="FOLDER", type=OwnPath(), help="New folder for the plan.")
 @output_options
 @click.pass_obj
 def plan_command(
@@ -144,7 +143,7 @@ def plan_command(
 
 
 @click.command("apply", short_help="Apply a plan, or continue it.")
-@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="FOLDER", type=OwnPath())
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Apply only the first N records of the plan.")
 @lock_options
 @output_options
@@ -227,9 +226,7 @@ def retry_command(
 @click.option(
     "--rows", default=10_000, show_default=True, type=click.IntRange(min=1), help="Number of records to inspect."
 )
-@click.option(
-    "--write", metavar="FILE", type=click.Path(path_type=Path), help="Write a settings file for `tranship run`."
-)
+@click.option("--write", metavar="FILE", type=OwnPath(), help="Write a settings file for `tranship run`.")
 @json_option
 def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_json: bool, **options: Any) -> int:
     """Show the columns of SOURCE, the fields they map to, and the records that would be rejected.

@@ -8,6 +8,8 @@ import pytest
 
 from tranship.connectors.addresses import (
     is_same_file,
+    local_path,
+    own_path,
     percent_decoded,
     redacted,
     resolved_path,
@@ -72,3 +74,20 @@ def test_a_link_leads_to_the_same_file(tmp_path: Path) -> None:
     assert is_same_file(tmp_path / "a", tmp_path / "b")
     assert not is_same_file(tmp_path / "a", tmp_path / "missing")
     assert resolved_path(tmp_path / "b") == resolved_path(tmp_path / "x" / ".." / "a")
+
+
+def test_a_name_that_begins_with_a_tilde_and_is_no_users_is_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert local_path("~/in.csv") == Path("/home/ann/in.csv")
+    assert local_path("~$crm.csv") == Path("~$crm.csv")
+
+
+@pytest.mark.parametrize("text", ["a:b/c", "./mock:x", "~nobody-here/c"])
+def test_own_paths_that_a_library_could_take_for_something_else_are_absolute(text: str) -> None:
+    assert own_path(text) == str(Path.cwd() / text)
+
+
+def test_other_own_paths_stay_relative_and_urls_are_refused() -> None:
+    assert own_path(".tranship") == ".tranship"
+    with pytest.raises(ValueError, match="is a URL"):
+        own_path("s3://bucket/x")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tranship.pipelines import run as flow
+from tranship.pipelines import settings
 from tranship.pipelines.cli import main as cli
 
 GOOD, BAD = "20260101T000000-aaaaaa", "20260102T000000-bbbbbb"
@@ -121,3 +123,15 @@ def test_a_run_of_another_user_is_named_and_no_other_run_is_stopped(place: str, 
     message = f"{BAD}/manifest.json: cannot be read. Check the access rights."
     assert [(one.returncode, message in one.stderr) for one in said] == [(2, True), (0, True), (0, False)]
     assert GOOD in said[1].stdout
+
+
+@pytest.mark.parametrize("folder", ["a:b", "mock:x", "http:/x", "~nobody-here"])
+def test_a_state_directory_whose_name_means_something_to_a_library_is_a_folder(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("external_id,name\n1,Ann\n")
+    ends = {"source": "in.csv", "destination": "duckdb:///w.duckdb", "state_dir": folder}
+    report = flow.run(settings.load(ends, {}))
+    assert Path(report.run_dir).is_relative_to(tmp_path / folder)
+    assert report.counts.created == 1

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tranship.connectors.address_secrets import shown_option
-from tranship.connectors.addresses import is_same_file, percent_decoded, redacted, resolved_path, schema_and_table
+from tranship.connectors.addresses import (
+    is_same_file,
+    local_path,
+    percent_decoded,
+    redacted,
+    resolved_path,
+    schema_and_table,
+)
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import WRITTEN
@@ -76,12 +83,8 @@ def parse_address(spec: str) -> DuckDbAddress:
         given[key] = percent_decoded(spec, value)
     if len(given) == 2:
         raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
-    try:
-        file = Path(path).expanduser()
-    except RuntimeError as error:
-        raise ConfigError(f"{redacted(spec)}: the home directory of {path.split('/')[0]} is unknown.") from error
     schema, table = schema_and_table(spec, given.get("table", "customers"))
-    return DuckDbAddress(file, schema or "main", table, given.get("query"))
+    return DuckDbAddress(local_path(path), schema or "main", table, given.get("query"))
 
 
 def identity(spec: str) -> str:

@@ -20,6 +20,8 @@ from tranship.connectors.durable import replacing_nothing
 from tranship.connectors.errors import Busy, ConfigError
 from tranship.connectors.local_failures import local_failure
 
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {"autoinstall_known_extensions": False}
+"""Otherwise a file of another database, such as SQLite's, would make DuckDB download and run an extension."""
 _PAUSE: Final = 0.1
 """Seconds between attempts to open a database that another process has locked."""
 _LOCK: Final = Lock()
@@ -79,10 +81,10 @@ def _open(file: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if not read_only and not file.exists():
         _create_file(file)
     try:
-        return duckdb.connect(file, read_only=read_only)
+        return duckdb.connect(file, read_only=read_only, config=_CONFIG)
     except duckdb.ConnectionException:
         # The file is also the source or destination of this run: one process has one instance of it.
-        return duckdb.connect(file)
+        return duckdb.connect(file, config=_CONFIG)
 
 
 def _create_file(file: Path) -> None:

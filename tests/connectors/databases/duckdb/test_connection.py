@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,15 @@ def test_a_file_that_is_no_database_is_explained(warehouse: Warehouse) -> None:
 
     with pytest.raises(ConfigError, match="cannot be opened as a DuckDB database"):
         warehouse.load([ANN])
+
+
+def test_a_file_of_another_database_makes_no_extension_be_downloaded(warehouse: Warehouse) -> None:
+    with closing(sqlite3.connect(warehouse.file)) as other:
+        other.execute("CREATE TABLE customers (external_id)")
+    with pytest.raises(ConfigError, match=r"cannot be opened as a DuckDB database") as raised:
+        warehouse.load([ANN])
+    assert "extensions.duckdb.org" not in str(raised.value)
+    assert b"SQLite format 3" in warehouse.file.read_bytes()
 
 
 def test_percent_encoded_addresses_reach_the_file(tmp_path: Path) -> None:
