@@ -35,10 +35,6 @@ _NAME: Final = re.compile(r"pass|pwd|secret|token|key|sig|credential", re.IGNORE
 """Names of options that are secrets anywhere."""
 _KEYWORD: Final = re.compile(r"\b(?:password|passwd|pwd)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s;&]+)", re.IGNORECASE)
 """A password in a connection string that is not a URL: `host=db password=…`."""
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s'\"]*@[^\s'\"]*")
-"""An address in a text. As a path, it has one slash in the place of two."""
-_EXAMPLE: Final = "user:password"
-"""What messages advise to type."""
 _PORT: Final = re.compile(r"\d*|\*\*\*")
 _LIKELY_SECRET: Final = 16
 """The length from which the value of an option of a web address is treated as a secret, whatever its name."""
@@ -99,21 +95,6 @@ def is_connection_string(address: str) -> bool:
     others = ("http", *(f"{name}:" for name in _providers()))
     found = "://" not in address and next(_without_slashes(address), None) is not None
     return found and not address.lower().startswith(others)
-
-
-def without_passwords(text: str) -> str:
-    """Return a text with `***` in place of the passwords in its addresses, such as one given where none belongs."""
-    return _ADDRESS.sub(lambda found: _hidden(found[0]), text) if "@" in text and ":/" in text else text
-
-
-def _hidden(address: str) -> str:
-    scheme, slashes = re.match(r"(.*?):(/+)", address).groups()  # type: ignore[union-attr]
-    start = len(scheme) + 1 + len(slashes)
-    strict = scheme.lower() in _DATABASES or scheme.lower() in _providers()
-    for first, last in _user(address, start, scheme.lower(), strict=strict):
-        if address[first:last] != _EXAMPLE:
-            return f"{address[:first]}***{address[last:]}"
-    return address
 
 
 def shown_option(name: str) -> str:

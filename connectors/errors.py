@@ -27,17 +27,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from tranship.schemas.visible import visible
+from tranship.schemas.visible import shown
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
-
-
-def shown(text: str) -> str:
-    """Return a message on one line, without control characters and without the passwords of addresses in it."""
-    from tranship.connectors.address_secrets import without_passwords
-
-    return visible(without_passwords(text))
 
 
 class TranshipError(Exception):

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 UNSEEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that control a terminal, break a line, change the direction of text, or are invisible."""
+
+_PASSWORD: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s:/@\['\"]*):(?!password@|\d{1,5}[/?#])([^\s'\"]+)@")
+"""In an address, but not a port, and not the example in messages. An address shown as a path has one slash."""
+
+
+def shown(text: str) -> str:
+    """Return a message on one line, as `visible` shows it, with `***` in place of the passwords of addresses in it.
+
+    Addresses are redacted where they belong; this is for those that were given as something else.
+    """
+    return visible(_PASSWORD.sub(r"\1:***@", text) if "@" in text else text)
 
 
 def visible(text: str) -> str:

@@ -170,6 +170,17 @@ def test_what_a_web_server_repeats_is_nowhere(
     assert not [leak for leak in leaks(found) if "the secret" in leak]
 
 
+def _s3(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name, value in (
+        ("AWS_ENDPOINT_URL", url),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "AKIA0123456789ABCDEF"),
+        ("AWS_SECRET_ACCESS_KEY", KEY),
+        ("AWS_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+
+
 @pytest.mark.parametrize("kind", ["403", "404", "html", "redirect", "names"])
 def test_what_object_storage_repeats_is_nowhere(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -180,20 +191,40 @@ def test_what_object_storage_repeats_is_nowhere(
         return repeating(kind, KEY)
 
     with served(answer) as server:
-        for name, value in (
-            ("AWS_ENDPOINT_URL", server.url),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_ACCESS_KEY_ID", "AKIA0123456789ABCDEF"),
-            ("AWS_SECRET_ACCESS_KEY", KEY),
-            ("AWS_REGION", "us-east-1"),
-        ):
-            monkeypatch.setenv(name, value)
+        _s3(monkeypatch, server.url)
         _, found = left_behind(
             tmp_path, monkeypatch, capfd, "run", "s3://bucket/customers.csv", "out.csv", "--log", "log.jsonl", "--json"
         )
         (tmp_path / "customers.csv").write_text(CUSTOMERS)
         found += left_behind(tmp_path, monkeypatch, capfd, "run", "customers.csv", "s3://bucket/out.csv", "--json")[1]
     assert not [leak for leak in leaks(found) if "the secret" in leak]
+
+
+@pytest.mark.parametrize("begin", [0, 1])
+def test_what_object_storage_repeats_while_an_object_is_read_is_nowhere(
+    begin: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Requests for bytes from `begin` on are refused."""
+    pytest.importorskip("obstore")
+    content = CUSTOMERS.encode() * 80_000  # more than one request reads
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        first = int(request.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
+        if request.method == "GET" and first >= begin:
+            return repeating("403", f"{KEY} {PEOPLE[0]} {PEOPLE[1]}")
+        body = content[first : first + (8 << 20)]
+        changed = {"ETag": '"x"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        if request.method == "HEAD":
+            return web.Response(headers={**changed, "Content-Length": str(len(content))})
+        part = f"bytes {first}-{first + len(body) - 1}/{len(content)}"
+        return web.Response(status=206, body=body, headers={**changed, "Content-Range": part})
+
+    with served(answer) as server:
+        _s3(monkeypatch, server.url)
+        code, found = left_behind(tmp_path, monkeypatch, capfd, "run", "s3://bucket/customers.csv", "out.csv", "--json")
+    assert code == 3
+    assert not list(leaks(found))
+    assert "s3://bucket/customers.csv: cannot be read (" in dict(found)["stderr"]
 
 
 MISPLACED = (
@@ -261,7 +292,7 @@ def test_the_password_of_an_address_where_none_belongs_is_not_repeated(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "customers.csv").write_text(CUSTOMERS)
-    address = f"{scheme}://ann:hunter2+hunter2@127.0.0.1:1/db"
+    address = f"{scheme}://ann:hunter2+hunter2@host.invalid/db"
     code, found = left_behind(tmp_path, monkeypatch, capfd, *(word.format(address) for word in words))
     assert code == 2, dict(found)["stderr"]
     assert "hunter2" not in dict(found)["stderr"]
@@ -280,7 +311,7 @@ def test_the_password_of_an_address_anywhere_in_a_settings_file_is_not_repeated(
         else 'source = "customers.csv"\ndestination = "out.csv"\n'
     )
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "s.toml").write_text(ends + place.format("postgresql://ann:hunter2+hunter2@127.0.0.1:1/db"))
+    (tmp_path / "s.toml").write_text(ends + place.format("postgresql://ann:hunter2+hunter2@host.invalid/db"))
     code, found = left_behind(tmp_path, monkeypatch, capfd, "run", "s.toml", "--json")
     assert code == 2
     assert not [where for where, text in found if "hunter2" in text and where != "s.toml"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +45,7 @@ def located(spec: str, is_table: IsTable) -> list[File]:
             name,
             meta["size"],
             meta["last_modified"].isoformat(),
-            lambda: io.BufferedReader(_ObjectReader(obstore.open_reader(store, base + key)), 8 << 20),
+            lambda: io.BufferedReader(_ObjectReader(name, lambda: obstore.open_reader(store, base + key)), 8 << 20),
             (root, base + key),
             remarks=folders.remarks(redacted(spec), passed_over if key == kept[0] else ()),
             partitions=folders.partitions(key.split("/")[:-1], name),
@@ -94,8 +95,9 @@ def _fits(key: str, pattern: str) -> bool:
 class _ObjectReader(io.RawIOBase):
     """obstore's reader as a seekable raw stream, as pyarrow and BufferedReader need it."""
 
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
+    def __init__(self, name: str, opener: Callable[[], Any]) -> None:
+        self._name = name
+        self._reader = self._tried(opener)
 
     def readable(self) -> bool:
         return True
@@ -104,12 +106,19 @@ class _ObjectReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._reader.read(len(buffer))
+        data = self._tried(lambda: self._reader.read(len(buffer)))
         buffer[: len(data)] = memoryview(data)
         return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._reader.seek(offset, whence))
+        return int(self._tried(lambda: self._reader.seek(offset, whence)))
 
     def tell(self) -> int:
         return int(self._reader.tell())
+
+    def _tried(self, step: Callable[[], Any]) -> Any:
+        """Return what a step returns. Raises Unreachable without the words of the server, which may repeat anything."""
+        try:
+            return step()
+        except Exception as error:  # as above
+            raise unreachable(self._name, "read", error) from error

@@ -25,13 +25,12 @@ from tranship.connectors.errors import (
     Skipped,
     TranshipError,
     Undecided,
-    shown,
 )
 from tranship.connectors.local_failures import local_failure
 from tranship.pipelines.cli import native_code, process, provider, reference, run, runs
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
-from tranship.schemas.visible import visible, visible_lines
+from tranship.schemas.visible import shown, visible, visible_lines
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report

@@ -50,7 +50,8 @@ def work_in_child() -> None:
 
         code = main.report_crash()
     elif code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(parent, -code)
     process.end(code)
 

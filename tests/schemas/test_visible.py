@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tranship.schemas.visible import visible, visible_json, visible_lines
+from tranship.schemas.visible import shown, visible, visible_json, visible_lines
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,18 @@ def test_json_means_the_same(text: str) -> None:
     shown = visible_json(written)
     assert json.loads(shown) == {"a": text, text: [1]}
     assert visible(shown.replace("\n", "")) == shown.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("no run postgresql://ann:p@s/s@h:1/db here", "no run postgresql://ann:***@h:1/db here"),
+        ("'https:/ann:pw@h/x': is a folder", "'https:/ann:***@h/x': is a folder"),
+        ("give a password as https://user:password@host/…", "give a password as https://user:password@host/…"),
+        ("https://h:8080/a@b.csv, postgresql://ann:***@h", "https://h:8080/a@b.csv, postgresql://ann:***@h"),
+        ("https://[::1]:8080/a@b.csv and ann@acme.example", "https://[::1]:8080/a@b.csv and ann@acme.example"),
+    ],
+)
+def test_passwords_of_addresses_in_a_message_are_hidden(text: str, hidden: str) -> None:
+    assert shown(text) == hidden
+    assert shown(hidden) == hidden

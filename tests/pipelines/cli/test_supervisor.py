@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from tranship.pipelines.cli import process
+
 pytestmark = [
     pytest.mark.kill,
     pytest.mark.skipif(sys.platform != "linux", reason="limits on address space are those of Linux"),
 ]
 COMMAND = (sys.executable, "-m", "tranship")
-ENOUGH = (4 << 30) + (os.cpu_count() or 1) * (256 << 20)
+ENOUGH = process._ADDRESS_SPACE + (os.cpu_count() or 1) * process._ADDRESS_SPACE_PER_CORE + (1 << 30)
 CRASH = """
 import ctypes, sys
 class Crashing:
@@ -59,16 +61,16 @@ def crashing(folder: Path, crash: str) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def working_child(process: subprocess.Popen[str]) -> int:
+def working_child(command: subprocess.Popen[str]) -> int:
     """Return the process that works once it handles signals."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while process.poll() is None:
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    while command.poll() is None:
         for child in map(int, children.read_text().split()):
             caught = re.search(r"SigCgt:\s+(\w+)", Path(f"/proc/{child}/status").read_text())
             if caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
                 return child
         threading.Event().wait(0.01)
-    raise AssertionError(process.communicate()[1])
+    raise AssertionError(command.communicate()[1])
 
 
 @contextmanager
@@ -83,12 +85,12 @@ def reading(folder: Path, **options: bool) -> Iterator[tuple[subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
         **options,
-    ) as process:
-        child = working_child(process)
+    ) as command:
+        child = working_child(command)
         try:
-            yield process, child
+            yield command, child
         finally:
-            process.kill()
+            command.kill()
 
 
 def test_a_library_that_aborts_while_it_holds_the_interpreter_is_a_sentence(folder: Path) -> None:
@@ -119,44 +121,44 @@ def test_with_whatever_little_address_space_there_is_a_sentence(
 
 
 def test_input_output_and_exit_code_are_those_of_the_child(folder: Path) -> None:
-    with reading(folder) as (process, _):
-        out, err = process.communicate("external_id,name\n1,Ann\n,\n")
-    assert (process.returncode, out) == (4, "")
+    with reading(folder) as (command, _):
+        out, err = command.communicate("external_id,name\n1,Ann\n,\n")
+    assert (command.returncode, out) == (4, "")
     assert "rejected   1" in err
     assert "Ann" in (folder / "out.csv").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_forwarded(number: signal.Signals, folder: Path) -> None:
-    with reading(folder) as (process, _):
-        process.send_signal(number)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    with reading(folder) as (command, _):
+        command.send_signal(number)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 130
     assert "Stopped." in err
 
 
 def test_a_signal_to_the_whole_group_interrupts_once(folder: Path) -> None:
-    with reading(folder, start_new_session=True) as (process, _):
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    with reading(folder, start_new_session=True) as (command, _):
+        os.killpg(command.pid, signal.SIGINT)
+        _, err = command.communicate(timeout=30)
+    assert command.returncode == 130
     assert "Stopped." in err
 
 
 def test_a_kill_ends_both_and_the_destination_is_free(folder: Path) -> None:
-    with reading(folder) as (process, child):
-        process.kill()
-        process.wait()
+    with reading(folder) as (command, child):
+        command.kill()
+        command.wait()
         while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():
             threading.Event().wait(0.01)
     assert ended(folder, "run", "in.csv", "out.csv").returncode == 0
 
 
 def test_a_kill_of_the_child_is_one_of_the_command(folder: Path) -> None:
-    with reading(folder) as (process, child):
+    with reading(folder) as (command, child):
         os.kill(child, signal.SIGKILL)
-        process.wait(timeout=30)
-    assert process.returncode == -signal.SIGKILL
+        command.wait(timeout=30)
+    assert command.returncode == -signal.SIGKILL
 
 
 def test_without_a_limit_there_is_one_process(folder: Path) -> None:
