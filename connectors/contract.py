@@ -345,6 +345,11 @@ their values. A create at a table has no `after` (the table has it), at a provid
 customer that was removed has all its values. `changed_at` is null where it is unknown."""
 
 
+def key_spellings(customer: str) -> tuple[str, ...]:
+    """Return the possible keys (`customer_key`) of a customer, given by external id, e-mail or the key itself."""
+    return customer, f"id:{customer}", f"email:{customer.lower()}"
+
+
 def all_created(request: WriteRequest) -> Plan:
     """Return the plan for a file that is written whole: each survivor is created."""
     rows = request.workspace / "plan.parquet"

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from tranship.connectors.contract import Plan, WriteRequest
+import polars as pl
+
+from tranship.connectors.contract import CHANGES, Plan, WriteRequest, key_spellings
 from tranship.connectors.databases.diff import OLDER
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, TableMapping, customer_key, new_key
@@ -89,10 +91,8 @@ def updates(dialect: Dialect, assignments: Sequence[Assignment], key: str, reaso
 
 
 def removals(dialect: Dialect, columns: Sequence[str], key: str, rows: str) -> str:
-    """Return a query for the changes of rows that are removed, with the columns of `updates`."""
-    members = [
-        f"{literal(_member(name))} || coalesce({dialect.json(name, f't.{quoted(name)}')}, 'null')" for name in columns
-    ]
+    """Return a query for the changes of rows that are removed, with the columns of `updates`. Nulls are left out."""
+    members = [f"{literal(_member(name))} || {dialect.json(name, f't.{quoted(name)}')}" for name in columns]
     return (
         f"SELECT {key} AS customer_key, NULL AS changed_fields, {_object(members)} AS before, NULL AS after, "
         f"{literal(NOT_IN_SOURCE)} AS reason FROM {rows}"
@@ -130,8 +130,12 @@ REASON_OF_UPDATE: Final = (
 """The reason of an update, as SQL of the comparison."""
 
 
+READ_COLUMNS: Final = ", ".join(
+    f"{name}::VARCHAR AS {name}" if dtype == pl.String else name for name, dtype in CHANGES.items()
+)
+"""The columns that are read, in the order of `contract.CHANGES`, as SQL."""
+
+
 def of_customer(customer: str) -> str:
-    """Return a condition for the changes of a customer, given by key, external id or e-mail, as SQL."""
-    keys = ", ".join(literal(key) for key in (customer, f"id:{customer}", f"email:{customer.lower()}"))
-    values = ", ".join(f"{side}->>{literal(name)}" for side in ("before", "after") for name in ("external_id", "email"))
-    return f"(customer_key IN ({keys}) OR {literal(customer)} IN ({values}))"
+    """Return a condition for the changes of a customer, given by key, as SQL."""
+    return f"customer_key IN ({', '.join(map(literal, key_spellings(customer)))})"

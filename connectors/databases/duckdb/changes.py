@@ -17,6 +17,7 @@ from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
+    READ_COLUMNS,
     REASON_OF_UPDATE,
     Assignment,
     key_of_create,
@@ -129,17 +130,14 @@ def _read(
 ) -> Iterator[pl.DataFrame]:
     if not table_exists(connection, address, CHANGES):
         return
-    columns = ", ".join(
-        f"{quoted(name)}::VARCHAR" if dtype == pl.String else quoted(name) for name, dtype in FRAME.items()
-    )
     where = f"run_id = {literal(run_id)} AND lower(table_name) = lower({literal(address.table)})"
     where += f" AND {of_customer(customer)}" if customer is not None else ""
     try:
         found: Any = connection.sql(
-            f"SELECT {columns} FROM {address.changes_table} WHERE {where} ORDER BY customer_key, action"
+            f"SELECT {READ_COLUMNS} FROM {address.changes_table} WHERE {where} ORDER BY customer_key, action"
         ).to_arrow_reader(_BATCH_ROWS)
         for batch in found:
-            yield pl.DataFrame(batch).cast(dict(FRAME))
+            yield pl.DataFrame(batch).cast(FRAME)
     except duckdb.Error as error:
         raise local_failure(error, address.path) or ConnectorError(
             f"{address.path}: {CHANGES} cannot be read ({message_of(error)})."

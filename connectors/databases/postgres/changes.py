@@ -14,6 +14,7 @@ from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
+    READ_COLUMNS,
     REASON_OF_UPDATE,
     Assignment,
     key_of_create,
@@ -175,13 +176,12 @@ def changes(spec: str, run_id: str, customer: str | None) -> Iterator[pl.DataFra
         found = find_changes(connection, schema)
         if found is None:
             return
-        columns = ", ".join(f"{name}::text" if dtype == pl.String else name for name, dtype in FRAME.items())
         where = f"run_id = {literal(run_id)} AND table_name = {literal(address.table)}"
         where += f" AND {of_customer(customer)}" if customer is not None else ""
         try:
             for batch in connection.stream(
-                f'SELECT {columns} FROM {found.name} WHERE {where} ORDER BY customer_key COLLATE "C", action'
+                f'SELECT {READ_COLUMNS} FROM {found.name} WHERE {where} ORDER BY customer_key COLLATE "C", action'
             ):
-                yield pl.DataFrame(batch).cast(dict(FRAME))
+                yield pl.DataFrame(batch).cast(FRAME)
         except (OSError, pa.ArrowException) as error:
             raise connection.stream_error(f"{found.name} cannot be read", error) from None
