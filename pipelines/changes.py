@@ -18,6 +18,8 @@ from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.counted import counted
 
+_OUTCOMES: Final = "outcomes.parquet"
+
 
 def changes(state_dir: Path, run_ids: Sequence[str], customer: str | None = None) -> Iterator[pl.DataFrame]:
     """Yield what these runs have changed (`connectors.contract.CHANGES`), one run after the other; with `customer`,
@@ -38,14 +40,15 @@ def frame_of(state_dir: Path, run_id: str, customer: str | None) -> pl.DataFrame
 
 def _changes_of(run: RunDirectory, customer: str | None) -> Iterator[pl.DataFrame]:
     settings = resuming.settings_of(run)
-    is_table = endpoints.records_changes(settings)
     _check_is_over(run)
-    if is_table and settings.changes == "off":
-        raise ConfigError(f"{run.run_id}: its changes were not recorded, because it ran with --changes off.")
+    frames = endpoints.changes_at(settings, run.run_id, run.path, customer)
+    is_table = endpoints.records_changes(settings)
     if not is_table:
         _check_outcomes(run)
+    elif settings.changes == "off":
+        raise ConfigError(f"{run.run_id}: its changes were not recorded, because it ran with --changes off.")
     found = 0
-    for frame in endpoints.changes_at(settings, run.run_id, run.path, customer):
+    for frame in frames:
         found += frame.height
         yield frame
     if is_table and customer is None:
@@ -62,10 +65,10 @@ def _check_is_over(run: RunDirectory) -> None:
 
 
 def _check_outcomes(run: RunDirectory) -> None:
-    """Raise Damaged if the outcomes at a provider were changed, ConfigError if they are not complete."""
+    """Raise Damaged if the outcomes at a provider are gone or were changed, ConfigError if they are not complete."""
     run.check_results()
     sealed = run.manifest.get("results") or {}
-    durable.check(run.path, {name: seal for name, seal in sealed.items() if name == "outcomes.parquet"})
+    durable.check(run.path, {_OUTCOMES: sealed.get(_OUTCOMES)})
 
 
 def _check_count(run: RunDirectory, settings: Settings, found: int) -> None:

@@ -147,7 +147,8 @@ def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], lis
     run = ("run", "in.csv", destination, "--fill", "--overwrite", "--quiet")
     plan = ("plan", "in.csv", destination, "--fill", "--overwrite", "--out", "plan", "--quiet")
     assert told(*other)[0] in DONE
-    watching = (("report", "last"), ("runs",), ("verify", "last"), ("retry", "last"), ("resume", "last"))
+    reading = (("report", "last"), ("runs",), ("changes", "last"))
+    watching = (*reading, ("verify", "last"), ("retry", "last"), ("resume", "last"))
     scene = Scene(name, folder, run, watching, look, **options)
     match name.split()[-1]:
         case "finished":

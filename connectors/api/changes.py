@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from tranship.connectors import known_secrets
+from tranship.connectors import durable, known_secrets
 from tranship.connectors.api.operations import Operations, Record
 from tranship.connectors.api.reconcile import same
 from tranship.connectors.api.request_files import REQUESTS, read_batches
+from tranship.connectors.api.request_plan import SavedPlan
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address
 from tranship.connectors.contract import CHANGES, key_spellings
 from tranship.schemas.provider import ProviderSchema
@@ -30,12 +31,17 @@ def changes(
     customer: str | None,
 ) -> Iterator[pl.DataFrame]:
     """Yield what a run has changed (`contract.CHANGES`), as far as the provider has confirmed it; with `customer`, only
-    that of one, given by key. Raises ConfigError.
+    that of one, given by key. Raises ConfigError, and Damaged if a file was changed.
     """
     operations = build_operations(parse_address(spec, url, os.environ))
+    try:
+        saved = SavedPlan.read(workspace)
+    except FileNotFoundError:
+        raise durable.damaged(workspace / "plan.json") from None
+    durable.check(workspace, saved.files)
     outcomes = pl.scan_parquet(workspace / "outcomes.parquet", glob=False)
     done = outcomes.filter(pl.col("outcome") == "done").select("row", "provider_id")
-    for batch in read_batches(sorted((workspace / "requests").glob("*.parquet")), _BATCH_ROWS, REQUESTS.names):
+    for batch in read_batches(saved.requests(workspace), _BATCH_ROWS, REQUESTS.names):
         rows = pl.DataFrame(batch).lazy().join(done, on="row", maintain_order="left").collect()
         found = [_change(operations, row) | {"run_id": run_id} for row in rows.to_dicts()]
         if customer is not None:
