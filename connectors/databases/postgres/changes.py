@@ -23,6 +23,7 @@ from tranship.connectors.databases.changes import (
     removals,
     updates,
 )
+from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
 from tranship.connectors.databases.postgres.catalog import Relation, find_relation
 from tranship.connectors.databases.postgres.connect import connect
@@ -47,6 +48,8 @@ def find_changes(connection: Connection, schema: str) -> Relation | None:
 def check_rights(connection: Connection, shown: str, schema: str) -> None:
     """Raise Refused if this user cannot record changes in a schema."""
     found = find_changes(connection, schema)
+    if not found and find_relation(connection, PostgresAddress("", schema, LEDGER, None, ""), LEDGER) is None:
+        return  # it is created with the ledger, which is not optional
     if found:
         lacking, on = "INSERT", found.name
         may = f"has_table_privilege({found.oid}::oid, 'INSERT')"
