@@ -298,9 +298,10 @@ def changes(spec: str, run_id: str, workspace: Path, customer: str | None) -> It
         module = importlib.import_module(connector.provider)
         return changes(module.SPEC, spec, module.build_operations, workspace, run_id, customer)
     if connector.changes is None:
+        why = "is written as a whole" if connector.suffixes else f"is of {connector.shown}"
         raise ConfigError(
-            f"{run_id}: {redacted(spec)} is written as a whole, so that single changes are not recorded. To compare it "
-            f"with the run's input: tranship verify {run_id}"
+            f"{run_id}: {redacted(spec)} {why}, so that single changes are not recorded. To compare it with the run's "
+            f"input: tranship verify {run_id}"
         )
     found: Iterator[pl.DataFrame] = load(connector.changes)(spec, run_id, customer)
     return found

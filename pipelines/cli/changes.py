@@ -31,7 +31,7 @@ _VERBS: Final = {"create": "created", "update": "updated", "delete": "deleted"}
     type=click.Choice(["table", "csv", "jsonl"]),
     default="table",
     show_default=True,
-    help="csv has a line for each changed field, jsonl one for each customer.",
+    help="table shortens long values; csv has a line for each changed field, jsonl one for each customer.",
 )
 @state_dir_option
 @json_option
@@ -75,7 +75,7 @@ def changes_command(
     for frame in counted_frames():
         _print(frame, form, is_first=counts.total() == frame.height)
     done = ", ".join(f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action])
-    click.echo(f"{counted(counts.total(), 'customer')}: {done}" if done else "No changes.", err=True)
+    click.echo(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
 
 
 def _print(frame: pl.DataFrame, form: str, *, is_first: bool) -> None:

@@ -43,8 +43,10 @@ class ChangeLog:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest) -> None:
         self._connection, self._address, self._request = connection, address, request
+        if table_exists(connection, address, CHANGES):
+            return
         connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {address.changes_table} (run_id VARCHAR NOT NULL, "
+            f"CREATE TABLE {address.changes_table} (run_id VARCHAR NOT NULL, "
             "table_name VARCHAR NOT NULL, customer_key VARCHAR, action VARCHAR NOT NULL, changed_fields VARCHAR[], "
             "before JSON, after JSON, reason VARCHAR, changed_at TIMESTAMP WITH TIME ZONE NOT NULL)"
         ).fetchall()

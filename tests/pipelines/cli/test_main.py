@@ -290,7 +290,7 @@ def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Comm
         ["update", "1", "city", "Bonn", "=Köln"],
         ["create", "3"],
     ]
-    assert said.err == "2 customers: 1 created, 1 updated\n"
+    assert said.err == "2 changes: 1 created, 1 updated\n"
     lines = command("changes", "last", "--format", "csv").out.splitlines()
     assert lines[0] == "run_id,customer_key,action,field,before,after,reason,changed_at"
     assert [line.split(",")[1:6] for line in lines[1:]] == [
