@@ -46,6 +46,10 @@ class Dialect(Protocol):
         """Return a list of those texts (SQL) that are not null, as SQL."""
         ...
 
+    def joined(self, texts: Sequence[str]) -> str:
+        """Return those of any number of texts (SQL) that are not null as one text, separated by commas, as SQL."""
+        ...
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -81,7 +85,7 @@ def updates(dialect: Dialect, assignments: Sequence[Assignment], key: str, reaso
             f"CASE {condition} THEN {literal(_member(found.column))} || {side}{number} END"
             for number, (condition, found) in enumerate(zip(differs, assignments, strict=True))
         ]
-        return _object(members)
+        return _object(dialect, members)
 
     return (
         f"SELECT customer_key, {dialect.present(names)} AS changed_fields, {image('old')} AS before, "
@@ -94,13 +98,13 @@ def removals(dialect: Dialect, columns: Sequence[str], key: str, rows: str) -> s
     """Return a query for the changes of rows that are removed, with the columns of `updates`. Nulls are left out."""
     members = [f"{literal(_member(name))} || {dialect.json(name, f't.{quoted(name)}')}" for name in columns]
     return (
-        f"SELECT {key} AS customer_key, NULL AS changed_fields, {_object(members)} AS before, NULL AS after, "
+        f"SELECT {key} AS customer_key, NULL AS changed_fields, {_object(dialect, members)} AS before, NULL AS after, "
         f"{literal(NOT_IN_SOURCE)} AS reason FROM {rows}"
     )
 
 
-def _object(members: Sequence[str]) -> str:
-    return f"'{{' || concat_ws(', ', {', '.join(members) or 'NULL'}) || '}}'"
+def _object(dialect: Dialect, members: Sequence[str]) -> str:
+    return f"'{{' || {dialect.joined(members)} || '}}'"
 
 
 def _member(column: str) -> str:
@@ -128,7 +132,6 @@ REASON_OF_UPDATE: Final = (
     f"WHEN list_contains(p.changed, {literal(DELETED)}) THEN {literal(IN_SOURCE_AGAIN)} END"
 )
 """The reason of an update, as SQL of the comparison."""
-
 
 READ_COLUMNS: Final = ", ".join(
     f"{name}::VARCHAR AS {name}" if dtype == pl.String else name for name, dtype in CHANGES.items()

@@ -116,6 +116,10 @@ class _DuckDb:
         """Return a list without nulls."""
         return f"list_filter([{', '.join(texts) or 'NULL::VARCHAR'}], lambda f: f IS NOT NULL)"
 
+    def joined(self, texts: Sequence[str]) -> str:
+        """Return one text."""
+        return f"concat_ws(', ', {', '.join(texts) or 'NULL'})"
+
 
 def changes(spec: str, run_id: str, customer: str | None) -> Iterator[pl.DataFrame]:
     """Yield what a run has changed in this table. Raises ConfigError, and Busy if another process has the file open."""

@@ -35,8 +35,8 @@ from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import CHANGES, DELETED
 from tranship.connectors.errors import Refused
 
-KEY: Final = "_tranship_key"
-REASON: Final = "_tranship_reason"
+_KEY: Final = "_tranship_key"
+_REASON: Final = "_tranship_reason"
 """Columns of the temporary tables with the rows to change or delete, beside their position."""
 
 
@@ -104,13 +104,13 @@ class ChangeLog:
 
     @property
     def columns_of_updates(self) -> str:
-        """The columns that the temporary table of updates needs, as SQL of the comparison; see `rows_to_update`."""
-        return f", {self._key(key_of_update(self._context.mapping))} AS {KEY}, {REASON_OF_UPDATE} AS {REASON}"
+        """The columns that the temporary table of updates needs, as SQL of the comparison."""
+        return f", {self._key(key_of_update(self._context.mapping))} AS {_KEY}, {REASON_OF_UPDATE} AS {_REASON}"
 
     @property
     def columns_of_deletes(self) -> str:
         """The columns that the temporary table of deletes needs, as SQL of the comparison."""
-        return f", {self._key(KEY_OF_DELETE)} AS {KEY}"
+        return f", {self._key(KEY_OF_DELETE)} AS {_KEY}"
 
     def _key(self, known: str) -> str:
         return "NULL::VARCHAR" if self._context.mapping.key else known
@@ -119,7 +119,7 @@ class ChangeLog:
         """Record the updates of the rows in a temporary table, given column → the value that it gets."""
         assignments = [Assignment(column, value) for column, value in assigned.items()]
         rows = f"{changed} u JOIN {relation.name} t ON {relation.is_at('u._place')}"
-        self._insert("update", updates(_POSTGRES, assignments, self._key_on_server, f"u.{REASON}", rows))
+        self._insert("update", updates(_POSTGRES, assignments, self._key_on_server, f"u.{_REASON}", rows))
 
     def record_deletes(self, relation: Relation) -> None:
         """Record the rows of GONE, which are removed or marked as deleted."""
@@ -134,7 +134,7 @@ class ChangeLog:
     @property
     def _key_on_server(self) -> str:
         key = self._context.mapping.key
-        return f"t.{quoted(key)}::text" if key else f"u.{KEY}"
+        return f"t.{quoted(key)}::text" if key else f"u.{_KEY}"
 
     def _insert(self, action: str, changes: str) -> None:
         with rows_by_place(self._connection), _in_utc(self._connection):
@@ -158,6 +158,10 @@ class _Postgres:
     def present(self, texts: Sequence[str]) -> str:
         """Return an array without nulls."""
         return f"array_remove(ARRAY[{', '.join(texts)}]::text[], NULL)"
+
+    def joined(self, texts: Sequence[str]) -> str:
+        """Return one text. A function such as concat_ws accepts at most 100 of them."""
+        return f"array_to_string(ARRAY[{', '.join(texts)}]::text[], ', ')"
 
 
 _POSTGRES: Final = _Postgres()

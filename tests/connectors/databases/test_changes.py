@@ -146,6 +146,17 @@ def test_a_table_without_ids_is_recorded_by_its_e_mails(table: Table) -> None:
     }
 
 
+def test_a_wide_table_is_recorded_whole(table: Table) -> None:
+    more = ", ".join(f"more_{number} double precision DEFAULT 'nan'" for number in range(150))
+    table.do(f"CREATE TABLE customers (external_id text, name text, _run_id text, _deleted_at timestamptz, {more})")
+    table.load([{"external_id": "1", "name": "Ann"}, {"external_id": "2", "name": "Bob"}])
+    report = table.load([{"external_id": "1", "name": "Ann"}], **MIRROR, deletes="remove")
+
+    [(key, row)] = changes(table, report).items()
+    assert (key, row["before"]["name"], len(row["before"])) == ("2", "Bob", 153)
+    assert str(row["before"]["more_149"]).lower() == "nan"
+
+
 def test_older_data_that_is_written_says_so(table: Table) -> None:
     table.load([{**ANN, "updated_at": "2025-03-02"}])
     report = table.load([{**ANN, "name": "Anna", "updated_at": "2025-03-01"}], older="write")
