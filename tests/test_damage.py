@@ -297,7 +297,7 @@ def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path) -
         return postgres_database.rows(f"SELECT {_COLUMNS} FROM customers ORDER BY customer_key") if there else []
 
     def restore() -> None:
-        postgres_database.do("DROP TABLE IF EXISTS customers, _tranship_ledger")
+        postgres_database.do("DROP TABLE IF EXISTS customers, _tranship_ledger, _tranship_changes")
 
     scene = _scene(place / "scene", "postgres planned", address, look, restore=restore)
     _expected(scene, place / "quiet")
