@@ -17,7 +17,6 @@ from tranship.connectors.api.request_files import REQUESTS, read_batches
 from tranship.connectors.api.request_plan import SavedPlan
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address
 from tranship.connectors.contract import CHANGES, key_spellings
-from tranship.schemas.provider import ProviderSchema
 
 _BATCH_ROWS = 8_192
 
@@ -55,32 +54,42 @@ def _change(operations: Operations, row: Mapping[str, Any]) -> dict[str, Any]:
     before, after = (msgspec.json.decode(row[side]) if row[side] else {} for side in ("found", "wanted"))
     fields = None
     if row["action"] == "update":
-        fields = _changed_fields(operations, before, after)
-        before, after = ({name: record.get(name) for name in fields} for record in (before, after))
+        before, after = _differences(operations, before, after)
+        fields = [*before]
     images = {"before": _text(before), "after": _text(after)}
     return {"customer_key": key, "action": row["action"], "changed_fields": fields, **images}
 
 
-def _changed_fields(operations: Operations, found: Record, wanted: Record) -> list[str]:
-    """Return the fields that an update sets to another value, as the provider compares them."""
+def _differences(operations: Operations, found: Record, wanted: Record) -> tuple[Record, Record]:
+    """Return the fields that an update sets to another value, as the provider compares them, before and after. Entries
+    of the overflow are fields of their own: `metadata.canon_city`.
+    """
     schema = operations.schema
-    before, after = operations.comparable(found), operations.comparable(wanted)
-    return [
-        name
-        for name in _settable(schema)
-        if not same(before.get(name), after.get(name))
-        # What is not sent stays as the provider has filled it in.
-        and (name in wanted or name == schema.overflow.name or _is_own(schema, name, found))
+    known, new = operations.comparable(found), operations.comparable(wanted)
+    names = [
+        field.name
+        for field in schema.fields
+        if field.settable
+        and not field.from_address
+        and field.name != schema.overflow.name
+        and not _equal(known.get(field.name), new.get(field.name))
+        # What is not sent may be a value that the provider has filled in.
+        and (field.name in wanted or not (field.server_generated or str(found.get(field.name)) == field.default))
     ]
+    before = {name: found.get(name) for name in names}
+    after = {name: wanted.get(name) for name in names}
+    kept, sent = (record.get(schema.overflow.name) or {} for record in (found, wanted))
+    for name in {**kept, **sent}:
+        if not _equal(kept.get(name), sent.get(name)):
+            before[f"{schema.overflow.name}.{name}"] = kept.get(name)
+            after[f"{schema.overflow.name}.{name}"] = sent.get(name)
+    return before, after
 
 
-def _settable(schema: ProviderSchema) -> list[str]:
-    return [*(field.name for field in schema.fields if field.settable and not field.from_address), schema.overflow.name]
-
-
-def _is_own(schema: ProviderSchema, name: str, found: Record) -> bool:
-    field = schema.by_name[name]
-    return not field.server_generated and str(found.get(name)) != field.default
+def _equal(left: Any, right: Any) -> bool:
+    """Return whether two values are equal. An object without values is none."""
+    are_objects = isinstance(left, Mapping) or isinstance(right, Mapping)
+    return same(left or {}, right or {}) if are_objects else same(left, right)
 
 
 def _text(record: Record) -> str | None:

@@ -52,8 +52,10 @@ def test_creates_and_updates_are_those_that_the_provider_has_confirmed(
     name = there.name_field
     assert (found["cus_00001"]["before"][name], found["cus_00001"]["after"][name]) == ("Customer 1", "Renamed")
     for row in found.values():
-        assert len(row["changed_fields"]) == 1, row
         assert row["before"].keys() == row["after"].keys() == set(row["changed_fields"])
+    assert set(found["cus_00001"]["before"].values()) == {"Customer 1"}
+    assert "99" in str(found["cus_00002"]["after"])
+    assert "99" not in str(found["cus_00002"]["before"])
     assert changes(tmp_path, second, "cus_00002").keys() == {"cus_00002"}
     assert changes(tmp_path, third) == {}
 
