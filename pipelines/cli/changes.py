@@ -14,7 +14,7 @@ from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json, terminal_width
 from tranship.schemas.counted import counted
-from tranship.schemas.visible import visible_json
+from tranship.schemas.visible import visible_json, visible_lines
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,7 +88,8 @@ def _print(frame: pl.DataFrame, form: str, *, is_first: bool) -> None:
             click.echo(visible_json(line).encode())
     elif form == "csv":
         listed = cells.as_csv(changes.by_field(frame).lazy()).collect()
-        click.echo(listed.write_csv(include_header=False).encode(), nl=False)
+        text = listed.write_csv(include_header=False)
+        click.echo((visible_lines(text) if sys.stdout.isatty() else text).encode(), nl=False)
     else:
         shown: list[dict[str, Any]] = changes.by_field(frame).to_dicts()
         click.echo(render.of_changes(shown, width=terminal_width(sys.stdout), is_first=is_first))
