@@ -20,10 +20,13 @@ from pathlib import Path
 
 from measure import (
     ANEW,
+    CHANGED,
+    CHANGED_CASE,
     DLT,
     HERE,
     INGESTR,
     MB,
+    OFF,
     ROOT,
     TRANSHIP,
     Contender,
@@ -47,9 +50,13 @@ SCRIPT = "SQL script"
 ADBC_DUCKDB = ("@duckdb/node-bindings-{}", "1.5.6-r.1")
 
 
-def tranship(data: Data, name: str = TRANSHIP, state: str = "{state}") -> Contender:
+def tranship(data: Data, name: str = TRANSHIP, state: str = "{state}", changed: Data | None = None) -> Contender:
     cases = {"fresh": data.csv, "again": data.csv}
-    return Contender(name, _tranship_command(state), cases, expected={"fresh": data.fresh(), "again": data.again()})
+    expected = {"fresh": data.fresh(), "again": data.again()}
+    if changed:
+        cases[CHANGED_CASE], expected[CHANGED_CASE] = changed.csv, changed.upserted()
+    command = _tranship_command(state) + (("--changes", "off") if name == OFF else ())
+    return Contender(name, command, cases, expected=expected)
 
 
 def tranship_parquet(data: Data) -> Contender:
@@ -139,13 +146,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--large", type=int, nargs="?", const=1, default=0, metavar="N", help="N runs of --large-rows")
     parser.add_argument("--large-rows", type=int, default=None, help="default: ten times --rows")
+    parser.add_argument("--changes", action="store_true", help="also 5 %% of changes, recorded and not recorded")
     args = parsed(parser, PEERS, ROOT / "benchmarks" / "results")
     large_rows = args.large_rows or 10 * args.rows
 
     load = os.getloadavg()[0]
     data = generated(args.out / "data", args.rows, args.seed)
     peers, missing = installed(args.peers, PEERS, data, args.out / "peers")
-    contenders = [tranship(data), tranship(data, ANEW, "{new_state}"), sql_script(data), tranship_parquet(data), *peers]
+    changed = generated(args.out / "data", args.rows, args.seed, change=CHANGED) if args.changes else None
+    contenders = [tranship(data, changed=changed), tranship(data, ANEW, "{new_state}")]
+    contenders += [tranship(data, OFF, changed=changed)] if args.changes else []
+    contenders += [sql_script(data), tranship_parquet(data), *peers]
     results, unmeasured = in_turns(contenders, args.repeats, args.out, new_file)
     unmeasured |= missing
     if args.large:
@@ -153,7 +164,9 @@ def main() -> None:
         results |= in_turns([large], args.large, args.out, new_file)[0]
 
     results = ordered(
-        results, ("fresh", "again", "from Parquet, fresh", "large, fresh"), (TRANSHIP, ANEW, SCRIPT, *PEERS)
+        results,
+        ("fresh", "again", CHANGED_CASE, "from Parquet, fresh", "large, fresh"),
+        (TRANSHIP, ANEW, OFF, SCRIPT, *PEERS),
     )
     described = machine("duckdb", "polars", "pyarrow")
     lines = [

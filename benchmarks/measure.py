@@ -30,6 +30,10 @@ SAMPLE_SECONDS = 0.02
 TRANSHIP = "Tranship"
 ANEW = "Tranship, without reuse"
 """Without reuse of records read by an earlier run: in a separate state directory."""
+OFF = "Tranship, changes off"
+"""Without a record of its changes."""
+CHANGED = 0.05
+CHANGED_CASE = "5 % changed"
 # The peers' versions. For ingestr, the last one whose wheel contains the program; later ones download it on first use.
 DLT = ("dlt[duckdb,postgres,parquet]==1.31.0", "adbc-driver-postgresql==1.13.0")
 INGESTR = ("ingestr==1.0.78",)
@@ -59,6 +63,10 @@ class Data:
     def again(self) -> Counts:
         """The counts of a second load."""
         return {**self.fresh(), "created": 0, "unchanged": self.expected["created"]}
+
+    def upserted(self) -> Counts:
+        """The counts of a load of changed records over the unchanged ones."""
+        return {name: self.expected[name] for name in self.fresh()}
 
 
 @dataclass(frozen=True)

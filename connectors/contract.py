@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import polars as pl
 import pyarrow as pa
@@ -296,6 +296,8 @@ class WriteRequest:
     left_out: tuple[Path, ...] = ()
     """Parquet files with the warnings: source, line, code, value. Those with the code of an invalid value
     (`schemas.faults.RULES`) are about a value that the record had and that is null among the survivors."""
+    record_changes: bool = True
+    """Whether a table's changes are recorded beside it, in the transaction of the write."""
     compare: bool = False
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
     differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
@@ -323,6 +325,29 @@ class Plan:
     because other rows refer to them."""
     unidentified: tuple[str, ...] = ()
     """The places of the first records that cannot be identified: `b.csv, line 3`."""
+
+
+CHANGES: Final = pl.Schema(
+    {
+        "run_id": pl.String(),
+        "customer_key": pl.String(),
+        "action": pl.String(),
+        "changed_fields": pl.List(pl.String()),
+        "before": pl.String(),
+        "after": pl.String(),
+        "reason": pl.String(),
+        "changed_at": pl.Datetime("us", "UTC"),
+    }
+)
+"""What a run has changed, one row for each customer. `action` is create, update or delete; `changed_fields` are the
+columns of the table, or the provider's fields, that an update has changed; `before` and `after` are JSON objects with
+their values. A create at a table has no `after` (the table has it), at a provider all that was sent; `before` of a
+customer that was removed has all its values. `changed_at` is null where it is unknown."""
+
+
+def key_spellings(customer: str) -> tuple[str, ...]:
+    """Return the possible keys (`customer_key`) of a customer, given by external id, e-mail or the key itself."""
+    return customer, f"id:{customer}", f"email:{customer.lower()}"
 
 
 def all_created(request: WriteRequest) -> Plan:
@@ -438,6 +463,9 @@ class Connector:
     file: str | None = None
     """A function, `module:name`, of an address: the path of the local file in which its tables are. Raises ConfigError.
     Null: it has none, or is a file format."""
+    changes: str | None = None
+    """A function, `module:name`, of the address of a table, the id of a run, and the key of a customer or null: yields
+    frames (`CHANGES`) of what the run has changed. Raises ConfigError and ConnectorError. Null: it records none."""
     table_files: tuple[str, ...] = ()
     """Ends of the names of such files, in lower case: where one is given instead of an address, the message shows it as
     `scheme:///path`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +26,8 @@ from tranship.connectors.lookup import (
 from tranship.connectors.registry import DEFAULT_FORMAT, FILE_CONNECTORS
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tranship.connectors.files.inputs import Downloads
     from tranship.connectors.files.storage import File, Seen
 
@@ -283,6 +285,26 @@ def _must_exist(spec: str) -> None:
             raise not_created(f"object {redacted(spec)}", "")
     elif spec != STANDARD_OUTPUT:
         must_exist(local_path(spec))
+
+
+def changes(spec: str, run_id: str, workspace: Path, customer: str | None) -> Iterator[pl.DataFrame]:
+    """Yield what a run has changed at this destination (`contract.CHANGES`), or only the changes of one customer, given
+    by key. `workspace` is the folder of the run. Raises ConfigError and ConnectorError.
+    """
+    connector = connector_of(spec)
+    if connector.provider:
+        from tranship.connectors.api.changes import changes
+
+        module = importlib.import_module(connector.provider)
+        return changes(module.SPEC, spec, module.build_operations, workspace, run_id, customer)
+    if connector.changes is None:
+        why = "is written as a whole" if connector.suffixes else f"is of {connector.shown}"
+        raise ConfigError(
+            f"{run_id}: {redacted(spec)} {why}, so that single changes are not recorded. To compare it with the run's "
+            f"input: tranship verify {run_id}"
+        )
+    found: Iterator[pl.DataFrame] = load(connector.changes)(spec, run_id, customer)
+    return found
 
 
 def is_records(value: object) -> bool:

@@ -45,6 +45,7 @@ _DECLARED: Final = (
         identity=f"{_DATABASES}.duckdb.address:identity",
         same_place=f"{_DATABASES}.duckdb.address:same_place",
         file=f"{_DATABASES}.duckdb.address:file",
+        changes=f"{_DATABASES}.duckdb.changes:changes",
         table_files=(".duckdb", ".db"),
     ),
     Connector(
@@ -95,6 +96,7 @@ _DECLARED: Final = (
         destination=f"{_DATABASES}.postgres.table:PostgresTable",
         identity=f"{_DATABASES}.postgres.address:identity",
         same_place=f"{_DATABASES}.postgres.catalog:same_table",
+        changes=f"{_DATABASES}.postgres.changes:changes",
     ),
 )
 

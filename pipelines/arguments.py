@@ -121,6 +121,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     older: Literal["skip", "write", "refuse"] | None
     deletes: Literal["mark", "remove"]
     evolve: bool
+    changes: Literal["on", "off"]
     create: Literal["auto", "never"]
     crosswalk: Address | None
     remove_for_good: bool

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+
+import polars as pl
 
 from tranship.connectors import apart, lookup, opening, suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted
@@ -113,6 +116,16 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         destination.close()
         raise
     return destination
+
+
+def changes_at(settings: Settings, run_id: str, workspace: Path, customer: str | None) -> Iterator[pl.DataFrame]:
+    """Yield what a run has changed at its destination (`contract.CHANGES`). Raises ConfigError or ConnectorError."""
+    return opening.changes(settings.destination, run_id, workspace, customer)
+
+
+def records_changes(settings: Settings) -> bool:
+    """Return whether the destination is a table, which keeps the changes of runs."""
+    return lookup.connector_of(settings.destination).changes is not None
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:

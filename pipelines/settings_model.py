@@ -198,6 +198,9 @@ class Settings(Cleaning):
         description="Column of the destination table in which a field is stored; matched by name by default.",
     )
     evolve: bool = Field(False, description="Add missing columns to an existing table.")
+    changes: Literal["on", "off"] = Field(
+        "on", description="Record each changed customer of a table, with before and after, in _tranship_changes."
+    )
     create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Annotated[Path | None, BeforeValidator(own_path)] = Field(
         None, description="Crosswalk file of an earlier run; records are matched to the provider's customers by it."

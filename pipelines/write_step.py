@@ -48,6 +48,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         older=settings.older or "skip",
         present=run.stage.present_files(),
         left_out=run.findings.warned_files(),
+        record_changes=settings.changes == "on",
         compare=directory.stands_alone,
         provider=ProviderOptions(
             limit=settings.limit,

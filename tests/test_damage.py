@@ -147,7 +147,8 @@ def _scene(folder: Path, name: str, destination: str, look: Callable[[Path], lis
     run = ("run", "in.csv", destination, "--fill", "--overwrite", "--quiet")
     plan = ("plan", "in.csv", destination, "--fill", "--overwrite", "--out", "plan", "--quiet")
     assert told(*other)[0] in DONE
-    watching = (("report", "last"), ("runs",), ("verify", "last"), ("retry", "last"), ("resume", "last"))
+    reading = (("report", "last"), ("runs",), ("changes", "last"))
+    watching = (*reading, ("verify", "last"), ("retry", "last"), ("resume", "last"))
     scene = Scene(name, folder, run, watching, look, **options)
     match name.split()[-1]:
         case "finished":
@@ -296,7 +297,7 @@ def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path) -
         return postgres_database.rows(f"SELECT {_COLUMNS} FROM customers ORDER BY customer_key") if there else []
 
     def restore() -> None:
-        postgres_database.do("DROP TABLE IF EXISTS customers, _tranship_ledger")
+        postgres_database.do("DROP TABLE IF EXISTS customers, _tranship_ledger, _tranship_changes")
 
     scene = _scene(place / "scene", "postgres planned", address, look, restore=restore)
     _expected(scene, place / "quiet")

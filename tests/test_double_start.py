@@ -236,7 +236,7 @@ def _in_file(folder: Path, file: Path) -> list[str]:
 
 
 def _emptied(request: pytest.FixtureRequest) -> None:
-    request.getfixturevalue("postgres_database").do("DROP TABLE customers", "DROP TABLE _tranship_ledger")
+    request.getfixturevalue("postgres_database").do("DROP TABLE customers, _tranship_ledger, _tranship_changes")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

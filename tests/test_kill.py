@@ -165,6 +165,9 @@ def check_finished(quiet: Quiet, warehouse: Warehouse, where: str) -> None:
         assert not {"created", "updated"} & set(fates(report)), where
     [ledger] = warehouse.rows("SELECT sum(updated)::INT AS updated, max(read) AS read FROM _tranship_ledger")
     assert ledger == {"updated": quiet.fates["updated"], "read": ROWS}, where
+    changed = "sum(created + updated + deleted)"
+    counted = f"(SELECT {changed} FROM _tranship_ledger) = (SELECT count(*) FROM _tranship_changes)"
+    assert warehouse.rows(f"SELECT {counted} AS equal") == [{"equal": True}], where
 
 
 def test_a_killed_run_leaves_the_table_as_before_or_as_after_and_is_finished_by_the_same_command(

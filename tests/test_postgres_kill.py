@@ -33,6 +33,13 @@ SERVER_KILLS = int(os.environ.get("TRANSHIP_SERVER_KILLS", "2"))
 ROWS, SEED, CHANGED = 12_000, 5, 0.3
 
 
+UNRECORDED = """
+    SELECT l.run_id FROM _tranship_ledger l LEFT JOIN _tranship_changes c USING (run_id)
+    GROUP BY l.run_id HAVING count(c.run_id) <> l.created + l.updated + l.deleted
+"""
+"""Runs whose changes are not exactly those that the ledger counts."""
+
+
 @dataclass(frozen=True)
 class Quiet:
     """An undisturbed run: input, contents before and after, fates, duration in total and of the steps."""
@@ -103,6 +110,7 @@ def check_finished(quiet: Quiet, database: Database, folder: Path, where: str) -
         assert not {"created", "updated"} & set(fates(report)), where
     [ledger] = database.rows("SELECT sum(updated)::int AS updated, max(read)::int AS read FROM _tranship_ledger")
     assert ledger == {"updated": quiet.fates["updated"], "read": ROWS}, where
+    assert not database.rows(UNRECORDED), where
 
 
 def test_a_killed_client_leaves_the_table_as_before_or_as_after_and_the_same_command_finishes(
@@ -144,9 +152,11 @@ def test_a_client_killed_over_an_empty_database_leaves_nothing_or_all(quiet: Qui
             victim.kill()
 
             assert left_behind(database) == []
-            assert database.rows("SELECT 1 FROM pg_tables WHERE tablename IN ('customers', '_tranship_ledger')") in (
+            assert database.rows(
+                "SELECT 1 FROM pg_tables WHERE tablename IN ('customers', '_tranship_ledger', '_tranship_changes')"
+            ) in (
                 [],
-                [{"?column?": 1}] * 2,
+                [{"?column?": 1}] * 3,
             )
             load(database, quiet.source, folder)
             assert contents(database) == quiet.after

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Unpack
 
+    import polars as pl
+
     from tranship.connectors.errors import (
         Busy,
         ConfigError,
@@ -99,6 +101,7 @@ __all__ = [
     "WeatherOptions",
     "__version__",
     "apply",
+    "changes",
     "inspect",
     "main",
     "plan",
@@ -290,6 +293,21 @@ def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | Non
         kind = type(remove_older_than).__name__
         raise ConfigError(f"remove_older_than: {kind} is not accepted. Give a timedelta, such as timedelta(days=30).")
     return run_list.list_runs(arguments.state_dir(state_dir, os.environ), remove_older_than)
+
+
+def changes(run: Address = "last", *, key: str | None = None, state_dir: Address | None = None) -> pl.DataFrame:
+    """Return what a run has changed, as a polars frame with a row for each customer: run_id, customer_key, action
+    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at.
+
+    `run` is an id, `last`, or the folder of a plan. With `key`, only the changes of one customer are returned, given by
+    its external id or, if it has none, its e-mail. Raises ConfigError if the changes were not recorded.
+    """
+    from tranship.pipelines import arguments
+    from tranship.pipelines import changes as recorded
+
+    place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
+    customer = None if key is None else arguments.text("key", key)
+    return recorded.frame_of(place, run_id, customer)
 
 
 def sandbox(

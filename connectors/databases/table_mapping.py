@@ -34,6 +34,7 @@ from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, INSTANT, KEY, OWN_COLUMNS, Customer
 
 WRITTEN: Final = "_tranship_written"
+CHANGES: Final = "_tranship_changes"
 _, RUN, DELETED = BOOKKEEPING = OWN_COLUMNS
 
 _TYPES: Final = {

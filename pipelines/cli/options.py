@@ -34,7 +34,7 @@ GROUPS: Final = {
     "Connectors of other packages": ("options",),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
-        *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "format"),
+        *("mode", "columns", "nulls", "older", "deletes", "evolve", "changes", "create", "overwrite", "format"),
         *("crosswalk", "remove_for_good"),
     ),
     "Limits, checked before the first write": (

@@ -174,6 +174,16 @@ def of_runs(runs: Iterable[Mapping[str, Any]]) -> str:
     return _text(table(rows, (3, 4)))
 
 
+def of_changes(changes: Iterable[Mapping[str, Any]], *, width: int | None, is_first: bool) -> str:
+    """Return a line for each changed field; each change has customer_key, action, field, before, after and reason. The
+    first part of a list has a header.
+    """
+    names = ("action", "customer_key", "field", "before", "after", "reason")
+    rows: list[tuple[str, ...]] = [("action", "customer", "field", "before", "after", "reason")] * is_first
+    rows += [tuple(cell(change[name] or "") for name in names) for change in changes]
+    return _text(table(rows, (), width))
+
+
 @dataclass(frozen=True)
 class Field:
     """A canonical field: its type, its description, and its rules in the form `code: rule`."""

@@ -93,6 +93,7 @@ def main(folder: Path) -> None:
     assert_type(runs[0], RunSummary)
     assert_type(runs[0].started_at, datetime)
     assert_type(runs[0].counts, Counts | None)
+    assert_type(tranship.changes("last", key="0017", state_dir=folder), pl.DataFrame)
     for summary in runs:
         assert_type(summary.run_dir, Path)
 

@@ -125,7 +125,8 @@ def left_behind(database: Database) -> list[str]:
         UNION ALL SELECT 'temporary: ' || proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
             WHERE nspname LIKE 'pg\\_temp%'
         UNION ALL SELECT 'table: ' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE nspname = 'public' AND relkind = 'r' AND relname NOT IN ('customers', '_tranship_ledger')
+            WHERE nspname = 'public' AND relkind = 'r' AND relname NOT IN
+            ('customers', '_tranship_ledger', '_tranship_changes')
     """
     deadline = time.monotonic() + QUIET_SECONDS
     while (found := [row["what"] for row in database.rows(query)]) and time.monotonic() < deadline:

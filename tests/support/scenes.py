@@ -164,6 +164,6 @@ def into_postgres(database: Database) -> Scene:
         return database.rows("SELECT customer_key, email, name, city FROM customers ORDER BY customer_key")
 
     def restore() -> None:
-        database.do("DROP TABLE IF EXISTS customers, _tranship_ledger")
+        database.do("DROP TABLE IF EXISTS customers, _tranship_ledger, _tranship_changes")
 
     return Scene(loading(f"{database.url}?table=customers"), look, keep=lambda: restore)

@@ -17,7 +17,7 @@ from tranship.connectors.addresses import (
 )
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import quoted
-from tranship.connectors.databases.table_mapping import WRITTEN
+from tranship.connectors.databases.table_mapping import CHANGES, WRITTEN
 from tranship.connectors.errors import ConfigError
 
 
@@ -51,6 +51,11 @@ class DuckDbAddress:
     def written_table(self) -> str:
         """The table beside it with the last written values, quoted."""
         return f"{self.place}.{quoted(WRITTEN)}"
+
+    @property
+    def changes_table(self) -> str:
+        """The table beside it with the changes of runs, quoted."""
+        return f"{self.place}.{quoted(CHANGES)}"
 
     @property
     def place(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 
 from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.databases.changes import Assignment, is_recorded
 from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import (
@@ -16,10 +17,19 @@ from tranship.connectors.databases.duckdb.catalog import (
     replaced_with,
     type_of,
 )
+from tranship.connectors.databases.duckdb.changes import ChangeLog
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER_COUNTS, ledger_row
 from tranship.connectors.databases.quoting import literal, quoted
-from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField, TableMapping, new_key
+from tranship.connectors.databases.table_mapping import (
+    BOOKKEEPING,
+    COMMENTS,
+    DELETED,
+    RUN,
+    MappedField,
+    TableMapping,
+    new_key,
+)
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, KEY
 
@@ -31,18 +41,22 @@ class DuckDbWriter:
         self, connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest, plan: Plan
     ) -> None:
         self._connection, self._address, self._request, self._plan = connection, address, request, plan
+        self._changes: ChangeLog | None = None
 
     def write(self, mapping: TableMapping | None) -> None:
         """Write everything and COMMIT; without a mapping, create the table."""
         if mapping is None:
             self._create()
+        if is_recorded(self._request, self._plan):
+            self._changes = ChangeLog(self._connection, self._address, self._request)
+        if mapping is None:
             self._insert(map_existing_table(self._connection, self._address, {}), everything=True)
         else:
             create_survivors_view(self._connection, self._request)
             if mapping.written_key and "updated_at" in self._request.survivors.columns:
                 LastWritten(self._connection, self._address).write(self._request, mapping)
             self._update(mapping)
-            self._delete()
+            self._delete(mapping)
             everything = self._plan.counts["create"] == self._request.survivors.count
             self._insert(mapping, everything=everything)
         self._write_ledger()
@@ -79,6 +93,8 @@ class DuckDbWriter:
             given[RUN] = literal(self._request.run_id)
         create_survivors_view(self._connection, self._request)
         chosen = "" if everything else " JOIN _plan p ON p.row = s._row AND p.action = 'create'"
+        if self._changes:
+            self._changes.record_creates(mapping, chosen)
         done = self._connection.execute(
             f"INSERT INTO {self._address.name} ({', '.join(map(quoted, given))}) "
             f"SELECT {', '.join(given.values())} FROM _survivors s{chosen}"
@@ -101,6 +117,8 @@ class DuckDbWriter:
             # Nothing else changes, but the rows must be counted.
             still = next(mapped.column_name for mapped in mapping.fields if mapped.column_name not in heavy)
             sets = {still: f"t.{quoted(still)}"}
+        if self._changes:
+            self._changes.record_updates(mapping, [*self._assignments(sets, apart)])
         done = self._set(sets, "true")
         _as_planned("update", done, self._plan)
         for mapped in apart:
@@ -108,6 +126,16 @@ class DuckDbWriter:
                 {mapped.column_name: _updated_value(mapped, self._request)},
                 f"list_contains(p.changed, {literal(mapped.field)})",
             )
+
+    def _assignments(self, sets: Mapping[str, str], apart: Sequence[MappedField]) -> Iterator[Assignment]:
+        """Yield what `_update` does with the columns of customers."""
+        for name, value in sets.items():
+            if name not in BOOKKEEPING or name in self._plan.changed_fields:
+                yield Assignment(name, value)
+        for mapped in apart:
+            value, kept = _updated_value(mapped, self._request), f"t.{quoted(mapped.column_name)}"
+            changes = f"list_contains(p.changed, {literal(mapped.field)})"
+            yield Assignment(mapped.column_name, f"CASE WHEN {changes} THEN {value} ELSE {kept} END")
 
     def _set(self, sets: Mapping[str, str], where: str) -> int:
         done = self._connection.execute(
@@ -117,9 +145,11 @@ class DuckDbWriter:
         ).fetchall()
         return int(done[0][0])
 
-    def _delete(self) -> None:
+    def _delete(self, mapping: TableMapping) -> None:
         if not self._plan.counts["delete"]:
             return
+        if self._changes:
+            self._changes.record_deletes(mapping)
         gone = "WHERE t.rowid IN (SELECT target FROM _gone)"
         if self._request.hard_delete:
             done = self._connection.execute(f"DELETE FROM {self._address.name} t {gone}").fetchall()

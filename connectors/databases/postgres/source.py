@@ -14,7 +14,13 @@ from tranship.connectors.databases.postgres.address import PostgresAddress, pars
 from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, find_relation, qualified_name
 from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.quoting import literal, quoted
-from tranship.connectors.databases.table_mapping import DELETED, WRITTEN, bookkeeping_columns, deleted_rows_note
+from tranship.connectors.databases.table_mapping import (
+    CHANGES,
+    DELETED,
+    WRITTEN,
+    bookkeeping_columns,
+    deleted_rows_note,
+)
 from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,
@@ -76,8 +82,8 @@ class PostgresSource:
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition "
             "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
-            f"AND c.relname NOT IN ({literal(LEDGER)}, {literal(WRITTEN)}) AND has_table_privilege(c.oid, 'SELECT') "
-            f"ORDER BY 1, 2 LIMIT {_LISTED + 1}"
+            f"AND c.relname NOT IN ({literal(LEDGER)}, {literal(WRITTEN)}, {literal(CHANGES)}) "
+            f"AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1, 2 LIMIT {_LISTED + 1}"
         )
         names = [f"{schema}.{table}" for schema, table in found[:_LISTED]]
         more = ", …" if len(found) > _LISTED else ""

@@ -1,7 +1,7 @@
 """A Postgres table as a destination: `postgresql://user@host:5432/db?table=billing.customers`.
 
 Needs SELECT, INSERT and UPDATE on the table (DELETE for `--deletes remove`), TEMPORARY on the database, and CREATE on
-the schema if the table or the ledger does not exist yet.
+the schema if the table, the ledger or the table of changes does not exist yet; INSERT on the latter two.
 
 One transaction on one connection: lock, read the table, compare (in `connectors/databases/diff.py`), write the
 differences, write the ledger, commit. Other writers of the table wait meanwhile; readers see the old table until the
@@ -19,6 +19,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Plan, WriteObserver, WriteRequest
+from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
@@ -31,6 +32,7 @@ from tranship.connectors.databases.postgres.catalog import (
     qualified_name,
     unique_columns,
 )
+from tranship.connectors.databases.postgres.changes import check_rights
 from tranship.connectors.databases.postgres.compare import PostgresComparedTable
 from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection
@@ -145,7 +147,10 @@ class PostgresTable:
                 notes = (*notes, *written.notes())
             self._context = WriteContext(connection, duck, request, relation, mapping, added, types)
             held = PostgresComparedTable(self._context)
-            return Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
+            plan = Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
+            if is_recorded(request, plan):
+                check_rights(connection, self._address.shown, relation.schema)
+            return plan
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)
             raise failure or connection.stream_error(f"{self._where}: the comparison failed", error) from error

@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
 from tranship.connectors.contract import Plan, WriteObserver
+from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, column_types, find_relation
+from tranship.connectors.databases.postgres.changes import ChangeLog
 from tranship.connectors.databases.postgres.connection import arrow_reader
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
 from tranship.connectors.databases.postgres.deletes import GONE, delete_rows
@@ -46,6 +48,7 @@ class Writer:
         self._context, self._plan, self._address, self._where = context, plan, address, where
         self._observer = observer
         self._connection, self._duck, self._request = context.connection, context.duck, context.request
+        self._changes: ChangeLog | None = None
 
     def write(self) -> None:
         """Write everything and COMMIT."""
@@ -55,12 +58,17 @@ class Writer:
         ledger = find_relation(connection, PostgresAddress("", schema, LEDGER, None, ""), LEDGER)
         keeps = self._context.mapping.written_key and "updated_at" in self._request.survivors.columns
         written = LastWritten(connection, relation) if relation and keeps else None
-        if relation is None or ledger is None or (written and not written.is_there):
+        if is_recorded(self._request, self._plan):
+            self._changes = ChangeLog(self._context, schema, relation.table if relation else self._address.table)
+        news = (written, self._changes)
+        if relation is None or ledger is None or any(table and not table.is_there for table in news):
             # Two runs that create the same schema or ledger at once would fail.
             connection.query(
                 f"SELECT pg_advisory_xact_lock(hashtextextended({literal(f'tranship ledger:{schema}')}, 0)) IS NULL"
             )
             ledger = find_relation(connection, PostgresAddress("", schema, LEDGER, None, ""), LEDGER)
+        if self._changes:
+            self._changes.create()
         if relation is None:
             self._create(schema)
         else:
@@ -142,6 +150,8 @@ class Writer:
             f"FROM _survivors s {'' if everything else chosen}"
         )
         casts = {mapped.column_name for mapped in context.written_fields if needs_cast(mapped)}
+        if self._changes:
+            self._changes.record_creates("" if everything else chosen)
         blank = self._blank(chosen if not everything else "")
         if relation is None or not (casts or blank or relation.needs_insert):
             batches = rows.to_arrow_reader(SENT_ROWS)
@@ -179,8 +189,12 @@ class Writer:
             return
         changed = self._changed()
         values = "".join(f", {value_sent(mapped)} AS {quoted(mapped.column_name)}" for mapped in changed)
+        recorded, held = "", ""
+        if self._changes:
+            recorded = self._changes.columns_of_updates
+            held = "JOIN _differs d ON d.row = p.row JOIN _table h ON h.target = p.target "
         rows = self._duck.sql(
-            f"SELECT p.target AS _place{values} FROM _plan p JOIN _survivors s ON s._row = p.row "
+            f"SELECT p.target AS _place{values}{recorded} FROM _plan p JOIN _survivors s ON s._row = p.row {held}"
             "WHERE p.action = 'update' ORDER BY p.target"
         )
         copy_to_server(self._connection, "_tranship_changed", rows)
@@ -197,6 +211,9 @@ class Writer:
             sets[mapped.column_name] = (
                 value if mapped.erasable(self._request) else f"coalesce({value}, t.{quoted(mapped.column_name)})"
             )
+        if self._changes:
+            deleted = {DELETED: "NULL::timestamptz"} if DELETED in plan.changed_fields else {}
+            self._changes.record_updates(relation, "pg_temp._tranship_changed", sets | deleted)
         if context.mapping.bookkeeping:
             sets |= {RUN: literal(self._request.run_id), DELETED: "NULL"}
         assigned = ", ".join(f"{quoted(name)} = {value}" for name, value in sets.items())
@@ -218,8 +235,14 @@ class Writer:
     def _delete(self, relation: Relation) -> None:
         if not self._plan.counts["delete"]:
             return
-        copy_to_server(self._connection, "_tranship_gone", self._duck.sql("SELECT target FROM _gone ORDER BY 1"))
-        self._connection.execute(f"ANALYZE {GONE}")
+        recorded = self._changes.columns_of_deletes if self._changes else ""
+        rows = self._duck.sql(
+            f"SELECT g.target{recorded} FROM _gone g JOIN _table h ON h.target = g.target ORDER BY g.target"
+        )
+        copy_to_server(self._connection, "_tranship_gone", rows)
+        self._connection.execute(f"ANALYZE {GONE} (target)")
+        if self._changes:
+            self._changes.record_deletes(relation)
         done = delete_rows(self._connection, relation, self._request)
         self._connection.execute(f"DROP TABLE {GONE}")
         self._as_planned("delete", done)

@@ -264,6 +264,8 @@ def test_the_help_lists_every_exit_code(command: Command) -> None:
         ["runs"],
         ["runs", "--remove-older-than", "0"],
         ["report", "last"],
+        ["changes", "last"],
+        ["changes", "nope"],
         ["resume", "last"],
         ["connectors"],
         ["fields"],
@@ -274,6 +276,33 @@ def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Comm
     assert command("run", "dirty.csv", "duckdb:///before.duckdb").out == ""
 
     assert command(*arguments, "--json").object
+
+
+def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Command) -> None:
+    Path("clean.csv").write_text("id,name,city\n1,Ann,Bonn\n2,Bob,\n")
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+    Path("clean.csv").write_text("id,name,city\n1,Ann,=Köln\n3,Cy,\n2,Bob,\n")
+    command("run", "clean.csv", "duckdb:///w.duckdb")
+
+    said = command("changes", "last")
+    assert [line.split() for line in said.out.splitlines()] == [
+        ["action", "customer", "field", "before", "after", "reason"],
+        ["update", "1", "city", "Bonn", "=Köln"],
+        ["create", "3"],
+    ]
+    assert said.err == "2 changes: 1 created, 1 updated\n"
+    lines = command("changes", "last", "--format", "csv").out.splitlines()
+    assert lines[0] == "run_id,customer_key,action,field,before,after,reason,changed_at"
+    assert [line.split(",")[1:6] for line in lines[1:]] == [
+        ["1", "update", "city", "Bonn", "'=Köln"],
+        ["3", "create", "", "", ""],
+    ]
+    lines = command("changes", "last", "--format", "jsonl").out.splitlines()
+    assert [json.loads(line)["after"] for line in lines] == [{"city": "=Köln"}, None]
+    found = command("changes", "last", "last", "--key", "3", "--json").object["changes"]
+    assert [(change["customer_key"], change["action"]) for change in found] == [("3", "create")] * 2
+    said = command("changes", "last", "--key", "4")
+    assert (said.code, said.out, said.err) == (0, "", "No changes.\n")
 
 
 def test_json_of_a_run_is_its_report(command: Command) -> None:

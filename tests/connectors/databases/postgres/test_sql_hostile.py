@@ -231,7 +231,7 @@ def test_a_table_of_a_hostile_name(postgres_database: Database, tmp_path: Path, 
 
     assert fates(again) == {"unchanged": 1}
     tables = postgres_database.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
-    assert {row["tablename"] for row in tables} == {name, "_tranship_ledger"}
+    assert {row["tablename"] for row in tables} == {name, "_tranship_ledger", "_tranship_changes"}
     warehouse = Warehouse(tmp_path)
     report = warehouse.load(f"{postgres_database.url}?table={quote(in_url(name))}")
     assert fates(report) == {"created": 1}

@@ -16,7 +16,7 @@ from support.postgres_server import Database, Server
 from support.warehouse import PostgresWarehouse, fates, rejects
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.adbc import AdbcConnection
-from tranship.connectors.databases.table_mapping import DELETED, RUN
+from tranship.connectors.databases.table_mapping import CHANGES, DELETED, RUN
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -270,6 +270,34 @@ def test_a_missing_right_is_named(
         as_clerk.load([ANN])
     assert raised.value.exit_code == 3
     assert warehouse.rows("SELECT * FROM customers") == []
+
+
+@pytest.mark.parametrize(
+    ("existing", "advice"),
+    [
+        ((), 'GRANT CREATE ON SCHEMA "public" TO'),
+        ((f"CREATE TABLE {CHANGES} (run_id text)",), f'GRANT INSERT ON "public"."{CHANGES}" TO'),
+    ],
+    ids=["no table", "no right"],
+)
+def test_without_the_right_to_record_changes_the_run_stops_and_names_the_way_out(
+    warehouse: PostgresWarehouse, clerk: Any, existing: tuple[str, ...], advice: str
+) -> None:
+    name, as_clerk = clerk
+    warehouse.load([ANN], changes="off")
+    warehouse.do(
+        "REVOKE CREATE ON SCHEMA public FROM public",
+        f"GRANT SELECT, INSERT, UPDATE ON customers, {LEDGER} TO {name}",
+        *existing,
+    )
+
+    assert fates(as_clerk.load([ANN])) == {"unchanged": 1}
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(Refused, match="--changes off") as raised:
+            as_clerk.load([BOB], **options)
+        assert advice in str(raised.value)
+    assert warehouse.column("external_id") == ["1"]
+    assert fates(as_clerk.load([BOB], changes="off")) == {"created": 1}
 
 
 def test_temporary_tables_must_be_allowed(warehouse: PostgresWarehouse, clerk: Any) -> None:
