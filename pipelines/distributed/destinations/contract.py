@@ -62,17 +62,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Planned:
-    """What a write would do with each record; counts and notes are those of `connectors.contract.Plan`.
+    """What a write would do; counts and notes are those of `connectors.contract.Plan`.
 
-    `rows` has `_row`, `action` (create, update, unchanged, stale, refused, ambiguous), `reason` (null, or why) and
-    `changed` (list of fields, for updates), once for each customer. `stale` lists the records that are older than the
-    rows they would change: source, line, external_id, email, updated_at, destination_updated_at. Both are kept.
+    `left_out` has `_row`, `action` (refused, ambiguous) and `reason` (null if ambiguous) of the customers that cannot be
+    written. `stale` lists the records that are older than the rows they would change: source, line, external_id, email,
+    updated_at, destination_updated_at.
     """
 
-    rows: DataFrame
-    stale: DataFrame
     counts: Mapping[str, int]
     """create, update, unchanged, stale, refused, ambiguous, delete."""
+    left_out: DataFrame
+    stale: DataFrame
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """The reasons why customers are refused."""
     changed_fields: Mapping[str, int] = field(default_factory=dict)
     existing: int = 0
     notes: tuple[str, ...] = ()
