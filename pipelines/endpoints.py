@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from tranship.connectors import apart, lookup, opening, suggestions
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
@@ -80,12 +81,16 @@ is_records = opening.is_records
 spool = opening.spool
 
 
+def source_options(reading: Reading) -> dict[str, Any]:
+    """Return the options with which sources are opened."""
+    return reading.options | {name: getattr(reading, name) for name in _OF_FILES}
+
+
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
-    options = reading.options | {name: getattr(reading, name) for name in _OF_FILES}
     return opening.open_sources(
         reading.sources,
-        options,
+        source_options(reading),
         include_archived=reading.include_archived,
         waiting=waiting,
         downloads=reading.state_dir / "downloads" if isinstance(reading, Settings) else None,
@@ -131,7 +136,9 @@ def waiting_of(settings: Settings, observer: Observer) -> Waiting:
 
 
 def continues(reading: Reading) -> bool:
-    """Return whether a read that died can be continued, for every source."""
+    """Return whether a read that died can be continued, for every source: true for providers."""
+    if isinstance(reading, Settings) and reading.engine:
+        return False
     return all(lookup.connector_of(source).abilities.continues for source in reading.sources)
 
 
@@ -142,6 +149,8 @@ def reads_workbooks(reading: Reading) -> bool:
 
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
+    if scheme_of(settings.destination) in lookup.ENGINE_SCHEMES:
+        return settings.destination
     return lookup.identity(settings.destination)
 
 
