@@ -33,7 +33,7 @@ PACKAGES = ROOT / "build" / "sail"
 PLACE = ("file", "line")
 
 
-ENGINE = os.environ.pop("TRANSHIP_ENGINE", None)
+ENGINE = os.environ.get("TRANSHIP_ENGINE")
 """The engine of the tests, `sail` or `spark`; one process cannot have both. Tests need a separate process for it, since
 pandera and others behave differently beside pandas and pyspark.
 """
