@@ -4,6 +4,7 @@ files.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +22,8 @@ class Request:
     """The customers of a run, and how they are written to a destination.
 
     `customers` has `_row` (unique), `_source`, `_line`, `_email_blocked` and the columns of `schemas.customer.COLUMNS`.
-    It is read more than once: it is a table that is kept. The destination keeps tables of its own in `tables`, under
-    names that begin with `destination_`, in place of those of an earlier attempt.
+    It is read more than once: it is a table that is kept. The destination keeps tables of its own in the folder of
+    `tables`.
     """
 
     run_id: str
@@ -55,6 +56,10 @@ class Request:
     chosen: Mapping[str, str] = field(default_factory=dict)
     """Field → the column of a table in which it is stored, as the user named them."""
 
+    def fresh_tables(self) -> WorkTables:
+        """Return tables for one comparison, apart from those of an earlier attempt."""
+        return WorkTables(self.session, f"{self.tables.folder}/destination-{uuid.uuid4().hex[:8]}")
+
     def is_erasable(self, name: str) -> bool:
         """Return whether a null erases a field. It never erases an id, which identifies the customer."""
         return self.overwrite_nulls and name not in ("external_id", *self.sparse)
@@ -64,9 +69,9 @@ class Request:
 class Planned:
     """What a write would do; counts and notes are those of `connectors.contract.Plan`.
 
-    `left_out` has `_row`, `action` (refused, ambiguous) and `reason` (null if ambiguous) of the customers that cannot be
-    written. `stale` lists the records that are older than the rows they would change: source, line, external_id, email,
-    updated_at, destination_updated_at.
+    `left_out` has `_row`, `action` (refused, ambiguous) and `reason` (null if ambiguous) of the customers that cannot
+    be written. `stale` lists the records that are older than the rows they would change: source, line, external_id,
+    email, updated_at, destination_updated_at.
     """
 
     counts: Mapping[str, int]
