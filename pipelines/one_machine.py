@@ -47,7 +47,7 @@ class OneMachine:
         """Decide identity on the keys, and make the request to the destination."""
         identified = identify_customers(self._run)
         self._request, result = write_step.write_request(self._run, total + identified, self._columns)
-        return identified + result
+        return dataclasses.replace(identified, notes=(*identified.notes, *result.notes))
 
     def plan(self) -> tuple[Plan, StepResult]:
         """Let the destination compare the survivors with what it has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +54,7 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
                 shutil.copyfile(plan.rows, request.workspace / "agreed.parquet")
             directory.finish(PLAN_STEP, done, FILES)
     plan, result = planned(directory.path, done)
-    return plan, StepResult(files=files) + result
+    return plan, dataclasses.replace(result, files={**files, **result.files})
 
 
 def planned(path: Path, done: Mapping[str, Any]) -> tuple[Plan, StepResult]:

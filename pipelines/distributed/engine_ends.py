@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tranship.connectors import lookup, task_files
 from tranship.connectors.addresses import redacted, scheme_of
@@ -12,6 +12,7 @@ from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines import endpoints, reading
 from tranship.pipelines.distributed import engine
+from tranship.pipelines.distributed.destinations import delta
 from tranship.pipelines.distributed.destinations.contract import Destination
 from tranship.pipelines.distributed.destinations.dataset import ParquetDataset
 from tranship.pipelines.distributed.engine import Engine
@@ -23,6 +24,9 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _WORK: Final = "work"
 _KEPT: Final = ("running", "failed", "interrupted")
@@ -104,7 +108,7 @@ def open_ends(settings: Settings, *, reads: bool = True) -> EngineEnds:
                 "--work: name a folder that all machines of the engine reach, such as --work s3://BUCKET/tmp. Without "
                 "it, they would use the run directory on this machine."
             )
-        destination = _open_destination(settings)
+        destination = _open_destination(settings, started.session)
         stack.callback(destination.close)
         source = _open_source(settings) if reads else None
         stack.pop_all()
@@ -120,5 +124,8 @@ def _open_source(settings: Settings) -> FileSource:
         raise
 
 
-def _open_destination(settings: Settings) -> Destination:
-    return ParquetDataset(settings.destination, overwrite=settings.overwrite)
+def _open_destination(settings: Settings, session: SparkSession) -> Destination:
+    address = settings.destination
+    if scheme_of(address) == delta.SCHEME:
+        return delta.DeltaTable(address, session, create=settings.create == "auto")
+    return ParquetDataset(address, overwrite=settings.overwrite)

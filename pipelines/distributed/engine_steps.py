@@ -162,7 +162,7 @@ class EngineSteps:
         for text in of_code.get(stage_rows.FAILED, nothing)["value"]:
             name, message = json.loads(text)
             self._tables.drop("stage")
-            raise getattr(errors, name, ConfigError)(message)
+            raise getattr(errors, name, ConfigError).combined([message])
         read = of_code.get(stage_rows.FILE, nothing)
         of_files = [json.loads(text) for text in read["value"]]
         counted = of_code.get(stage_rows.PART, nothing)
