@@ -185,6 +185,14 @@ RULES = (
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
+        "pipelines.distributed.destinations.*",
+        (
+            *(*EVERYBODY, "pipelines.distributed.*", "pipelines.present", "connectors.existing", "connectors.opening"),
+            *("connectors.databases.postgres.*", *SHARED_BY_DATABASES),
+        ),
+        "A destination of an engine takes the rules of tables from connectors/databases/, and from Postgres what is done on one machine.",
+    ),
+    Rule(
         "pipelines.distributed.*",
         (
             *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
