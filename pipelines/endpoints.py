@@ -101,7 +101,19 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be written, with the columns that the settings name. Raises ConfigError or
     ConnectorError.
     """
-    options = {
+    destination = opening.open_destination(settings.destination, destination_options(settings, observer))
+    try:
+        if settings.columns and isinstance(destination, HasColumns):
+            destination.check_columns(settings.columns)
+    except TranshipError:
+        destination.close()
+        raise
+    return destination
+
+
+def destination_options(settings: Settings, observer: Observer) -> dict[str, Any]:
+    """Return the options with which a destination is opened."""
+    return {
         **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
         **{"written": settings.state_dir / "written", "format": settings.format},
@@ -110,14 +122,6 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         "waiting": waiting_of(settings, observer),
         "observer": WriteProgress(observer),
     }
-    destination = opening.open_destination(settings.destination, options)
-    try:
-        if settings.columns and isinstance(destination, HasColumns):
-            destination.check_columns(settings.columns)
-    except TranshipError:
-        destination.close()
-        raise
-    return destination
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:

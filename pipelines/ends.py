@@ -83,4 +83,4 @@ def open_ends(
         return MachineEnds(settings, observer, open_destination, reads=reads)
     from tranship.pipelines.distributed import engine_ends
 
-    return engine_ends.open_ends(settings, reads=reads)
+    return engine_ends.open_ends(settings, observer, reads=reads)

@@ -196,6 +196,14 @@ RULES = (
         "engine_ends.py opens the two ends of a run on an engine, as endpoints.py does on one machine.",
     ),
     Rule(
+        "pipelines.distributed.destinations.*",
+        (
+            *(*EVERYBODY, "pipelines.distributed.*", "pipelines.present", "connectors.existing", "connectors.opening"),
+            *("connectors.databases.postgres.*", "connectors.files.data_folder", *SHARED_BY_DATABASES),
+        ),
+        "A destination of an engine takes the rules of tables from connectors/databases/, and from Postgres what is done on one machine.",
+    ),
+    Rule(
         "pipelines.distributed.*",
         (
             *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),

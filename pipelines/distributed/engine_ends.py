@@ -12,15 +12,16 @@ from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines import endpoints, reading
 from tranship.pipelines.distributed import engine
-from tranship.pipelines.distributed.destinations import delta
 from tranship.pipelines.distributed.destinations.contract import Destination
 from tranship.pipelines.distributed.destinations.dataset import ParquetDataset
+from tranship.pipelines.distributed.destinations.opening import open_table
 from tranship.pipelines.distributed.engine import Engine
 from tranship.pipelines.distributed.engine_steps import EngineSteps
 from tranship.pipelines.distributed.sources import FileSource
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _WORK: Final = "work"
+_FOLDERS: Final = ("", "s3", "s3a", "gs", "az")
+"""Schemes of folders."""
 _KEPT: Final = ("running", "failed", "interrupted")
 """Statuses of runs that can be continued."""
 
@@ -95,7 +98,7 @@ def _must_be_destination(settings: Settings) -> None:
         )
 
 
-def open_ends(settings: Settings, *, reads: bool = True) -> EngineEnds:
+def open_ends(settings: Settings, observer: Observer, *, reads: bool = True) -> EngineEnds:
     """Open the session and both ends; only the destination if the stage of the run is complete. Raises ConfigError or
     ConnectorError.
     """
@@ -108,7 +111,7 @@ def open_ends(settings: Settings, *, reads: bool = True) -> EngineEnds:
                 "--work: name a folder that all machines of the engine reach, such as --work s3://BUCKET/tmp. Without "
                 "it, they would use the run directory on this machine."
             )
-        destination = _open_destination(settings, started.session)
+        destination = _open_destination(settings, started.session, observer)
         stack.callback(destination.close)
         source = _open_source(settings) if reads else None
         stack.pop_all()
@@ -124,8 +127,7 @@ def _open_source(settings: Settings) -> FileSource:
         raise
 
 
-def _open_destination(settings: Settings, session: SparkSession) -> Destination:
-    address = settings.destination
-    if scheme_of(address) == delta.SCHEME:
-        return delta.DeltaTable(address, session, create=settings.create == "auto")
-    return ParquetDataset(address, overwrite=settings.overwrite)
+def _open_destination(settings: Settings, session: SparkSession, observer: Observer) -> Destination:
+    if scheme_of(settings.destination) in _FOLDERS:
+        return ParquetDataset(settings.destination, overwrite=settings.overwrite)
+    return open_table(settings.destination, session, endpoints.destination_options(settings, observer))

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tranship
 from support.engines import collected
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.duckdb.table import DuckDbTable
+from tranship.pipelines.distributed import stage_rows
 from tranship.pipelines.distributed.destinations.contract import Planned, Request
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.pipelines.present import PRESENT
@@ -58,14 +61,13 @@ def request_of(step: Step, session: SparkSession, folder: Path) -> Request:
     """Return the request for an engine with the customers of a run; rows are numbered in their order."""
     given = step.request
     customers = given.survivors.scan().sort("_row").collect().drop("_row").with_row_index("_row")
-    places = pl.col("_line").cast(pl.Int64), pl.col("_row").cast(pl.Int64)
     present = pl.concat([pl.DataFrame(schema=PRESENT), *map(pl.read_parquet, given.present)])
     return Request(
         run_id=given.run_id,
         started=datetime.fromisoformat(given.started_at),
         source=given.source,
         session=session,
-        customers=frame(session, customers.with_columns(places), folder / "customers"),
+        customers=frame(session, customers, stage_rows.RECORD, folder / "customers"),
         count=customers.height,
         columns=given.survivors.columns,
         mode=given.mode,
@@ -76,14 +78,15 @@ def request_of(step: Step, session: SparkSession, folder: Path) -> Request:
         overwrite_nulls=given.overwrite_nulls,
         evolve=given.evolve,
         hard_delete=given.hard_delete,
-        present=frame(session, present.with_columns(pl.col("line").cast(pl.Int64)), folder / "present"),
+        present=frame(session, present, PRESENT | {"line": pl.Int64}, folder / "present"),
     )
 
 
-def frame(session: SparkSession, rows: pl.DataFrame, folder: Path) -> DataFrame:
-    """Return rows as a frame of an engine, by way of a file."""
+def frame(session: SparkSession, rows: pl.DataFrame, columns: Mapping[str, Any], folder: Path) -> DataFrame:
+    """Return rows as a frame of an engine, by way of a file as tasks of the engine would write it."""
     folder.mkdir(parents=True)
-    rows.write_parquet(folder / "part.parquet")
+    table = pa.Table.from_batches(stage_rows.to_arrow(rows, columns), stage_rows.arrow_schema(columns))
+    pq.write_table(table, folder / "part.parquet")
     return session.read.parquet(str(folder))
 
 

@@ -17,8 +17,9 @@ from tranship.connectors.databases.constraints import taken
 from tranship.connectors.databases.diff import ACTIONS, OLDER
 from tranship.connectors.databases.table_mapping import DELETED
 from tranship.pipelines.distributed.destinations import deletes, matching
-from tranship.pipelines.distributed.destinations.contract import Planned, Request
+from tranship.pipelines.distributed.destinations.contract import LEFT_OUT, STALE, Planned, Request
 from tranship.pipelines.distributed.destinations.matching import ALIKE, Keys
+from tranship.pipelines.distributed.stage_rows import spark_schema
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.schemas.customer import KEY
 
@@ -51,19 +52,14 @@ class Compared:
 
 def all_created(request: Request, notes: tuple[str, ...]) -> Planned:
     """Return the plan for a table that does not exist: every customer is created, unless only updates are allowed."""
-    action, reason = ("refused", "not_there") if request.mode == "update" else ("create", None)
+    action = "refused" if request.mode == "update" else "create"
     counts = dict.fromkeys((*ACTIONS, "delete"), 0) | {action: request.count}
-    rows = request.customers.select(
-        "_row", fn.lit(action).alias("action"), fn.lit(reason).cast("string").alias("reason")
-    )
-    nothing = request.customers.limit(0).withColumn("held_time", fn.col("updated_at"))
-    return Planned(
-        counts,
-        rows.where(fn.col("action") == "refused"),
-        _stale(nothing),
-        {reason: request.count} if reason and request.count else {},
-        notes=notes,
-    )
+    reason = "not_there"
+    refused = request.customers.select("_row", fn.lit("refused").alias("action"), fn.lit(reason).alias("reason"))
+    stale = request.session.createDataFrame([], spark_schema(STALE))
+    if action == "refused":
+        return Planned(counts, refused, stale, {reason: request.count} if request.count else {}, notes=notes)
+    return Planned(counts, request.session.createDataFrame([], spark_schema(LEFT_OUT)), stale, notes=notes)
 
 
 def compare(request: Request, table: DataFrame, fields: Sequence[str], notes: tuple[str, ...]) -> Compared:
@@ -170,7 +166,7 @@ def _decided(request: Request, keys: Keys, matched: DataFrame, differing: DataFr
 def _stale(old: DataFrame) -> DataFrame:
     return old.select(
         *(fn.col("_source").alias("source"), fn.col("_line").alias("line"), "external_id", "email", "updated_at"),
-        fn.col("held_time").alias("updated_at"),
+        fn.col("held_time").alias("destination_updated_at"),
     )
 
 

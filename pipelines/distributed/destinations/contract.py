@@ -8,10 +8,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import polars as pl
 
 from tranship.connectors.contract import Mode, Older, Outcomes
 from tranship.pipelines.distributed.work_tables import WorkTables
+from tranship.schemas.customer import INSTANT
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,13 +68,20 @@ class Request:
         return self.overwrite_nulls and name not in ("external_id", *self.sparse)
 
 
+LEFT_OUT: Final = {"_row": pl.Int64, "action": pl.String, "reason": pl.String}
+STALE: Final = {
+    **{"source": pl.String, "line": pl.Int64, "external_id": pl.String, "email": pl.String},
+    **{"updated_at": INSTANT, "destination_updated_at": INSTANT},
+}
+"""The columns of `Planned.left_out` and `Planned.stale`."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """What a write would do; counts and notes are those of `connectors.contract.Plan`.
 
-    `left_out` has `_row`, `action` (refused, ambiguous) and `reason` (null if ambiguous) of the customers that cannot
-    be written. `stale` lists the records that are older than the rows they would change: source, line, external_id,
-    email, updated_at, destination_updated_at.
+    `left_out` has the customers that cannot be written: their action (refused, ambiguous) and reason (null if
+    ambiguous). `stale` lists the records that are older than the rows they would change.
     """
 
     counts: Mapping[str, int]
@@ -97,7 +107,7 @@ class Destination(Protocol):
         """
         ...
 
-    def apply(self, request: Request, planned: Planned) -> Outcomes | None:
+    def apply(self, request: Request, planned: Planned, /) -> Outcomes | None:
         """Carry out the plan that the same object made; return the outcomes if they can differ from it. Raises
         Interfered if the table has changed since the plan was made.
         """

@@ -13,7 +13,8 @@ from pyspark.sql import functions as fn
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError, Malformed
 from tranship.connectors.files.data_folder import data_folder
-from tranship.pipelines.distributed.destinations.contract import Planned, Request
+from tranship.pipelines.distributed.destinations.contract import LEFT_OUT, STALE, Planned, Request
+from tranship.pipelines.distributed.stage_rows import spark_schema
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 POINTER: Final = "_current.json"
 _FATES: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguous", "delete")
-_LEFT_OUT: Final = "_row bigint, action string, reason string"
-_STALE: Final = (
-    "source string, line bigint, external_id string, email string, updated_at timestamp, "
-    "destination_updated_at timestamp"
-)
 
 
 class ParquetDataset:
@@ -59,13 +55,13 @@ class ParquetDataset:
             notes.append(f"{self._shown}: {pointer['folder']} {what}")
         return Planned(
             counts=dict.fromkeys(_FATES, 0) | {"unchanged" if is_same else "create": request.count},
-            left_out=request.session.createDataFrame([], _LEFT_OUT),
-            stale=request.session.createDataFrame([], _STALE),
+            left_out=request.session.createDataFrame([], spark_schema(LEFT_OUT)),
+            stale=request.session.createDataFrame([], spark_schema(STALE)),
             existing=int(pointer.get("customers", 0)),
             notes=tuple(notes),
         )
 
-    def apply(self, request: Request, planned: Planned) -> None:
+    def apply(self, request: Request, planned: Planned, /) -> None:
         """Write the folder, then the pointer to it, and remove folders of attempts of this run that died."""
         if planned.counts["unchanged"]:
             return

@@ -88,7 +88,7 @@ class DeltaTable:
         self._must_have_keys(self._compared)
         return self._compared.planned
 
-    def apply(self, request: Request, planned: Planned) -> None:
+    def apply(self, request: Request, planned: Planned, /) -> None:
         """Create the table, or merge what changes into it; a plan without changes writes nothing."""
         if self._compared is None:
             self._create(request, planned)

@@ -17,12 +17,13 @@ from support.engine_tables import assert_same_plan, assert_same_rows, ordinary_r
 from support.engines import collected
 from tranship.connectors.errors import ConfigError, Interfered, Refused
 from tranship.pipelines.distributed.destinations.contract import Planned, Request
-from tranship.pipelines.distributed.destinations.delta import DeltaTable
 from tranship.pipelines.distributed.destinations.table_columns import TABLE
 from tranship.pipelines.distributed.stage_rows import spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from tranship.pipelines.distributed.destinations.delta import DeltaTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(engines.IS_SPARK, reason="needs the jar of Delta")]
 
@@ -34,12 +35,18 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def delta_table(address: str, spark: SparkSession, *, create: bool = True) -> DeltaTable:
+    from tranship.pipelines.distributed.destinations.delta import DeltaTable
+
+    return DeltaTable(address, spark, create=create)
+
+
 class Both:
     """The two tables, written by the same runs."""
 
     def __init__(self, spark: SparkSession, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.spark, self.folder, self.monkeypatch = spark, folder, monkeypatch
-        self.table = DeltaTable(f"delta://{folder}/lake", spark)
+        self.table = delta_table(f"delta://{folder}/lake", spark)
         self.runs = 0
 
     def request(self, records: pl.DataFrame, **options: Any) -> Request:
@@ -124,7 +131,7 @@ def test_a_killed_run_knows_whether_it_has_written(both: Both, spark: SparkSessi
         request = both.request(records(A, changed))
         assert not both.table.applied(request.run_id)
         both.table.apply(request, both.table.plan(request))
-        assert DeltaTable(f"delta://{both.folder}/lake", spark).applied(request.run_id)
+        assert delta_table(f"delta://{both.folder}/lake", spark).applied(request.run_id)
         assert both.table.plan(request).counts["unchanged"] == 2
 
 
@@ -198,10 +205,10 @@ def test_columns_that_the_table_lacks(both: Both) -> None:
 
 def test_a_missing_table_may_be_forbidden(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lake does not exist"):
-        DeltaTable(f"delta://{tmp_path}/lake", spark, create=False)
+        delta_table(f"delta://{tmp_path}/lake", spark, create=False)
 
 
 @pytest.mark.parametrize("address", ["delta://", "delta:///", "delta://lake?table=x"])
 def test_an_address_is_a_folder(spark: SparkSession, address: str) -> None:
     with pytest.raises(ConfigError, match="is no address of a Delta table"):
-        DeltaTable(address, spark)
+        delta_table(address, spark)
