@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pytest
 
 import tranship
 from support import engines
+from support.commands import told
 from support.engines import IS_SPARK
 from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.pipelines.report import Report
@@ -208,6 +211,22 @@ def test_an_error_in_a_task_is_the_one_of_one_machine(engine: dict[str, Any]) ->
     assert errors[0] == errors[1]
 
 
+def test_the_commands_of_the_documentation_run(engine: dict[str, Any]) -> None:
+    [block] = re.findall(r"```sh\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    Path("in").mkdir()
+    Path("in", "a.csv").write_text("id,name\n1,A\n2,B\n")
+    on_engine = [] if IS_SPARK else ["--remote", engine["remote"]]
+    for line in block.splitlines():
+        words = [word.replace("sail", engine["engine"]) for word in shlex.split(line)]
+        assert words[0] == "tranship"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code, _, text = told(*words[1:], *on_engine)
+        assert code == 0, text
+    assert current(Path("lake", "customers"))["name"].sort().to_list() == ["A", "B"]
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "beyond-one-machine.md"
 KILLABLE = Path(engines.__file__).with_name("killable_engine_run.py")
 
 
