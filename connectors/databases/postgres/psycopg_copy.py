@@ -119,7 +119,7 @@ class CopyConnection:
         if not schema:
             typed = ", ".join(f"{quoted(name)} {_COLUMN_TYPES.get(dtype, 'text')}" for name, dtype in fields.items())
             self.execute(f"CREATE TEMPORARY TABLE {quoted(table)} ({typed})")
-        texts = [_array(name) if dtype == pl.List(pl.String) else pl.col(name) for name, dtype in fields.items()]
+        texts = [_text(name, dtype) for name, dtype in fields.items()]
         count = 0
         with (
             self._translating_errors(),
@@ -177,6 +177,13 @@ def _plain(table: pa.Table) -> pa.Table:
     """Return the table with JSON as text, since polars does not support Arrow's JSON type."""
     schema = [f.with_type(pa.string()) if isinstance(f.type, pa.JsonType) else f for f in table.schema]
     return table.cast(pa.schema(schema))
+
+
+def _text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Return the values of a column in a form that CSV can hold and the server reads."""
+    if dtype == pl.Binary:
+        return pl.concat_str(pl.lit("\\x"), pl.col(name).bin.encode("hex")).alias(name)
+    return _array(name) if dtype == pl.List(pl.String) else pl.col(name)
 
 
 def _array(name: str) -> pl.Expr:

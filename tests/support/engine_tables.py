@@ -1,0 +1,124 @@
+"""A table that an engine writes beside the DuckDB table of the ordinary run: the same customers, settings and run ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import tranship
+from support.engines import collected
+from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.databases.duckdb.table import DuckDbTable
+from tranship.pipelines.distributed import stage_rows
+from tranship.pipelines.distributed.destinations.contract import Planned, Request
+from tranship.pipelines.distributed.work_tables import WorkTables
+from tranship.pipelines.present import PRESENT
+from tranship.schemas.customer import INSTANTS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_DATABASE = "one.duckdb"
+ADDRESS = f"duckdb:///{_DATABASE}?table=customers"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: what it asked of the ordinary table, and what that table planned."""
+
+    request: WriteRequest
+    plan: Plan
+
+
+def ordinary_run(records: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Step:
+    """Write records to the DuckDB table of the current folder by an ordinary run."""
+    seen: list[Step] = []
+    planned = DuckDbTable.plan
+
+    def plan(table: DuckDbTable, request: WriteRequest) -> Plan:
+        found = planned(table, request)
+        seen.append(Step(request, found))
+        return found
+
+    records.write_parquet("in.parquet")
+    given = {"max_conflicts": "100%", "allow_empty": True, "max_deletes": "100%", "older": "skip"} | options
+    with monkeypatch.context() as patched:
+        patched.setattr(DuckDbTable, "plan", plan)
+        tranship.run("in.parquet", ADDRESS, state_dir="state", **given)
+    return seen[-1]
+
+
+def request_of(step: Step, session: SparkSession, folder: Path) -> Request:
+    """Return the request for an engine with the customers of a run; rows are numbered in their order."""
+    given = step.request
+    customers = given.survivors.scan().sort("_row").collect().drop("_row").with_row_index("_row")
+    present = pl.concat([pl.DataFrame(schema=PRESENT), *map(pl.read_parquet, given.present)])
+    return Request(
+        run_id=given.run_id,
+        started=datetime.fromisoformat(given.started_at),
+        source=given.source,
+        session=session,
+        customers=frame(session, customers, stage_rows.RECORD, folder / "customers"),
+        count=customers.height,
+        columns=given.survivors.columns,
+        mode=given.mode,
+        tables=WorkTables(session, str(folder / "work")),
+        ledger=given.ledger,
+        sparse=given.survivors.sparse,
+        older=given.older,
+        overwrite_nulls=given.overwrite_nulls,
+        evolve=given.evolve,
+        hard_delete=given.hard_delete,
+        present=frame(session, present, PRESENT | {"line": pl.Int64}, folder / "present"),
+    )
+
+
+def frame(session: SparkSession, rows: pl.DataFrame, columns: Mapping[str, Any], folder: Path) -> DataFrame:
+    """Return rows as a frame of an engine, by way of a file as tasks of the engine would write it."""
+    folder.mkdir(parents=True)
+    table = pa.Table.from_batches(stage_rows.to_arrow(rows, columns), stage_rows.arrow_schema(columns))
+    pq.write_table(table, folder / "part.parquet")
+    return session.read.parquet(str(folder))
+
+
+def assert_same_plan(step: Step, planned: Planned) -> None:
+    """Assert that both tables planned the same, about each customer."""
+    plan = step.plan
+    assert planned.counts == plan.counts
+    assert dict(planned.changed_fields) == dict(plan.changed_fields)
+    assert (planned.existing, planned.withheld) == (plan.existing, plan.withheld)
+    assert planned.unidentified == plan.unidentified
+    rows = step.request.survivors.scan().select("_row").sort("_row").collect()["_row"]
+    number = pl.DataFrame({"row": rows}).with_row_index("_row")
+    expected = pl.read_parquet(plan.rows).filter(pl.col("action").is_in(["refused", "ambiguous"])).join(number, "row")
+    expected = expected.select(pl.col("_row").cast(pl.Int64), "action", "reason").sort("_row")
+    assert collected(planned.left_out).sort("_row").rows() == expected.rows()
+    reasons = dict(expected.filter(action="refused").group_by("reason").len().iter_rows())
+    assert dict(planned.reasons) == reasons
+    file = step.request.workspace / "stale.parquet"
+    stale = pl.read_parquet(file).rows() if file.exists() else []
+    assert sorted(collected(planned.stale).rows()) == sorted(stale)
+
+
+def assert_same_rows(rows: pl.DataFrame) -> None:
+    """Assert that a table has the rows of the ordinary one, in all columns. Times of deletion are those of each write."""
+    with duckdb.connect(_DATABASE, read_only=True) as table:
+        table.execute("SET TimeZone = 'UTC'")
+        expected = table.sql("FROM customers").pl()
+    assert rows.columns == expected.columns
+    for theirs, ours in zip(_comparable(expected), _comparable(rows), strict=True):
+        assert ours == theirs
+
+
+def _comparable(table: pl.DataFrame) -> list[Mapping[str, Any]]:
+    marked = table.with_columns(pl.col("_deleted_at").is_not_null(), pl.col(INSTANTS).dt.epoch("us"))
+    return marked.sort("customer_key").to_dicts()
