@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -190,7 +191,67 @@ class Releasing(Protocol):
         ...
 
 
+@runtime_checkable
+class Narrowing(Protocol):
+    """A source that can leave out old records without reading them."""
+
+    @property
+    def left_out(self) -> int:
+        """How many were left out, once `parts` has ended."""
+        ...
+
+    def narrow(self, column: str, since: datetime | int) -> None:
+        """Leave out records whose value of this column is certainly less, before `parts` is called.
+
+        It saves work and decides nothing: what is read is filtered again. Records without a value, or with one that may
+        be unreadable, must be kept; where this cannot be told, all are.
+        """
+        ...
+
+
 # Writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far a source has been read into a destination: the largest value of its cursor that was read."""
+
+    source: str
+    """The source, without secrets."""
+    reading: str
+    """A digest of what decides what becomes of its records, such as their mapping: it has a watermark of its own."""
+    cursor: str
+    """The column of the source, or the field, that has the value."""
+    value: str
+    """An instant (ISO 8601, UTC, µs) or a whole number."""
+    run_id: str
+
+    @property
+    def position(self) -> datetime | int:
+        """The value as it is compared."""
+        return datetime.fromisoformat(self.value) if "T" in self.value else int(self.value)
+
+
+@runtime_checkable
+class KeepsWatermarks(Protocol):
+    """A destination that keeps watermarks beside its data. It writes that of a request with the data, all or nothing;
+    watermarks of other destinations are in the state directory.
+    """
+
+    def watermarks(self) -> list[Watermark]:
+        """Return all of this destination."""
+        ...
+
+    def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
+        """Replace one, outside of a run: null for `old` adds, null for `new` removes."""
+        ...
+
+
+def further(known: Watermark | None, new: Watermark) -> Watermark:
+    """Return the one of two watermarks of a source that is further: a watermark never goes back by itself."""
+    if known is None or type(known.position) is not type(new.position):
+        return new
+    return known if known.position > new.position else new  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -300,6 +361,8 @@ class WriteRequest:
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
     differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
     provider: ProviderOptions = ProviderOptions()
+    watermark: Watermark | None = None
+    """How far the source has been read, to be kept by a destination that `KeepsWatermarks`; null: that is not kept."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,10 @@ class CleanOptions(MeaningOptions, IdentityOptions, total=False):
 class RunOptions(SourceOptions, IdentityOptions, total=False):
     """Settings of a run."""
 
+    since: str | date | int | None
+    cursor: str | None
+    lookback: Duration | int
+    full: bool
     mode: Literal["upsert", "insert", "update", "mirror"]
     columns: Mapping[str, str]
     nulls: Literal["keep", "overwrite"]

@@ -145,6 +145,13 @@ def destination_identity(settings: Settings) -> str:
     return lookup.identity(settings.destination)
 
 
+def source_identity(settings: Settings) -> str:
+    """Return what tells the source from all others, without secrets."""
+    source = settings.sources[0]
+    place = lookup.identity(source)
+    return place if _is_path(source) else redacted(f"{place} {source}")
+
+
 def _is_path(destination: str) -> bool:
     """Whether the file is on this machine and has a name."""
     return destination != STANDARD_OUTPUT and "://" not in destination

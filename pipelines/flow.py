@@ -11,6 +11,7 @@ from tranship.connectors.contract import Destination, Outcomes, Plan, Source, Wr
 from tranship.connectors.errors import GateClosed, Interfered, TranshipError
 from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import reading, verify, write_step
+from tranship.pipelines.cursor import Cut
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.gates import check_gates
 from tranship.pipelines.identity_step import identify_customers
@@ -31,7 +32,7 @@ _PAUSES = (0.2, 1, 3, 8)
 @dataclasses.dataclass(frozen=True)
 class Input:
     """The input of a run. `source` is null for a run whose stage is complete; `raw_columns` are the columns of the
-    source in its own order, `notes` those on its columns.
+    source in its own order, `notes` those on its columns. `cut` is the part of it that is read, null for all of it.
     """
 
     source: Source | None
@@ -39,6 +40,7 @@ class Input:
     raw_columns: list[str]
     where: Expression | None = None
     notes: tuple[str, ...] = ()
+    cut: Cut | None = None
 
 
 class Flow:
@@ -108,6 +110,7 @@ class Flow:
             try:
                 self._plan, result = make_plan(self._run, request, destination)
                 self._add(result)
+                self._add(write_step.late_records(self._run, self._plan))
                 check_gates(self._run, self._total, self._plan)
                 if not self._run.settings.dry_run:
                     self._write(request, self._plan, destination)
@@ -137,7 +140,9 @@ class Flow:
             run.observer.note(f"continuing run {run.directory.run_id}: {records} already read")
             return
         assert given.source is not None  # noqa: S101  (only a finished stage is continued without one)
-        with closing(reading.stage_source(run, given.source, given.columns, given.where, given.raw_columns)) as results:
+        with closing(
+            reading.stage_source(run, given.source, given.columns, given.where, given.raw_columns, given.cut)
+        ) as results:
             for result in results:
                 self._add(result)
 
@@ -152,6 +157,7 @@ class Flow:
         with self._run.timed("write", None):
             if (done := directory.done(APPLY_STEP)) is not None:
                 self._outcomes = write_step.outcomes_of(done)
+                write_step.keep_watermark(self._run, request, destination)
                 return
             directory.begin_to_write()
             try:
@@ -161,6 +167,7 @@ class Flow:
                 raise
             self._keep(outcomes)
             write_step.finish(self._run, self._outcomes)
+            write_step.keep_watermark(self._run, request, destination)
 
     def _keep(self, outcomes: Outcomes | None) -> None:
         if outcomes is not None:

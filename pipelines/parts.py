@@ -10,6 +10,7 @@ import msgspec
 
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
+from tranship.pipelines.cursor import Extent, Kind
 from tranship.pipelines.stage_files import PART_FOLDERS
 
 
@@ -17,7 +18,8 @@ from tranship.pipelines.stage_files import PART_FOLDERS
 class BatchCounts:
     """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
     that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
-    `matched` are the words of `--value` that occurred, each with its field.
+    `matched` are the words of `--value` that occurred, each with its field. `extents` are those of its cursor, if the
+    source is read by one.
     """
 
     digest: str
@@ -32,6 +34,7 @@ class BatchCounts:
     first: dict[str, tuple[str, int]]
     warnings: dict[str, int]
     matched: list[tuple[str, str]] = field(default_factory=list)
+    extents: dict[Kind, Extent] = field(default_factory=dict)
 
 
 class Parts(msgspec.Struct, frozen=True):

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 
 from tranship.connectors import suggestions
-from tranship.connectors.contract import Part, Releasing, Source
+from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules, rivals, validate
+from tranship.pipelines import field_rules, increment, rivals, validate
+from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
 from tranship.pipelines.judging import Rules
@@ -84,10 +87,10 @@ def spelling_of(reading: Reading) -> Spelling:
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 
-def rules_of(reading: Reading, columns: ColumnMap, where: Expression | None) -> Rules:
+def rules_of(reading: Reading, columns: ColumnMap, where: Expression | None, cut: Cut | None = None) -> Rules:
     """Return the rules by which records are read."""
     invalid = InvalidValues.of(reading.on_invalid, strict=reading.strict)
-    return Rules(columns, where, spelling_of(reading), invalid)
+    return Rules(columns, where, spelling_of(reading), invalid, cut)
 
 
 def _check_words(reading: Reading) -> None:
@@ -117,11 +120,17 @@ def read_already(run: RunContext) -> StepResult:
         by_code=done["by_code"],
         warnings=done["warnings"],
         first={code: tuple(place) for code, place in done["first"].items()},
+        extents=msgspec.convert(done.get("extents", {}), dict[Kind, Extent]),
     )
 
 
 def stage_source(
-    run: RunContext, source: Source, columns: ColumnMap, where: Expression | None, raw_columns: list[str]
+    run: RunContext,
+    source: Source,
+    columns: ColumnMap,
+    where: Expression | None,
+    raw_columns: list[str],
+    cut: Cut | None = None,
 ) -> Generator[StepResult, None, None]:
     """Read the whole source into the stage; yield the result of each batch, then the notes.
 
@@ -132,7 +141,7 @@ def stage_source(
     total = StepResult()
     with run.timed("read", source.size):
         size = source.size
-        for position, counts in _batches(run, source, columns, where, earlier):
+        for position, counts in _batches(run, source, rules_of(run.settings, columns, where, cut), earlier):
             parts.append(counts)
             result = _of_batch(counts)
             total += result
@@ -141,12 +150,17 @@ def stage_source(
                 size = source.size
                 run.observer.step("read", size)
             run.observer.advanced(position, total.read)
+    if isinstance(source, Narrowing) and source.left_out:
+        result = StepResult(read=source.left_out, skipped=source.left_out)
+        total += result
+        yield result
     notes = [f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes]
     reused = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
     if reused:
         part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
     notes += unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
+    notes += increment.read_notes(run.directory.manifest.get("increment"), total.extents, total.rejected)
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
     # Arrow keeps the memory used for reading; identity needs it.
@@ -177,6 +191,7 @@ def _of_batch(counts: BatchCounts) -> StepResult:
         by_code=counts.by_code,
         warnings=counts.warnings,
         first=counts.first,
+        extents=counts.extents,
     )
 
 
@@ -187,15 +202,14 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
         **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
         **{"extra": columns.extra, "defaults": dict(columns.defaults), "profile": columns.profile},
+        "extents": {kind: asdict(extent) for kind, extent in total.extents.items()},
     }
 
 
-def _batches(
-    run: RunContext, source: Source, columns: ColumnMap, where: Expression | None, earlier: EarlierStage
-) -> Iterator[tuple[int, BatchCounts]]:
+def _batches(run: RunContext, source: Source, rules: Rules, earlier: EarlierStage) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
-    staging = Staging(run.stage, earlier, rules_of(settings, columns, where))
+    staging = Staging(run.stage, earlier, rules)
     at_a_time = _MOST_TOGETHER if len(source.layouts()) > _MOST_TOGETHER else 1
     with ThreadPoolExecutor(settings.workers) as pool:
         ahead: deque[tuple[list[int], Future[list[BatchCounts]]]] = deque()

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tranship.connectors import key_shapes
-from tranship.connectors.contract import Destination, Layout
+from tranship.connectors.contract import Destination, KeepsWatermarks, Layout, Narrowing, Source
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import frames, mapping, profiles, selection
+from tranship.pipelines import frames, increment, mapping, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
@@ -25,10 +25,12 @@ from tranship.pipelines.endpoints import (
     open_compared,
     open_destination,
     open_source,
+    source_identity,
     waiting_of,
 )
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Flow, Input
+from tranship.pipelines.increment import Increment
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values
@@ -38,12 +40,13 @@ from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirec
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.verify import Verification
+from tranship.pipelines.write_step import watermark_file
 
 if TYPE_CHECKING:
     from tranship.pipelines.inspection import Inspection
 
-_COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write"}
-"""Settings of a comparison: records older than those of the destination count as different."""
+_COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.NONE}
+"""Settings of a comparison: records older than those of the destination count as different, and all are read."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def run(
     check_values(settings)
     check_options(settings)
     check_ends(settings, out)
+    increment.check(settings)
     with owned(settings, job.observer):
         return _run(job)
 
@@ -153,6 +157,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
         *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet", "include_archived"),
     ):
         given.pop(name, None)
+    given |= increment.NONE
     # These columns of the results are for people and no data of the customer.
     given["ignore"] = ("_outcome", "_reason")
     given["profile"] = profiles.NONE
@@ -240,18 +245,21 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         applied = profiles.apply(layouts, settings)
         columns = applied.columns(layouts)
         where = _where(applied.reading, layouts)
-        work = resuming.work_id(applied.reading, source)
-        directory = resuming.continued_run(settings, work) if continuing else None
-        is_new, now = directory is None, job.now or datetime.now(UTC)
+        now = job.now or datetime.now(UTC)
         start = start_after(settings.state_dir, now)
+        part = _increment(applied.reading, columns, layouts, where, destination, start)
+        work = resuming.work_id(applied.reading, source, part)
+        directory = resuming.continued_run(settings, work) if continuing else None
+        is_new = directory is None
         directory = directory or RunDirectory.new(
             settings.state_dir,
             {
                 "settings": resuming.public_settings(settings),
                 "work": work,
-                "reading": resuming.reading_id(applied.reading, columns, where),
+                "reading": resuming.reading_id(applied.reading, columns, where, part),
                 "source": source.fingerprint(),
                 "columns": columns.by_column,
+                "increment": part.facts() if part else None,
             },
             start,
             job.out,
@@ -261,7 +269,9 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
             notes.append(
                 f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
             )
-        given = Input(source, columns, _raw_columns(layouts), where, (*notes, *columns.notes))
+        _narrow(source, part)
+        told = (*notes, *columns.notes, *(part.notes if part else ()))
+        given = Input(source, columns, _raw_columns(layouts), where, told, part.cut if part else None)
         with directory.interruptible():
             if is_new:
                 directory.create()
@@ -292,10 +302,41 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
                 "Restore the environment variables, or start a new run."
             )
         where = _where(applied.reading, layouts)
-        directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where)
+        part = _increment(applied.reading, columns, layouts, where, destination, datetime.now(UTC))
+        directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where, part)
+        directory.manifest["increment"] = part.facts() if part else None
         directory.begin_stage_again()
-        given = Input(source, columns, _raw_columns(layouts), where, columns.notes)
+        notes = (*columns.notes, *(part.notes if part else ()))
+        given = Input(source, columns, _raw_columns(layouts), where, notes, part.cut if part else None)
         return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
+
+
+def _increment(
+    settings: Settings,
+    columns: mapping.ColumnMap,
+    layouts: Sequence[Layout],
+    where: Expression | None,
+    destination: Destination,
+    now: datetime,
+) -> Increment | None:
+    """Return the part of the source that a run reads, by the watermarks of the destination."""
+    if not (settings.since or settings.full):
+        return None
+    keeper = destination if isinstance(destination, KeepsWatermarks) else watermark_file(settings)
+    source = settings.source_name, source_identity(settings)
+    return increment.begin(settings, columns, layouts, where, keeper.watermarks(), source, now)
+
+
+def _narrow(source: Source, part: Increment | None) -> None:
+    """Let the source leave out what is not read, where it can."""
+    if (
+        part
+        and part.cut.skips
+        and part.cut.since is not None
+        and part.cut.cursor.column
+        and isinstance(source, Narrowing)
+    ):
+        source.narrow(part.cut.cursor.column, part.cut.since)
 
 
 def _flow(settings: Settings, directory: RunDirectory, observer: Observer, columns: mapping.ColumnMap) -> Flow:

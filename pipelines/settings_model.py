@@ -15,11 +15,13 @@ from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.pipelines.setting_values import (
     Duration,
     Limit,
+    Lookback,
     Texts,
     field_values,
     field_words,
     option_values,
     path_text,
+    position_text,
     sheet_text,
     source_or_sources,
     zone_name,
@@ -176,6 +178,21 @@ class Settings(Cleaning):
         description="Path or URL to write to, or - for standard output."
     )
 
+    since: Annotated[str | None, BeforeValidator(position_text)] = Field(
+        None,
+        description="Read only what is new: records with a cursor from this time on, or from where the last run "
+        "stopped (last). Records without a cursor are always read.",
+    )
+    cursor: str | None = Field(
+        None, description="Source column by which new records are known; by default the one mapped to updated_at."
+    )
+    lookback: Lookback = Field(
+        "0", description="How far --since last goes back, for records that arrive late, e.g. 1h."
+    )
+    full: bool = Field(
+        False, description="Read everything, in spite of --since, and report what that would have missed."
+    )
+
     mode: Literal["upsert", "insert", "update", "mirror"] = Field(
         "upsert", description="Which customers may be created, updated or removed."
     )
@@ -283,6 +300,22 @@ class Settings(Cleaning):
             raise ValueError(
                 "format applies only to standard output (-); the format of a file follows from its name. Leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _mirror_reads_everything(self) -> Self:
+        if self.mode == "mirror" and self.since is not None and not self.full:
+            raise ValueError(
+                "mode mirror cannot be combined with since: a partial read cannot say what is gone. Use mode upsert, "
+                "or full to read everything"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_cursor_has_a_use(self) -> Self:
+        for name, given in (("cursor", self.cursor is not None), ("lookback", self.lookback != "0")):
+            if given and self.since is None and not self.full:
+                raise ValueError(f"{name} has no effect without since or full. Add since, or leave {name} out")
         return self
 
     @model_validator(mode="after")

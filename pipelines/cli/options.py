@@ -30,6 +30,7 @@ GROUPS: Final = {
     ),
     "Providers": ("include_archived",),
     "Connectors of other packages": ("options",),
+    "What is new": ("since", "cursor", "lookback", "full"),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
         *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "format"),
@@ -80,6 +81,9 @@ _METAVARS = {
     "state_dir": "FOLDER",
     "crosswalk": "FILE",
     "limit": "N",
+    "since": "last|TIME",
+    "cursor": "COLUMN",
+    "lookback": "TIME",
     "skip_lines": "N",
     "header_line": "N",
     "sheet": "NAME|N",

@@ -18,7 +18,7 @@ from typing import Final
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Plan, WriteObserver, WriteRequest
+from tranship.connectors.contract import Plan, Watermark, WriteObserver, WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
@@ -38,6 +38,7 @@ from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.encoding import check_encoding, reject_nul
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
+from tranship.connectors.databases.postgres.watermarks import Watermarks
 from tranship.connectors.databases.postgres.write import Writer
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import (
@@ -169,6 +170,25 @@ class PostgresTable:
         there = found and connection.query(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
         connection.execute("ROLLBACK")
         return bool(there)
+
+    def watermarks(self) -> list[Watermark]:
+        """Return the watermarks of the sources that are read into this table."""
+        connection = self._connected()
+        return Watermarks(connection, self._schema(connection), self._address.table).read()
+
+    def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
+        """Replace one, in a transaction of its own."""
+        self._start_anew()
+        connection = self._begin(quiet=False)
+        Watermarks(connection, self._schema(connection), self._address.table).replace(old, new)
+        connection.execute("COMMIT")
+
+    def _schema(self, connection: Connection) -> str:
+        """Return the schema of the table, or the one in which it would be created."""
+        relation = find_relation(connection, self._address, self._address.table)
+        if relation is not None:
+            return relation.schema
+        return self._address.schema or str(connection.query_value("SELECT current_schema()::text"))
 
     def close(self) -> None:
         """Roll back uncommitted changes and close the connection."""
