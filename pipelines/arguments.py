@@ -115,6 +115,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     """Settings of a run."""
 
     since: str | date | int | None
+    until: str | date | int | None
     cursor: str | None
     lookback: Duration | int
     full: bool

@@ -127,14 +127,12 @@ class Cut:
     """Records from here on are left out; null: none."""
     skips: bool = True
     """Whether earlier records are left out; otherwise they are read, and marked as late."""
-    blank: bool = True
-    """Whether records without a cursor are read."""
 
     def meaning(self) -> list[object]:
         """Return what decides which records are read, and what is known of them."""
         bounds = [None if bound is None else text_of(bound) for bound in (self.since, self.until)]
         mapped = [list(self.cursor.columns.fields.items()), [str(rule) for rule in self.cursor.columns.built.values()]]
-        return [mapped, self.cursor.kinds, *bounds, self.skips, self.blank]
+        return [mapped, self.cursor.kinds, *bounds, self.skips]
 
     def split(self, batch: Batch, spelling: Spelling) -> CutBatch:
         """Leave out the records that are not read, and describe the others."""
@@ -159,7 +157,7 @@ class Cut:
             kept &= values >= self.since
         if self.until is not None:
             kept &= values < self.until
-        return kept.fill_null(value=self.blank)
+        return kept.fill_null(value=True)
 
     def _extent(self, batch: Batch, kind: Kind, values: pl.Series, odd: pl.Series) -> Extent:
         past = values.filter(values <= self.now) if kind == "time" else values

@@ -32,7 +32,7 @@ from tranship.schemas.counted import counted
 
 LAST: Final = "last"
 """The value of `--since` that means the watermark."""
-NONE: Final[dict[str, Any]] = {"since": None, "cursor": None, "lookback": "0", "full": False}
+NONE: Final[dict[str, Any]] = {"since": None, "until": None, "cursor": None, "lookback": "0", "full": False}
 """The settings of a run that reads everything and keeps no watermark."""
 _LONGEST_LOOKBACK: Final = timedelta(days=7)
 """Records that are later than this call for a full read from time to time."""
@@ -73,7 +73,10 @@ def check(settings: Settings) -> None:
         what = "standard input" if source == STANDARD_OUTPUT else "a frame"
         raise ConfigError(f"{asked}: {what} has no address under which a watermark could be kept. Leave it out.")
     if not settings.full and settings.since != LAST:
-        _position(settings)
+        since = _position(settings)
+        until = None if settings.until is None else _position(settings, "until")
+        if until is not None and (type(since) is not type(until) or since >= until):  # type: ignore[operator]
+            raise ConfigError(f"--since {settings.since} --until {settings.until}: the end is not after the beginning.")
         if settings.lookback != "0":
             raise ConfigError(
                 f"--lookback {settings.lookback}: applies to --since last. With a time, give an earlier time."
@@ -110,6 +113,11 @@ def begin(
             cut, source[0], reading, mark, notes=tuple(_begin_notes(settings, cut, mark, source[0], known))
         )
     since = _position(settings)
+    if settings.until is not None:
+        until = _position(settings, "until")
+        cut = Cut(cursor.of_kind(kind_of(since)), now, since, until)
+        note = f"reads records with {cursor.name} from {shown(since)} on and before {shown(until)}"
+        return Increment(cut, source[0], reading, mark, moves=False, notes=(note,))
     moves = mark is None or (kind_of(since) == kind_of(mark.position) and since <= mark.position)  # type: ignore[operator]
     cut = Cut(cursor.of_kind(kind_of(since)), now, since)
     notes = [f"reads records with {cursor.name} from {shown(since)} on"]
@@ -232,10 +240,10 @@ def late_note(known: str, changed: pl.Series) -> str:
         return "no late records: a delta would have missed nothing"
     oldest, position = changed.min(), position_of(known)
     count = counted(len(changed), "late record")
-    if isinstance(position, int):
-        behind = position - int(oldest)  # type: ignore[arg-type]
+    if isinstance(position, int) or not isinstance(oldest, datetime):
+        behind = position - oldest  # type: ignore[operator]
         return f"{count} a delta would have missed, the oldest {behind:,} behind; use --lookback {behind}"
-    late = position - oldest  # type: ignore[operator]
+    late = position - oldest
     if late > _LONGEST_LOOKBACK:
         return f"{count} a delta would have missed, the oldest {_duration(late)}; run --full from time to time"
     hours = -(-late // timedelta(hours=1))
@@ -255,21 +263,23 @@ def shown(position: Position) -> str:
     return re.sub(r"(\.\d*?)0+Z$", r"\1Z", text).replace(".Z", "Z")
 
 
-def _position(settings: Settings) -> Position:
-    """Return the time, or the whole number, of `--since`. Raises ConfigError."""
-    return parse(str(settings.since), "--since", settings)
+def _position(settings: Settings, name: str = "since") -> Position:
+    """Return the time, or the whole number, of `--since` or `--until`. Raises ConfigError."""
+    numbers = settings.cursor is not None
+    return parse(str(getattr(settings, name)), f"--{name}", settings.timezone, settings.date_format, numbers=numbers)
 
 
-def parse(text: str, option: str, settings: Settings) -> Position:
-    """Return a time, or for a cursor that is named a whole number. Raises ConfigError."""
-    if settings.cursor is not None and re.fullmatch(r"-?\d{1,18}", text):
+def parse(text: str, option: str, zone: str, forms: tuple[str, ...], *, numbers: bool) -> Position:
+    """Return a time or, if `numbers` may be meant, a whole number. Raises ConfigError."""
+    if numbers and re.fullmatch(r"-?\d{1,18}", text):
         return int(text)
-    spelling = Spelling(settings.timezone, settings.date_format, frozenset())
+    spelling = Spelling(zone, forms, frozenset())
     columns = ColumnMap({FIELD: "v"}, (), {})
     found = normalise.customers(pl.DataFrame({"v": [text]}), columns, spelling).records[FIELD][0]
     if found is None:
         raise ConfigError(
-            f"{option} {text}: is neither {LAST} nor a time. Write it as 2026-01-31 or 2026-01-31T10:00:00Z."
+            f"{option} {text}: is not a time. Write it as 2026-01-31 or 2026-01-31T10:00:00Z"
+            f"{', or last' if option == '--since' else ''}."
         )
     position: datetime = found
     return position
@@ -295,4 +305,4 @@ def _back(settings: Settings, position: Position) -> Position:
         example = "a number, such as 1000" if isinstance(position, int) else "a duration, such as 1h"
         kind = "whole numbers" if isinstance(position, int) else "times"
         raise ConfigError(f"--lookback {settings.lookback}: the values of the cursor are {kind}. Give {example}.")
-    return position - back  # type: ignore[operator,no-any-return]
+    return position - back  # type: ignore[operator]

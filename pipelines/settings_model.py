@@ -183,6 +183,10 @@ class Settings(Cleaning):
         description="Read only what is new: records with a cursor from this time on, or from where the last run "
         "stopped (last). Records without a cursor are always read.",
     )
+    until: Annotated[str | None, BeforeValidator(position_text)] = Field(
+        None,
+        description="With since TIME: read only records before this time. The next run with since last is not affected.",
+    )
     cursor: str | None = Field(
         None, description="Source column by which new records are known; by default the one mapped to updated_at."
     )
@@ -313,6 +317,8 @@ class Settings(Cleaning):
 
     @model_validator(mode="after")
     def _a_cursor_has_a_use(self) -> Self:
+        if self.until is not None and (self.since in (None, "last") or self.full):
+            raise ValueError("until needs since with a time. Give both, or leave until out")
         for name, given in (("cursor", self.cursor is not None), ("lookback", self.lookback != "0")):
             if given and self.since is None and not self.full:
                 raise ValueError(f"{name} has no effect without since or full. Add since, or leave {name} out")

@@ -39,7 +39,7 @@ LANGUAGE_TAG: Final = (
 )
 
 _LONGEST = {"max_value": 255}
-YEARS = {
+YEARS: Final[dict[str, Any]] = {
     "min_value": datetime(1900, 1, 1, tzinfo=UTC),
     "max_value": datetime(2200, 1, 1, tzinfo=UTC),
     "include_max": False,

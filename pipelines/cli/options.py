@@ -30,7 +30,7 @@ GROUPS: Final = {
     ),
     "Providers": ("include_archived",),
     "Connectors of other packages": ("options",),
-    "What is new": ("since", "cursor", "lookback", "full"),
+    "What is new": ("since", "until", "cursor", "lookback", "full"),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
         *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "format"),
@@ -82,6 +82,7 @@ _METAVARS = {
     "crosswalk": "FILE",
     "limit": "N",
     "since": "last|TIME",
+    "until": "TIME",
     "cursor": "COLUMN",
     "lookback": "TIME",
     "skip_lines": "N",

@@ -184,7 +184,7 @@ def test_the_watermark_of_a_file_is_in_the_state_directory(tmp_path: Path, end: 
     ("options", "message"),
     [
         ({"mode": "mirror", "max_deletes": "1"}, "mode mirror cannot be combined with since"),
-        ({"since": "yesterday"}, "--since yesterday: is neither last nor a time"),
+        ({"since": "yesterday"}, "--since yesterday: is not a time"),
         ({"lookback": "5"}, "--lookback 5: give a duration, such as 1h"),
         ({"since": "2026-01-31", "lookback": "1h"}, "applies to --since last"),
         ({"cursor": "modified"}, "--cursor modified: .*in.csv has no such column"),

@@ -1,0 +1,105 @@
+"""The command about watermarks: state list, state set, state clear."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from tranship.pipelines.cli.crash import CrashContext
+from tranship.pipelines.cli.options import Decorated, json_option, state_dir_option
+from tranship.pipelines.cli.output import print_json
+from tranship.schemas.counted import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tranship.connectors.contract import Watermark
+
+
+def _source_option(command: Decorated) -> Decorated:
+    text = "Only the watermark of this source, as `state list` shows it."
+    return click.option("--source", metavar="SOURCE", help=text)(command)
+
+
+@click.group("state", short_help="List, set or clear how far sources were read.")
+def state_command() -> None:
+    """List, set or clear the watermarks of DESTINATION: how far --since last has read each source.
+
+    \b
+      tranship state list "duckdb:///warehouse.duckdb?table=customers"
+    """
+
+
+@state_command.command("list")
+@click.argument("destination")
+@state_dir_option
+@json_option
+@click.pass_obj
+def list_command(context: CrashContext, /, destination: str, state_dir: Path, as_json: bool) -> None:
+    """List the watermarks of DESTINATION."""
+    from tranship.pipelines import states
+
+    context.state_dir = state_dir
+    _show(states.watermarks(destination, state_dir), as_json, "No source has a watermark here.")
+
+
+@state_command.command("set")
+@click.argument("destination")
+@click.argument("value")
+@_source_option
+@state_dir_option
+@json_option
+@click.pass_obj
+def set_command(
+    context: CrashContext, /, destination: str, value: str, source: str | None, state_dir: Path, as_json: bool
+) -> None:
+    """Set a watermark of DESTINATION to VALUE: a time, or the whole number of a cursor. The next run with --since last
+    begins there.
+    """
+    from tranship.pipelines import states
+
+    context.state_dir = state_dir
+    _show([states.set_watermark(destination, state_dir, value, source)], as_json, "")
+
+
+@state_command.command("clear")
+@click.argument("destination")
+@_source_option
+@state_dir_option
+@json_option
+@click.pass_obj
+def clear_command(
+    context: CrashContext, /, destination: str, source: str | None, state_dir: Path, as_json: bool
+) -> None:
+    """Remove the watermarks of DESTINATION. The next run with --since last reads everything."""
+    from tranship.pipelines import states
+
+    context.state_dir = state_dir
+    removed = states.clear_watermarks(destination, state_dir, source)
+    click.echo(f"Removed {counted(len(removed), 'watermark')}.", err=True)
+    if as_json:
+        _show(removed, as_json, "")
+
+
+def _show(marks: Sequence[Watermark], as_json: bool, nothing: str) -> None:
+    from tranship.pipelines.cli import render
+    from tranship.pipelines.increment import shown
+
+    if as_json:
+        listed = [
+            {"source": mark.source, "cursor": mark.cursor, "value": mark.value, "run_id": mark.run_id} for mark in marks
+        ]
+        print_json(json.dumps({"watermarks": listed}, indent=1))
+        return
+    if not marks:
+        click.echo(nothing, err=True)
+        return
+    rows = [("source", "cursor", "read up to", "run")]
+    rows += [(mark.source, mark.cursor, shown(mark.position), mark.run_id) for mark in marks]
+    click.echo("\n".join(render.table(rows)))
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (state_command,)
