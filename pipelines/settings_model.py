@@ -185,7 +185,7 @@ class Settings(Cleaning):
     )
     until: Annotated[str | None, BeforeValidator(position_text)] = Field(
         None,
-        description="With since TIME: read only records before this time. The next run with since last is not affected.",
+        description="With since TIME: read only records before this time. The watermark is left as it is.",
     )
     cursor: str | None = Field(
         None, description="Source column by which new records are known; by default the one mapped to updated_at."

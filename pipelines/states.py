@@ -70,8 +70,8 @@ def _only(known: list[Watermark], destination: str, source: str | None) -> Water
         raise _unknown(source, destination)
     if not found:
         raise ConfigError(
-            f"{redacted(destination)}: no source has a watermark here. The first run with --since last sets it; to begin "
-            "at a time, use --since TIME."
+            f"{redacted(destination)}: no source has a watermark here. The first run with --since last sets it; to "
+            "begin at a time, use --since TIME."
         )
     sources = list(dict.fromkeys(mark.source for mark in found))
     if len(sources) == 1:

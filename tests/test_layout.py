@@ -185,6 +185,11 @@ RULES = (
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
+        "pipelines.backfill",
+        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable"),
+        "A backfill is a series of runs.",
+    ),
+    Rule(
         "pipelines.distributed.*",
         (
             *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
@@ -223,6 +228,7 @@ LAZY = (
 
 PURE = (
     *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.judging"),
+    *("pipelines.cursor", "pipelines.increment"),
     *("pipelines.sort_out", "pipelines.identify"),
     *("pipelines.distributed.stage_task", "pipelines.distributed.group_tasks"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),
