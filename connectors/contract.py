@@ -232,11 +232,52 @@ class Watermark:
         return datetime.fromisoformat(self.value) if "T" in self.value else int(self.value)
 
 
+@dataclass(frozen=True)
+class FileMark:
+    """A file that was read. Its content identifies it, and never its time alone."""
+
+    path: str
+    size: int
+    tag: str
+    """The entity tag of an object, empty for a local file."""
+    sha256: str
+    lines: int | None
+    """The number of its lines, if what is appended to it can be read by itself."""
+
+
+@dataclass(frozen=True)
+class FilesRead:
+    """The files that a run has read of a source, which is identified as a `Watermark` is."""
+
+    source: str
+    reading: str
+    marks: tuple[FileMark, ...]
+
+
+class FileChoice(Protocol):
+    """The files of a source that are new or have changed; see `connectors/files/new_files.py`."""
+
+    marks: list[FileMark]
+    """The files as they are now."""
+    notes: list[str]
+    """What was chosen and left out, for people."""
+    nothing: bool
+    """Whether there is nothing to read."""
+
+
 @runtime_checkable
 class KeepsWatermarks(Protocol):
-    """A destination that keeps watermarks beside its data. It writes that of a request with the data, all or nothing;
-    watermarks of other destinations are in the state directory.
+    """A destination that keeps how far sources were read beside its data: watermarks, and the files that were read. It
+    writes those of a request with the data, all or nothing; those of other destinations are in the state directory.
     """
+
+    def files_read(self, reading: str) -> list[FileMark]:
+        """Return the files of a source that were read, each as it was the last time."""
+        ...
+
+    def forget_files(self, source: str | None) -> int:
+        """Forget the files of a source, or of all, outside of a run; return how many there were."""
+        ...
 
     def watermarks(self) -> list[Watermark]:
         """Return all of this destination."""
@@ -363,6 +404,8 @@ class WriteRequest:
     provider: ProviderOptions = ProviderOptions()
     watermark: Watermark | None = None
     """How far the source has been read, to be kept by a destination that `KeepsWatermarks`; null: that is not kept."""
+    files: FilesRead | None = None
+    """The files that were read, to be kept likewise."""
 
 
 @dataclass(frozen=True)

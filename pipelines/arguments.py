@@ -119,6 +119,8 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     cursor: str | None
     lookback: Duration | int
     full: bool
+    new_files: bool
+    settle: Duration
     mode: Literal["upsert", "insert", "update", "mirror"]
     columns: Mapping[str, str]
     nulls: Literal["keep", "overwrite"]

@@ -52,7 +52,9 @@ def backfill(
         if finished is not None and type(finished) is type(last) and last <= finished:  # type: ignore[operator]
             yield Window(first, last, None)
             continue
-        part = settings.model_copy(update={"since": text_of(first), "until": text_of(last)})
+        # That a backfill is older than the destination is no sign of a wrong input.
+        older = settings.older or "skip"
+        part = settings.model_copy(update={"since": text_of(first), "until": text_of(last), "older": older})
         yield Window(first, last, run.run(part, observer))
         progress.write(last)
     progress.remove()

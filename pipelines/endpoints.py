@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tranship.connectors import apart, lookup, opening, suggestions
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
+from tranship.connectors.contract import Destination, FileMark, HasColumns, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
 from tranship.pipelines.setting_values import per_second, seconds
 from tranship.pipelines.settings_model import Reading, Settings
+
+if TYPE_CHECKING:
+    from tranship.connectors.opening import NewFiles
 
 log = logging.getLogger("tranship")
 
@@ -80,8 +86,20 @@ is_records = opening.is_records
 spool = opening.spool
 
 
-def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
-    """Open all sources as one. Raises ConfigError or ConnectorError."""
+def choose_files(settings: Settings, known: Sequence[FileMark], now: datetime) -> NewFiles:
+    """Return what chooses the files of a run, by those that were read before."""
+    if not _has_files(settings.sources[0]):
+        raise ConfigError(f"--new-files: {redacted(settings.sources[0])} has no files. Use --since last.")
+    settle = timedelta(seconds=seconds(settings.settle))
+    return opening.new_files([] if settings.full else known, settle, now)
+
+
+def _has_files(source: str) -> bool:
+    return bool(lookup.connector_of(source).suffixes) and scheme_of(source) not in opening.WEB
+
+
+def open_source(reading: Reading, waiting: Waiting | None = None, new: NewFiles | None = None) -> Source:
+    """Open all sources as one; of files, only those that `new` chooses. Raises ConfigError or ConnectorError."""
     options = reading.options | {name: getattr(reading, name) for name in _OF_FILES}
     return opening.open_sources(
         reading.sources,
@@ -89,6 +107,7 @@ def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
         include_archived=reading.include_archived,
         waiting=waiting,
         downloads=reading.state_dir / "downloads" if isinstance(reading, Settings) else None,
+        new=new,
     )
 
 

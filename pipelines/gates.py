@@ -25,7 +25,8 @@ def check_gates(run: RunContext, total: StepResult, plan: Plan) -> None:
 
 def _check_input(run: RunContext, total: StepResult) -> None:
     settings = run.settings
-    if not total.read and not settings.allow_empty:
+    nothing_new = (run.directory.manifest.get("files") or {}).get("nothing", False)
+    if not total.read and not settings.allow_empty and not nothing_new:
         raise GateClosed(
             f"{settings.source_name}: contains no record. Nothing was written. If that is right: --allow-empty"
         )

@@ -160,16 +160,26 @@ def stage_source(
         part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
     notes += unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
-    notes += increment.read_notes(run.directory.manifest.get("increment"), total.extents, total.rejected)
+    notes += increment.read_notes(
+        run.directory.manifest.get("increment"), total.extents, total.rejected - _broken(total)
+    )
     yield StepResult(notes=tuple(notes))
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
     # Arrow keeps the memory used for reading; identity needs it.
     pa.default_memory_pool().release_unused()
     run.stage.complete(run.directory.run_id, parts)
     run.directory.manifest["wire"] = raw_columns
+    if (files := run.directory.manifest.get("files")) is not None:
+        broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
+        run.directory.manifest["files"] = increment.without_broken_ends(files, broken)
     run.directory.finish(STAGE_STEP, _facts(total, columns))
     if isinstance(source, Releasing):
         source.release()
+
+
+def _broken(total: StepResult) -> int:
+    """Return the number of lines that are not records, and so have no cursor."""
+    return sum(count for code, count in total.by_code.items() if code.startswith("line."))
 
 
 def unmatched(columns: ColumnMap, matched: Collection[tuple[str, str]]) -> Iterator[str]:

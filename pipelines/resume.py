@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -40,8 +41,12 @@ def public_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def work_id(settings: Settings, source: Source, part: Increment | None) -> str:
-    """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised."""
+def work_id(
+    settings: Settings, source: Source, part: Increment | None = None, files: Mapping[str, Any] | None = None
+) -> str:
+    """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised.
+    `part` and `files` are what is read of it.
+    """
     prints = source.fingerprint()
     if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
         return ""
@@ -54,7 +59,7 @@ def work_id(settings: Settings, source: Source, part: Increment | None) -> str:
     # Records that are given again in Python are in another file, and have the same fingerprint.
     given["source"] = [redacted(source) if is_in_python(source) else source for source in settings.sources]
     read = [part.cut.meaning(), part.facts()] if part else None
-    return hashlib.sha256(json.dumps([given, prints, read], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([given, prints, read, files], sort_keys=True).encode()).hexdigest()
 
 
 def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None, part: Increment | None) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tranship.connectors import key_shapes
-from tranship.connectors.contract import Destination, KeepsWatermarks, Layout, Narrowing, Source
+from tranship.connectors.contract import Destination, FileChoice, KeepsWatermarks, Layout, Narrowing, Source
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, increment, mapping, profiles, selection
@@ -22,6 +22,7 @@ from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
     check_options,
+    choose_files,
     open_compared,
     open_destination,
     open_source,
@@ -43,6 +44,7 @@ from tranship.pipelines.verify import Verification
 from tranship.pipelines.write_step import watermark_file
 
 if TYPE_CHECKING:
+    from tranship.pipelines.endpoints import NewFiles
     from tranship.pipelines.inspection import Inspection
 
 _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.NONE}
@@ -237,45 +239,60 @@ def _anew(error: Damaged) -> str:
 def _begin(job: _Job, *, continuing: bool) -> Report:
     """Do all steps, in a new run directory or, `continuing`, in one of the same work."""
     settings, observer = job.settings, job.observer
-    with (
-        closing(job.open_destination(settings, observer)) as destination,
-        closing(open_source(settings, waiting_of(settings, observer))) as source,
-    ):
-        layouts = source.layouts()
-        applied = profiles.apply(layouts, settings)
-        columns = applied.columns(layouts)
-        where = _where(applied.reading, layouts)
-        now = job.now or datetime.now(UTC)
-        start = start_after(settings.state_dir, now)
-        part = _increment(applied.reading, columns, layouts, where, destination, start)
-        work = resuming.work_id(applied.reading, source, part)
-        directory = resuming.continued_run(settings, work) if continuing else None
-        is_new = directory is None
-        directory = directory or RunDirectory.new(
-            settings.state_dir,
-            {
-                "settings": resuming.public_settings(settings),
-                "work": work,
-                "reading": resuming.reading_id(applied.reading, columns, where, part),
-                "source": source.fingerprint(),
-                "columns": columns.by_column,
-                "increment": part.facts() if part else None,
-            },
-            start,
-            job.out,
+    now = job.now or datetime.now(UTC)
+    with closing(job.open_destination(settings, observer)) as destination:
+        files = _new_files(settings, destination, now)
+        with closing(open_source(settings, waiting_of(settings, observer), files)) as source:
+            return _load(job, destination, source, files, now, continuing=continuing)
+
+
+def _load(
+    job: _Job,
+    destination: Destination,
+    source: Source,
+    files: FileChoice | None,
+    now: datetime,
+    *,
+    continuing: bool,
+) -> Report:
+    """Do all steps with both ends open; `files` are those of the source that were chosen, null for all."""
+    settings, observer = job.settings, job.observer
+    layouts = source.layouts()
+    applied = profiles.apply(layouts, settings)
+    columns = applied.columns(layouts)
+    where = _where(applied.reading, layouts)
+    start = start_after(settings.state_dir, now)
+    part = _increment(applied.reading, columns, layouts, where, destination, start)
+    of_files = _files_facts(settings, files)
+    work = resuming.work_id(applied.reading, source, part, of_files)
+    directory = resuming.continued_run(settings, work) if continuing else None
+    is_new = directory is None
+    directory = directory or RunDirectory.new(
+        settings.state_dir,
+        {
+            "settings": resuming.public_settings(settings),
+            "work": work,
+            "reading": resuming.reading_id(applied.reading, columns, where, part),
+            "source": source.fingerprint(),
+            "columns": columns.by_column,
+            "increment": part.facts() if part else None,
+            "files": of_files,
+        },
+        start,
+        job.out,
+    )
+    notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
+    if is_new and start != now:
+        notes.append(
+            f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
         )
-        notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
-        if is_new and start != now:
-            notes.append(
-                f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
-            )
-        _narrow(source, part)
-        told = (*notes, *columns.notes, *(part.notes if part else ()))
-        given = Input(source, columns, _raw_columns(layouts), where, told, part.cut if part else None)
-        with directory.interruptible():
-            if is_new:
-                directory.create()
-            return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
+    _narrow(source, part)
+    told = (*notes, *columns.notes, *_notes(source, settings, part), *(files.notes if files else ()))
+    given = Input(source, columns, _raw_columns(layouts), where, told, part.cut if part else None)
+    with directory.interruptible():
+        if is_new:
+            directory.create()
+        return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
 
 
 def _continue(job: _Job, directory: RunDirectory) -> Report:
@@ -306,9 +323,28 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
         directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where, part)
         directory.manifest["increment"] = part.facts() if part else None
         directory.begin_stage_again()
-        notes = (*columns.notes, *(part.notes if part else ()))
+        notes = (*columns.notes, *_notes(source, settings, part))
         given = Input(source, columns, _raw_columns(layouts), where, notes, part.cut if part else None)
         return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
+
+
+def _new_files(settings: Settings, destination: Destination, now: datetime) -> NewFiles | None:
+    """Return what chooses the files of the source, for a run that reads only new ones."""
+    if not settings.new_files:
+        return None
+    reading = increment.files_reading(settings, source_identity(settings))
+    return choose_files(settings, _keeper(settings, destination).files_read(reading), now)
+
+
+def _files_facts(settings: Settings, files: FileChoice | None) -> dict[str, Any] | None:
+    if files is None:
+        return None
+    return increment.files_facts(settings, (settings.source_name, source_identity(settings)), files)
+
+
+def _keeper(settings: Settings, destination: Destination) -> KeepsWatermarks:
+    """Return what keeps how far sources were read into the destination."""
+    return destination if isinstance(destination, KeepsWatermarks) else watermark_file(settings)
 
 
 def _increment(
@@ -322,9 +358,16 @@ def _increment(
     """Return the part of the source that a run reads, by the watermarks of the destination."""
     if not (settings.since or settings.full):
         return None
-    keeper = destination if isinstance(destination, KeepsWatermarks) else watermark_file(settings)
     source = settings.source_name, source_identity(settings)
-    return increment.begin(settings, columns, layouts, where, keeper.watermarks(), source, now)
+    known = _keeper(settings, destination).watermarks()
+    return increment.begin(settings, columns, layouts, where, known, source, now)
+
+
+def _notes(source: Source, settings: Settings, part: Increment | None) -> tuple[str, ...]:
+    """Return what there is to say about the part that is read."""
+    if part is None or isinstance(source, Narrowing) or not part.cut.skips or part.cut.since is None:
+        return part.notes if part else ()
+    return (*part.notes, f"{settings.source_name} cannot be asked for changes: everything is read, and filtered then")
 
 
 def _narrow(source: Source, part: Increment | None) -> None:

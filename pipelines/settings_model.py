@@ -197,6 +197,15 @@ class Settings(Cleaning):
         False, description="Read everything, in spite of --since, and report what that would have missed."
     )
 
+    new_files: bool = Field(
+        False,
+        description="Read only files that are new or have changed, by their contents; of a CSV or JSON Lines file that "
+        "has grown, only the end.",
+    )
+    settle: Duration = Field(
+        "0", description="With new_files: leave out files that changed within this time, e.g. 60s."
+    )
+
     mode: Literal["upsert", "insert", "update", "mirror"] = Field(
         "upsert", description="Which customers may be created, updated or removed."
     )
@@ -308,11 +317,20 @@ class Settings(Cleaning):
 
     @model_validator(mode="after")
     def _mirror_reads_everything(self) -> Self:
-        if self.mode == "mirror" and self.since is not None and not self.full:
+        partial = "since" if self.since is not None else "new_files"
+        if self.mode == "mirror" and (self.since is not None or self.new_files) and not self.full:
             raise ValueError(
-                "mode mirror cannot be combined with since: a partial read cannot say what is gone. Use mode upsert, "
-                "or full to read everything"
+                f"mode mirror cannot be combined with {partial}: a partial read cannot say what is gone. Use mode "
+                "upsert, or full to read everything"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _new_files_stand_alone(self) -> Self:
+        if self.new_files and self.since is not None:
+            raise ValueError("new_files cannot be combined with since. Choose one")
+        if self.settle != "0" and not self.new_files:
+            raise ValueError("settle has no effect without new_files. Add new_files, or leave settle out")
         return self
 
     @model_validator(mode="after")

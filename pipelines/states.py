@@ -1,4 +1,4 @@
-"""The watermarks of a destination: listed, set to another value, removed."""
+"""How far sources were read into a destination: watermarks are listed, set to another value, removed."""
 
 from __future__ import annotations
 
@@ -43,15 +43,18 @@ def set_watermark(destination: str, state_dir: Path, value: str, source: str | N
         return new
 
 
-def clear_watermarks(destination: str, state_dir: Path, source: str | None) -> list[Watermark]:
-    """Remove the watermarks of a destination, or those of one source; return them. The next runs read everything."""
+def clear(destination: str, state_dir: Path, source: str | None) -> tuple[list[Watermark], int]:
+    """Remove the watermarks of a destination, or those of one source, and forget its files; return the watermarks and
+    the number of files. The next runs read everything.
+    """
     with _kept(destination, state_dir, writes=True) as keeper:
         removed = [mark for mark in keeper.watermarks() if source in (None, mark.source)]
-        if source is not None and not removed:
-            raise _unknown(source, destination)
         for mark in removed:
             keeper.replace_watermark(mark, None)
-        return removed
+        files = keeper.forget_files(source)
+        if source is not None and not removed and not files:
+            raise _unknown(source, destination)
+        return removed, files
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
             write_began=directory.has_begun_to_write,
         ),
         watermark=increment.watermark(directory.manifest.get("increment"), total.extents, directory.run_id),
+        files=increment.files_read(directory.manifest.get("files")),
     )
     return request, StepResult(notes=notes)
 
@@ -94,10 +95,13 @@ def finish(run: RunContext, outcomes: Outcomes | None) -> None:
 
 
 def keep_watermark(run: RunContext, request: WriteRequest, destination: Destination) -> None:
-    """Keep the watermark of a complete write in the state directory, unless the destination has it."""
-    written = run.directory.done(APPLY_STEP) is not None
-    if request.watermark and written and not isinstance(destination, KeepsWatermarks):
+    """Keep how far the source was read in the state directory after a complete write, unless the destination has it."""
+    if run.directory.done(APPLY_STEP) is None or isinstance(destination, KeepsWatermarks):
+        return
+    if request.watermark:
         watermark_file(run.settings).advance(request.watermark)
+    if request.files:
+        watermark_file(run.settings).keep_files(request.files)
 
 
 def watermark_file(settings: Settings) -> WatermarkFile:

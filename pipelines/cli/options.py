@@ -30,7 +30,7 @@ GROUPS: Final = {
     ),
     "Providers": ("include_archived",),
     "Connectors of other packages": ("options",),
-    "What is new": ("since", "until", "cursor", "lookback", "full"),
+    "What is new": ("since", "until", "cursor", "lookback", "full", "new_files", "settle"),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
         *("mode", "columns", "nulls", "older", "deletes", "evolve", "create", "overwrite", "format"),
@@ -85,6 +85,7 @@ _METAVARS = {
     "until": "TIME",
     "cursor": "COLUMN",
     "lookback": "TIME",
+    "settle": "TIME",
     "skip_lines": "N",
     "header_line": "N",
     "sheet": "NAME|N",

@@ -74,12 +74,14 @@ def set_command(
 def clear_command(
     context: CrashContext, /, destination: str, source: str | None, state_dir: Path, as_json: bool
 ) -> None:
-    """Remove the watermarks of DESTINATION. The next run with --since last reads everything."""
+    """Remove the watermarks of DESTINATION, and forget the files that were read. The next run with --since last or
+    --new-files reads everything.
+    """
     from tranship.pipelines import states
 
     context.state_dir = state_dir
-    removed = states.clear_watermarks(destination, state_dir, source)
-    click.echo(f"Removed {counted(len(removed), 'watermark')}.", err=True)
+    removed, files = states.clear(destination, state_dir, source)
+    click.echo(f"Removed {counted(len(removed), 'watermark')}; forgot {counted(files, 'file')}.", err=True)
     if as_json:
         _show(removed, as_json, "")
 

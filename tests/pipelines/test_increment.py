@@ -105,7 +105,7 @@ def test_what_is_left_out_and_kept_back_is_said(warehouse: Any_) -> None:
 
 def test_a_full_read_reports_what_a_delta_would_have_missed(warehouse: Any_) -> None:
     warehouse.load(OLD, since="last")
-    late = [*OLD, row("c", "06:48:30"), row("a", "09:00:00", "changed"), row("d", "12:00:00")]
+    late = [row("a", "09:00:00", "changed"), OLD[1], row("c", "06:48:30"), row("d", "12:00:00")]
     report = warehouse.load(late, since="last", full=True, older="write")
     assert said(report, "2 late records a delta would have missed, the oldest 3 h 12 min; use --lookback 4h")
     assert said(warehouse.load(late, full=True, older="write"), "no late records")
@@ -190,8 +190,6 @@ def test_the_watermark_of_a_file_is_in_the_state_directory(tmp_path: Path, end: 
         ({"cursor": "modified"}, "--cursor modified: .*in.csv has no such column"),
         ({"since": None, "lookback": "1h"}, "lookback has no effect without since or full"),
         ({"ignore": ("updated_at",)}, "no column is mapped to updated_at.* --cursor COLUMN"),
-        ({"source": ["in.csv", "b.csv"]}, "2 sources are given"),
-        ({"source": "-"}, "standard input has no address"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -199,13 +197,25 @@ def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, Any], mess
         Warehouse(tmp_path).load(OLD, **{"since": "last", **options})
 
 
+@pytest.mark.parametrize(
+    ("source", "message"), [(["a.csv", "b.csv"], "2 sources are given"), ("-", "standard input has no address")]
+)
+@pytest.mark.parametrize("asked", [{"since": "last"}, {"new_files": True}])
+def test_sources_without_an_address_of_their_own_are_refused(
+    tmp_path: Path, source: str | list[str], message: str, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tranship.run(source, Warehouse(tmp_path).address(), state_dir=tmp_path / "state", **asked)
+
+
 def test_mirror_is_refused_in_every_place(tmp_path: Path) -> None:
     file, table = write_csv(tmp_path / "in.csv", OLD), Warehouse(tmp_path).address()
-    given: Any = {"mode": "mirror", "max_deletes": 1, "since": "last", "state_dir": tmp_path / "state"}
-    for start in (tranship.run, lambda *ends, **options: tranship.plan(*ends, out=tmp_path / "plan", **options)):
-        with pytest.raises(ConfigError, match="a partial read cannot say what is gone"):
-            start(file, table, **given)
-    tranship.run(file, table, **given, full=True)
+    given: Any = {"mode": "mirror", "max_deletes": 1, "state_dir": tmp_path / "state"}
+    for asked in ({"since": "last"}, {"new_files": True}):
+        for start in (tranship.run, lambda *ends, **options: tranship.plan(*ends, out=tmp_path / "plan", **options)):
+            with pytest.raises(ConfigError, match="a partial read cannot say what is gone"):
+                start(file, table, **given, **asked)
+    tranship.run(file, table, **given, since="last", full=True)
     assert Warehouse(tmp_path).column("external_id") == ["a", "b"]
 
 

@@ -60,8 +60,8 @@ def test_deltas_end_as_one_full_run(tmp_path_factory: pytest.TempPathFactory, st
                     delta()
     delta()
     ours = warehouse.rows(_ROWS) if customers else []
-    load(table="full")
-    assert ours == (warehouse.rows(_ROWS.replace("customers", "full")) if customers else [])
+    load(table="whole")
+    assert ours == (warehouse.rows(_ROWS.replace("customers", "whole")) if customers else [])
     shutil.rmtree(folder)
 
 

@@ -51,9 +51,9 @@ def result(warehouse: Warehouse, source: str, table: str, kind: str) -> tuple[di
         source,
         table=table,
         since="42" if whole else SINCE,
-        cursor="at",
+        cursor="seen",
         timezone="Europe/Berlin",
-        ignore="at",
+        ignore="seen",
     )
     return fates(report), warehouse.column("external_id", table=table)
 
@@ -65,7 +65,7 @@ def compared(
     helped = result(warehouse, source, "helped", kind)
     with closing(open_source(source)) as opened:
         assert isinstance(opened, Narrowing)
-        opened.narrow("at", bound(kind))
+        opened.narrow("seen", bound(kind))
         rows = sum(part.read().records.height for part in opened.parts(warehouse.folder / "keep"))
         assert bool(opened.left_out) == leaves_out
         assert rows + opened.left_out == rows_of(source)
@@ -85,7 +85,7 @@ def rows_of(source: str) -> int:
 
 def statements(kind: str, values: Sequence[str | None]) -> Iterator[str]:
     yield "DROP TABLE IF EXISTS given"
-    yield f"CREATE TABLE given (external_id text, name text, at {kind})"
+    yield f"CREATE TABLE given (external_id text, name text, seen {kind})"
     for number, value in enumerate(values):
         text = "NULL" if value is None else f"'{value}{'+00' if kind == 'timestamptz' else ''}'"
         yield f"INSERT INTO given VALUES ('{number}', 'A', {text})"
@@ -127,7 +127,7 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> 
         "bigint": [1, 2, 3, 41, None, 2, 42, 43],
         "text": INSTANTS[2:],
     }[kind]
-    frame = pl.DataFrame({"external_id": [str(n) for n in range(len(values))], "name": "A", "at": values})
+    frame = pl.DataFrame({"external_id": [str(n) for n in range(len(values))], "name": "A", "seen": values})
     frame.write_parquet(tmp_path / "in.parquet", row_group_size=2, use_pyarrow=True)
     leaves_out = kind in ("instant", "local", "bigint")
     compared(monkeypatch, Warehouse(tmp_path), str(tmp_path / "in.parquet"), kind, leaves_out=leaves_out)

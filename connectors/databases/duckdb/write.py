@@ -49,6 +49,8 @@ class DuckDbWriter:
         self._write_ledger()
         if self._request.watermark:
             Watermarks(self._connection, self._address).advance(self._request.watermark)
+        if self._request.files:
+            Watermarks(self._connection, self._address).keep_files(self._request.files, self._request.run_id)
         self._connection.execute("COMMIT").fetchall()
 
     def _create(self) -> None:

@@ -17,7 +17,7 @@ from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, fin
 from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, WRITTEN, bookkeeping_columns, deleted_rows_note
-from tranship.connectors.databases.watermarks import STATE
+from tranship.connectors.databases.watermarks import FILES, STATE
 from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,
@@ -83,7 +83,7 @@ class PostgresSource:
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition "
             "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
-            f"AND c.relname NOT IN ({', '.join(map(literal, (LEDGER, WRITTEN, STATE)))}) "
+            f"AND c.relname NOT IN ({', '.join(map(literal, (LEDGER, WRITTEN, STATE, FILES)))}) "
             "AND has_table_privilege(c.oid, 'SELECT') "
             f"ORDER BY 1, 2 LIMIT {_LISTED + 1}"
         )

@@ -18,7 +18,7 @@ from typing import Final
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Plan, Watermark, WriteObserver, WriteRequest
+from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserver, WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.ledger import LEDGER
@@ -173,22 +173,33 @@ class PostgresTable:
 
     def watermarks(self) -> list[Watermark]:
         """Return the watermarks of the sources that are read into this table."""
-        connection = self._connected()
-        return Watermarks(connection, self._schema(connection), self._address.table).read()
+        return self._state(self._connected()).read()
+
+    def files_read(self, reading: str) -> list[FileMark]:
+        """Return the files of a source that were read into this table."""
+        return self._state(self._connected()).files_read(reading)
+
+    def forget_files(self, source: str | None) -> int:
+        """Forget the files of a source, or of all; return how many there were."""
+        self._start_anew()
+        connection = self._begin(quiet=False)
+        count = self._state(connection).forget_files(source)
+        connection.execute("COMMIT")
+        return count
 
     def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
         """Replace one, in a transaction of its own."""
         self._start_anew()
         connection = self._begin(quiet=False)
-        Watermarks(connection, self._schema(connection), self._address.table).replace(old, new)
+        self._state(connection).replace(old, new)
         connection.execute("COMMIT")
 
-    def _schema(self, connection: Connection) -> str:
-        """Return the schema of the table, or the one in which it would be created."""
+    def _state(self, connection: Connection) -> Watermarks:
+        """Return how far sources were read, in the schema of the table or the one in which it would be created."""
         relation = find_relation(connection, self._address, self._address.table)
-        if relation is not None:
-            return relation.schema
-        return self._address.schema or str(connection.query_value("SELECT current_schema()::text"))
+        schema = relation.schema if relation else self._address.schema
+        schema = schema or str(connection.query_value("SELECT current_schema()::text"))
+        return Watermarks(connection, schema, self._address.table)
 
     def close(self) -> None:
         """Roll back uncommitted changes and close the connection."""

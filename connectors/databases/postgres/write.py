@@ -88,8 +88,10 @@ class Writer:
             f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
             f"VALUES ({values}, clock_timestamp())"
         )
+        marks = Watermarks(connection, schema, self._address.table)
+        if self._request.files:
+            marks.keep_files(self._request.files, self._request.run_id)
         if self._request.watermark:
-            marks = Watermarks(connection, schema, self._address.table)
             marks.advance(self._request.watermark, self._context.mapping.unwritable)
         connection.execute("COMMIT")
 
