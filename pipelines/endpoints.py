@@ -72,7 +72,7 @@ def _check_raw(settings: Settings) -> None:
 
 def _check_place(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
-    if _keeps_state(settings) or not _is_path(settings.destination):
+    if keeps_state(settings) or not _is_path(settings.destination):
         return
     place = Path(settings.destination).expanduser().resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
@@ -136,7 +136,7 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be compared with, which is not written. Raises ConfigError or ConnectorError."""
-    return open_destination(settings, observer) if _keeps_state(settings) else ComparedFile(settings)
+    return open_destination(settings, observer) if keeps_state(settings) else ComparedFile(settings)
 
 
 def waiting_of(settings: Settings, observer: Observer) -> Waiting:
@@ -159,6 +159,11 @@ def reads_workbooks(reading: Reading) -> bool:
     return any(lookup.kind_of(source) == "excel" for source in reading.sources)
 
 
+def keeps_state(settings: Settings) -> bool:
+    """Return whether a second run finds what the first one wrote, unlike in a file, which is written whole."""
+    return lookup.connector_of(settings.destination).abilities.keeps_state
+
+
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
     return lookup.identity(settings.destination)
@@ -174,7 +179,3 @@ def source_identity(settings: Settings) -> str:
 def _is_path(destination: str) -> bool:
     """Whether the file is on this machine and has a name."""
     return destination != STANDARD_OUTPUT and "://" not in destination
-
-
-def _keeps_state(settings: Settings) -> bool:
-    return lookup.connector_of(settings.destination).abilities.keeps_state

@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python
-from tranship.connectors.contract import FileChoice, FileMark, FilesRead, Layout, Watermark
+from tranship.connectors.contract import Layout, Watermark
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cursor import FIELD, Cursor, Cut, Extent, Kind, Position, decided, kind_of, position_of, text_of
 from tranship.pipelines.expressions import Expression
@@ -38,14 +37,6 @@ NONE: Final[dict[str, Any]] = {
     **{"new_files": False, "settle": "0"},
 }
 """The settings of a run that reads everything and keeps no watermark."""
-_OF_FILES: Final = frozenset(
-    {
-        *("profile", "fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
-        *("timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill", "mode", "nulls", "older"),
-        *("columns", "encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet"),
-    }
-)
-"""The settings that decide what becomes of the records of a file."""
 _LONGEST_LOOKBACK: Final = timedelta(days=7)
 """Records that are later than this call for a full read from time to time."""
 
@@ -215,38 +206,6 @@ def watermark(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], r
     if largest is None:
         return None
     return Watermark(facts["source"], facts["reading"], facts["cursor"], largest, run_id)
-
-
-def files_facts(settings: Settings, source: tuple[str, str], choice: FileChoice) -> dict[str, Any]:
-    """Return the files that a run reads, as the manifest keeps them; `source` is as for `begin`."""
-    marks = msgspec.to_builtins(choice.marks)
-    return {
-        "source": source[0],
-        "reading": files_reading(settings, source[1]),
-        "marks": marks,
-        "nothing": choice.nothing,
-    }
-
-
-def without_broken_ends(facts: dict[str, Any], broken: Collection[str]) -> dict[str, Any]:
-    """Return `files_facts` once they were read. What is appended to a file with `broken` lines (their sources) may
-    complete one of them, so that the file must be read whole.
-    """
-    marks = [{**mark, "lines": None} if mark["path"] in broken else mark for mark in facts["marks"]]
-    return {**facts, "marks": marks}
-
-
-def files_read(facts: Mapping[str, Any] | None) -> FilesRead | None:
-    """Return the files that a run leaves as read, from `files_facts`; null if there are none."""
-    if facts is None or not facts["marks"]:
-        return None
-    return FilesRead(facts["source"], facts["reading"], msgspec.convert(facts["marks"], tuple[FileMark, ...]))
-
-
-def files_reading(settings: Settings, identity: str) -> str:
-    """Return a digest of the settings that decide what becomes of the records of files."""
-    given = settings.model_dump(mode="json", include=_OF_FILES)
-    return hashlib.sha256(json.dumps([identity, given], sort_keys=True).encode()).hexdigest()[:32]
 
 
 def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], rejected: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules, increment, rivals, validate
+from tranship.pipelines import field_rules, file_marks, increment, rivals, validate
 from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
@@ -171,7 +171,7 @@ def stage_source(
     run.directory.manifest["wire"] = raw_columns
     if (files := run.directory.manifest.get("files")) is not None:
         broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
-        run.directory.manifest["files"] = increment.without_broken_ends(files, broken)
+        run.directory.manifest["files"] = file_marks.without_broken_ends(files, broken)
     run.directory.finish(STAGE_STEP, _facts(total, columns))
     if isinstance(source, Releasing):
         source.release()

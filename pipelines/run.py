@@ -6,7 +6,7 @@ Each opens the two ends, finds or creates the run directory, and hands them to `
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tranship.connectors import key_shapes
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, FileChoice, KeepsWatermarks, Layout, Narrowing, Source
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import frames, increment, mapping, profiles, selection
+from tranship.pipelines import file_marks, frames, increment, mapping, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
     check_options,
     choose_files,
+    keeps_state,
     open_compared,
     open_destination,
     open_source,
@@ -287,7 +289,7 @@ def _load(
             f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
         )
     _narrow(source, part)
-    told = (*notes, *columns.notes, *_notes(source, settings, part), *(files.notes if files else ()))
+    told = (*notes, *columns.notes, *_notes(settings, source, part, files))
     given = Input(source, columns, _raw_columns(layouts), where, told, part.cut if part else None)
     with directory.interruptible():
         if is_new:
@@ -323,7 +325,7 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
         directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where, part)
         directory.manifest["increment"] = part.facts() if part else None
         directory.begin_stage_again()
-        notes = (*columns.notes, *_notes(source, settings, part))
+        notes = (*columns.notes, *_notes(settings, source, part, None))
         given = Input(source, columns, _raw_columns(layouts), where, notes, part.cut if part else None)
         return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
 
@@ -332,14 +334,14 @@ def _new_files(settings: Settings, destination: Destination, now: datetime) -> N
     """Return what chooses the files of the source, for a run that reads only new ones."""
     if not settings.new_files:
         return None
-    reading = increment.files_reading(settings, source_identity(settings))
+    reading = file_marks.reading(settings, source_identity(settings))
     return choose_files(settings, _keeper(settings, destination).files_read(reading), now)
 
 
 def _files_facts(settings: Settings, files: FileChoice | None) -> dict[str, Any] | None:
     if files is None:
         return None
-    return increment.files_facts(settings, (settings.source_name, source_identity(settings)), files)
+    return file_marks.facts(settings, (settings.source_name, source_identity(settings)), files)
 
 
 def _keeper(settings: Settings, destination: Destination) -> KeepsWatermarks:
@@ -363,11 +365,17 @@ def _increment(
     return increment.begin(settings, columns, layouts, where, known, source, now)
 
 
-def _notes(source: Source, settings: Settings, part: Increment | None) -> tuple[str, ...]:
-    """Return what there is to say about the part that is read."""
-    if part is None or isinstance(source, Narrowing) or not part.cut.skips or part.cut.since is None:
-        return part.notes if part else ()
-    return (*part.notes, f"{settings.source_name} cannot be asked for changes: everything is read, and filtered then")
+def _notes(settings: Settings, source: Source, part: Increment | None, files: FileChoice | None) -> Iterator[str]:
+    """Yield what there is to say about the part of the source that is read."""
+    if part is None and files is None:
+        return
+    yield from (part.notes if part else ())
+    yield from (files.notes if files else ())
+    is_delta = files is not None or (part is not None and part.cut.skips and part.cut.since is not None)
+    if is_delta and files is None and not isinstance(source, Narrowing):
+        yield f"{settings.source_name} cannot be asked for changes: everything is read, and filtered then"
+    if is_delta and not keeps_state(settings):
+        yield f"{redacted(settings.destination)} is written whole: it will contain only what is new"
 
 
 def _narrow(source: Source, part: Increment | None) -> None:

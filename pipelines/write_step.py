@@ -11,7 +11,7 @@ import polars as pl
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, KeepsWatermarks, Outcomes, Plan, ProviderOptions, WriteRequest
-from tranship.pipelines import crosswalks, endpoints, increment
+from tranship.pipelines import crosswalks, endpoints, file_marks, increment
 from tranship.pipelines.identity_step import AMBIGUOUS
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
@@ -62,7 +62,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
             write_began=directory.has_begun_to_write,
         ),
         watermark=increment.watermark(directory.manifest.get("increment"), total.extents, directory.run_id),
-        files=increment.files_read(directory.manifest.get("files")),
+        files=file_marks.of_facts(directory.manifest.get("files")),
     )
     return request, StepResult(notes=notes)
 
