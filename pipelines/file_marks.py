@@ -15,7 +15,7 @@ from tranship.pipelines.settings_model import Settings
 _OF_FILES: Final = frozenset(
     {
         *("profile", "fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
-        *("timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill", "mode", "nulls", "older"),
+        *("timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill", "mode", "nulls"),
         *("columns", "encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet"),
     }
 )

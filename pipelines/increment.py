@@ -164,7 +164,7 @@ def _reading(settings: Settings, columns: ColumnMap, where: Expression | None, c
         mode="json",
         include={
             *("timezone", "date_format", "blocked", "on_invalid", "strict", "include_archived", "mode", "nulls"),
-            *("older", "columns", "survivor", "fill"),
+            *("columns", "survivor", "fill"),
         },
     )
     mapped = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,17 @@ def clear(destination: str, state_dir: Path, source: str | None) -> tuple[list[W
         if source is not None and not removed and not files:
             raise _unknown(source, destination)
         return removed, files
+
+
+def entries(marks: Sequence[Watermark]) -> list[dict[str, str]]:
+    """Return watermarks for programs; `shown` is the value for people."""
+    return [
+        {
+            **{"source": mark.source, "cursor": mark.cursor, "value": mark.value, "run_id": mark.run_id},
+            "shown": increment.shown(mark.position),
+        }
+        for mark in marks
+    ]
 
 
 @contextmanager

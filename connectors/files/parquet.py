@@ -154,7 +154,8 @@ def _is_old(group: pq.RowGroupMetaData, column: str, since: datetime | int) -> b
         return type(most) is int and most < since
     if not isinstance(most, date) or not isinstance(least, date):
         return False
-    return _instant(least) > YEARS["min_value"] + _MARGIN and _instant(most) < since - _MARGIN
+    margin = timedelta() if isinstance(most, datetime) and most.tzinfo else _MARGIN
+    return _instant(least) > YEARS["min_value"] + _MARGIN and _instant(most) < since - margin
 
 
 def _instant(value: date) -> datetime:

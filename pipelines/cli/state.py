@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -12,11 +12,6 @@ from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import Decorated, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.counted import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tranship.connectors.contract import Watermark
 
 
 def _source_option(command: Decorated) -> Decorated:
@@ -43,7 +38,7 @@ def list_command(context: CrashContext, /, destination: str, state_dir: Path, as
     from tranship.pipelines import states
 
     context.state_dir = state_dir
-    _show(states.watermarks(destination, state_dir), as_json, "No source has a watermark here.")
+    _show(states.entries(states.watermarks(destination, state_dir)), as_json, "No source has a watermark here.")
 
 
 @state_command.command("set")
@@ -62,7 +57,8 @@ def set_command(
     from tranship.pipelines import states
 
     context.state_dir = state_dir
-    _show([states.set_watermark(destination, state_dir, value, source)], as_json, "")
+    new = states.set_watermark(destination, state_dir, value, source)
+    _show(states.entries([new]), as_json, "")
 
 
 @state_command.command("clear")
@@ -83,25 +79,21 @@ def clear_command(
     removed, files = states.clear(destination, state_dir, source)
     click.echo(f"Removed {counted(len(removed), 'watermark')}; forgot {counted(files, 'file')}.", err=True)
     if as_json:
-        _show(removed, as_json, "")
+        _show(states.entries(removed), as_json, "")
 
 
-def _show(marks: Sequence[Watermark], as_json: bool, nothing: str) -> None:
+def _show(marks: list[dict[str, str]], as_json: bool, nothing: str) -> None:
     from tranship.pipelines.cli import render
-    from tranship.pipelines.increment import shown
 
     if as_json:
-        listed = [
-            {"source": mark.source, "cursor": mark.cursor, "value": mark.value, "run_id": mark.run_id} for mark in marks
-        ]
+        listed = [{name: value for name, value in mark.items() if name != "shown"} for mark in marks]
         print_json(json.dumps({"watermarks": listed}, indent=1))
-        return
-    if not marks:
+    elif marks:
+        rows = [("source", "cursor", "read up to", "run")]
+        rows += [(mark["source"], mark["cursor"], mark["shown"], mark["run_id"]) for mark in marks]
+        click.echo("\n".join(render.table(rows)))
+    else:
         click.echo(nothing, err=True)
-        return
-    rows = [("source", "cursor", "read up to", "run")]
-    rows += [(mark.source, mark.cursor, shown(mark.position), mark.run_id) for mark in marks]
-    click.echo("\n".join(render.table(rows)))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (state_command,)

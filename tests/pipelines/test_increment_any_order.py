@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.warehouse import Warehouse, write_csv
+from tranship.connectors.databases.duckdb.watermarks import Watermarks
+from tranship.pipelines import write_step
 
 _START = datetime(2026, 1, 31, tzinfo=UTC)
 _LOOKBACK = 30
@@ -51,11 +53,10 @@ def test_deltas_end_as_one_full_run(tmp_path_factory: pytest.TempPathFactory, st
         elif step[1] in ("whole", "dry"):
             delta(dry_run=step[1] == "dry")
         else:
-            where = "tranship.pipelines.write_step.finish"
-            if step[1] == "dies before the commit":
-                where = "tranship.connectors.databases.duckdb.watermarks.Watermarks.advance"
+            before = step[1] == "dies before the commit"
+            place: tuple[Any, str] = (Watermarks, "advance") if before else (write_step, "finish")
             with pytest.MonkeyPatch.context() as dying:
-                dying.setattr(where, _die)
+                dying.setattr(*place, _die)
                 with contextlib.suppress(SystemExit):
                     delta()
     delta()
