@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tranship.connectors.contract import Batch, Layout, Part, Releasing, Source
+from tranship.connectors.contract import Batch, Layout, Narrowing, Part, Releasing, Source
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,17 @@ class Chain:
                 yield _LaterPart(part, before)
                 position = part.position
             before += position if source.size is None else source.size
+
+    @property
+    def left_out(self) -> int:
+        """How many records the sources have left out (`contract.Narrowing`)."""
+        return sum(source.left_out for source in self._sources if isinstance(source, Narrowing))
+
+    def narrow(self, column: str, since: datetime | int) -> None:
+        """Let those sources leave out old records that can."""
+        for source in self._sources:
+            if isinstance(source, Narrowing):
+                source.narrow(column, since)
 
     def release(self) -> None:
         """Release all sources."""

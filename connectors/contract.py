@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -190,7 +191,108 @@ class Releasing(Protocol):
         ...
 
 
+@runtime_checkable
+class Narrowing(Protocol):
+    """A source that can leave out old records without reading them."""
+
+    @property
+    def left_out(self) -> int:
+        """How many were left out, once `parts` has ended."""
+        ...
+
+    def narrow(self, column: str, since: datetime | int) -> None:
+        """Leave out records whose value of this column is certainly less, before `parts` is called.
+
+        It saves work and decides nothing: what is read is filtered again. Records without a value, or with one that may
+        be unreadable, must be kept; where this cannot be told, all are.
+        """
+        ...
+
+
 # Writing ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far a source has been read into a destination: the largest value of its cursor that was read."""
+
+    source: str
+    """The source, without secrets."""
+    reading: str
+    """A digest of what decides what becomes of its records, such as their mapping: it has a watermark of its own."""
+    cursor: str
+    """The column of the source, or the field, that has the value."""
+    value: str
+    """An instant (ISO 8601, UTC, µs) or a whole number."""
+    run_id: str
+
+    @property
+    def position(self) -> datetime | int:
+        """The value as it is compared."""
+        return datetime.fromisoformat(self.value) if "T" in self.value else int(self.value)
+
+
+@dataclass(frozen=True)
+class FileMark:
+    """A file that was read. Its content identifies it, and never its time alone."""
+
+    path: str
+    size: int
+    tag: str
+    """The entity tag of an object, empty for a local file."""
+    sha256: str
+    lines: int | None
+    """The number of its lines, if what is appended to it can be read by itself."""
+
+
+@dataclass(frozen=True)
+class FilesRead:
+    """The files that a run has read of a source, which is identified as a `Watermark` is."""
+
+    source: str
+    reading: str
+    marks: tuple[FileMark, ...]
+
+
+class FileChoice(Protocol):
+    """The files of a source that are new or have changed; see `connectors/files/new_files.py`."""
+
+    marks: list[FileMark]
+    """The files as they are now."""
+    notes: list[str]
+    """What was chosen and left out, for people."""
+    nothing: bool
+    """Whether there is nothing to read."""
+
+
+@runtime_checkable
+class KeepsWatermarks(Protocol):
+    """A destination that keeps how far sources were read beside its data: watermarks, and the files that were read. It
+    writes those of a request with the data, all or nothing; those of other destinations are in the state directory.
+    """
+
+    def files_read(self, reading: str) -> list[FileMark]:
+        """Return the files of a source that were read, each as it was the last time."""
+        ...
+
+    def forget_files(self, source: str | None) -> int:
+        """Forget the files of a source, or of all, outside of a run; return how many there were."""
+        ...
+
+    def watermarks(self) -> list[Watermark]:
+        """Return all of this destination."""
+        ...
+
+    def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
+        """Replace one, outside of a run: null for `old` adds, null for `new` removes."""
+        ...
+
+
+def further(known: Watermark | None, new: Watermark) -> Watermark:
+    """Return the one of two watermarks of a source that is further: a watermark never goes back by itself."""
+    if known is None or type(known.position) is not type(new.position):
+        return new
+    return known if known.position > new.position else new  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -302,6 +404,10 @@ class WriteRequest:
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
     differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
     provider: ProviderOptions = ProviderOptions()
+    watermark: Watermark | None = None
+    """How far the source has been read, to be kept by a destination that `KeepsWatermarks`; null: that is not kept."""
+    files: FilesRead | None = None
+    """The files that were read, to be kept likewise."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from tranship.connectors import value_errors
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
-from tranship.connectors.contract import Connector, Destination, Source, Waiting
+from tranship.connectors.contract import Connector, Destination, FileMark, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.lookup import (
     connector_of,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tranship.connectors.files.inputs import Downloads
+    from tranship.connectors.files.new_files import NewFiles as NewFiles
     from tranship.connectors.files.storage import File, Seen
 
 
@@ -46,6 +48,7 @@ def open_sources(
     include_archived: bool = False,
     waiting: Waiting | None = None,
     downloads: Path | None = None,
+    new: NewFiles | None = None,
 ) -> Source:
     """Open the sources behind several addresses as one source, in their order; a file named by several of them is read
     once. See `open_source`. Raises ConfigError for a table or account that is given twice.
@@ -71,6 +74,7 @@ def open_sources(
                     seen=seen,
                     downloads=downloads,
                     readers=readers,
+                    new=new,
                 )
             )
         _must_be_used(options or {}, readers)
@@ -92,6 +96,7 @@ def open_source(
     seen: Seen | None = None,
     downloads: Path | None = None,
     readers: set[str] | None = None,
+    new: NewFiles | None = None,
 ) -> Source:
     """Open the source behind an address. Raises ConfigError or ConnectorError.
 
@@ -99,7 +104,7 @@ def open_source(
     also reads archived customers of a provider; `waiting` says how long to wait for a file that another process holds,
     which otherwise is an error at once; files that are `seen` already are left out; `downloads` is the folder in which
     downloads are kept until they have been read (null: a temporary one); the names of the connectors that read it are
-    added to `readers`.
+    added to `readers`; of files, only those that `new` chooses are read.
     """
     connector = connector_of(spec)
     readers = set() if readers is None else readers
@@ -122,10 +127,19 @@ def open_source(
         say = waiting.say if waiting else Downloads.say
         limits = _as_options(_DOWNLOAD_LIMITS, "download", options or {}) if scheme_of(spec) in WEB else None
         kept = Downloads(downloads, say, limits)
-        return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept, readers)
+        return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept, readers, new)
     offered = {"options": _validated(connector, options or {}), "waiting": waiting}
     source: Source = _called(connector.source, spec, offered)
     return source
+
+
+def new_files(known: Sequence[FileMark], settle: timedelta, now: datetime) -> NewFiles:
+    """Return what chooses the files of a run, by those that were read before (`known`); files that changed within the
+    time to `settle` are left out.
+    """
+    from tranship.connectors.files.new_files import NewFiles as NewFiles
+
+    return NewFiles(known, settle, now)
 
 
 def _open_files(
@@ -135,17 +149,22 @@ def _open_files(
     seen: Seen,
     downloads: Downloads,
     readers: set[str],
+    new: NewFiles | None,
 ) -> Source:
     """Open the files of an address, each with the connector of its format. Raises ConfigError or ConnectorError."""
     from tranship.connectors.files.inputs import Inputs, Kinds, columns_of_folders
     from tranship.connectors.files.partitions import Partitioned
 
-    inputs = Inputs(spec, Kinds(format_of, DEFAULT_FORMAT), in_folder(spec, connector), seen, downloads)
+    inputs = Inputs(spec, Kinds(format_of, DEFAULT_FORMAT), in_folder(spec, connector), seen, downloads, new)
     opened: list[Source] = []
     try:
         for kind, files in inputs.groups:
             readers.add(kind)
             source = open_group(named(kind), files, options)
+            if new:
+                from tranship.connectors.files.new_files import limited
+
+                source = limited(source, new, files)
             opened.append(source)
             if folders := columns_of_folders(files):
                 opened[-1] = Partitioned(source, folders)

@@ -115,6 +115,13 @@ class CleanOptions(MeaningOptions, IdentityOptions, total=False):
 class RunOptions(SourceOptions, IdentityOptions, total=False):
     """Settings of a run."""
 
+    since: str | date | int | None
+    until: str | date | int | None
+    cursor: str | None
+    lookback: Duration | int
+    full: bool
+    new_files: bool
+    settle: Duration
     mode: Literal["upsert", "insert", "update", "mirror"]
     columns: Mapping[str, str]
     nulls: Literal["keep", "overwrite"]

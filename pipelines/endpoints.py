@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from tranship.connectors import apart, lookup, opening, suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
-from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
+from tranship.connectors.contract import Destination, FileMark, HasColumns, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
 from tranship.pipelines.setting_values import per_second, seconds
 from tranship.pipelines.settings_model import Reading, Settings
+
+if TYPE_CHECKING:
+    from tranship.connectors.opening import NewFiles
 
 log = logging.getLogger("tranship")
 
@@ -70,7 +74,7 @@ def _check_raw(settings: Settings) -> None:
 
 def _check_place(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for a file to be written among the files of runs."""
-    if _keeps_state(settings) or not _is_path(settings.destination):
+    if keeps_state(settings) or not _is_path(settings.destination):
         return
     place = local_path(settings.destination).resolve()
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
@@ -89,14 +93,27 @@ def source_options(reading: Reading) -> dict[str, Any]:
     return reading.options | {name: getattr(reading, name) for name in _OF_FILES}
 
 
-def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
-    """Open all sources as one. Raises ConfigError or ConnectorError."""
+def choose_files(settings: Settings, known: Sequence[FileMark], now: datetime) -> NewFiles:
+    """Return what chooses the files of a run, by those that were read before."""
+    if not _has_files(settings.sources[0]):
+        raise ConfigError(f"--new-files: {redacted(settings.sources[0])} has no files. Use --since last.")
+    settle = timedelta(seconds=seconds(settings.settle))
+    return opening.new_files([] if settings.full else known, settle, now)
+
+
+def _has_files(source: str) -> bool:
+    return bool(lookup.connector_of(source).suffixes) and scheme_of(source) not in opening.WEB
+
+
+def open_source(reading: Reading, waiting: Waiting | None = None, new: NewFiles | None = None) -> Source:
+    """Open all sources as one; of files, only those that `new` chooses. Raises ConfigError or ConnectorError."""
     return opening.open_sources(
         reading.sources,
         source_options(reading),
         include_archived=reading.include_archived,
         waiting=waiting,
         downloads=reading.state_dir / "downloads" if isinstance(reading, Settings) else None,
+        new=new,
     )
 
 
@@ -139,7 +156,7 @@ def records_changes(settings: Settings) -> bool:
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be compared with, which is not written. Raises ConfigError or ConnectorError."""
-    return open_destination(settings, observer) if _keeps_state(settings) else ComparedFile(settings)
+    return open_destination(settings, observer) if keeps_state(settings) else ComparedFile(settings)
 
 
 def waiting_of(settings: Settings, observer: Observer) -> Waiting:
@@ -164,6 +181,11 @@ def reads_workbooks(reading: Reading) -> bool:
     return any(lookup.kind_of(source) == "excel" for source in reading.sources)
 
 
+def keeps_state(settings: Settings) -> bool:
+    """Return whether a second run finds what the first one wrote, unlike in a file, which is written whole."""
+    return lookup.connector_of(settings.destination).abilities.keeps_state
+
+
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
     if scheme_of(settings.destination) in lookup.ENGINE_SCHEMES:
@@ -171,10 +193,13 @@ def destination_identity(settings: Settings) -> str:
     return lookup.identity(settings.destination)
 
 
+def source_identity(settings: Settings) -> str:
+    """Return what tells the source from all others, without secrets."""
+    source = settings.sources[0]
+    place = lookup.identity(source)
+    return place if _is_path(source) else redacted(f"{place} {source}")
+
+
 def _is_path(destination: str) -> bool:
     """Whether the file is on this machine and has a name."""
     return destination != STANDARD_OUTPUT and "://" not in destination
-
-
-def _keeps_state(settings: Settings) -> bool:
-    return lookup.connector_of(settings.destination).abilities.keeps_state

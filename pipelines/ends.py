@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tranship.connectors.contract import Destination, Layout, Source
 from tranship.pipelines.endpoints import open_destination, open_source, waiting_of
-from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Steps
+from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.one_machine import OneMachine
+from tranship.pipelines.partial_read import ReadBefore, read_before
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.settings_model import Settings
 
@@ -39,10 +41,13 @@ class Ends(Protocol):
         """What is read, by the steps."""
         ...
 
-    def steps(
-        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], where: Expression | None = None
-    ) -> Steps:
-        """Return the steps between the ends."""
+    @property
+    def before(self) -> ReadBefore | None:
+        """What was read before; null where everything is read."""
+        ...
+
+    def steps(self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None) -> Steps:
+        """Return the steps between the ends. `rules` are those by which the source is read."""
         ...
 
     def close(self) -> None:
@@ -53,12 +58,17 @@ class Ends(Protocol):
 class MachineEnds:
     """The ends of a run on this machine."""
 
-    def __init__(self, settings: Settings, observer: Observer, open_destination: OpenDestination, *, reads: bool):
+    def __init__(
+        self, settings: Settings, observer: Observer, open_destination: OpenDestination, now: datetime, *, reads: bool
+    ) -> None:
+        self._source: Source | None = None
+        self.before: ReadBefore | None = None
         with ExitStack() as stack:
             self.destination = open_destination(settings, observer)
             stack.callback(self.destination.close)
-            self._source = open_source(settings, waiting_of(settings, observer)) if reads else None
-            if self._source is not None:
+            if reads:
+                self.before = read_before(settings, self.destination, now)
+                self._source = open_source(settings, waiting_of(settings, observer), self.before.files)
                 stack.callback(self._source.close)
             self.close = stack.pop_all().close
 
@@ -69,18 +79,25 @@ class MachineEnds:
         return self._source
 
     def steps(
-        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], where: Expression | None = None
+        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None
     ) -> OneMachine:
         """Return the steps of one machine."""
-        return OneMachine(run, self.destination, columns, raw_columns, self._source, where)
+        return OneMachine(run, self.destination, columns, raw_columns, self._source, rules)
 
 
 def open_ends(
-    settings: Settings, observer: Observer, open_destination: OpenDestination = open_destination, *, reads: bool = True
+    settings: Settings,
+    observer: Observer,
+    open_destination: OpenDestination = open_destination,
+    *,
+    now: datetime | None = None,
+    reads: bool = True,
 ) -> Ends:
-    """Open both ends, or with `reads` false the destination only. Raises ConfigError or ConnectorError."""
+    """Open both ends, or with `reads` false the destination only; `now` is the start of the run. Raises ConfigError or
+    ConnectorError.
+    """
     if settings.engine is None:
-        return MachineEnds(settings, observer, open_destination, reads=reads)
+        return MachineEnds(settings, observer, open_destination, now or datetime.now(UTC), reads=reads)
     from tranship.pipelines.distributed import engine_ends
 
     return engine_ends.open_ends(settings, observer, reads=reads)

@@ -59,6 +59,10 @@ class Steps(Protocol):
         """Carry out the plan (`connectors.contract.Destination.apply`)."""
         ...
 
+    def remember(self) -> None:
+        """Keep how far the source was read, after a complete write. It may be called again."""
+        ...
+
 
 class Flow:
     """One run, from its directory to its report.
@@ -149,6 +153,7 @@ class Flow:
         with self._run.timed("write", None):
             if (done := directory.done(APPLY_STEP)) is not None:
                 self._outcomes = write_step.outcomes_of(done)
+                self._do.remember()
                 return
             directory.begin_to_write()
             try:
@@ -158,6 +163,8 @@ class Flow:
                 raise
             self._keep(outcomes)
             write_step.finish(self._run, self._outcomes)
+            if directory.done(APPLY_STEP) is not None:
+                self._do.remember()
 
     def _keep(self, outcomes: Outcomes | None) -> None:
         if outcomes is not None:

@@ -15,7 +15,9 @@ from tranship.schemas.counted import counted
 
 
 def check_gates(run: RunContext, total: StepResult, plan: Plan) -> None:
-    """Raise GateClosed if the run exceeds a limit. `total` is the result of all steps so far."""
+    """Raise GateClosed if the run exceeds a limit. `total` is the result of all steps so far. Shares are those of the
+    records that no filter left out: a delta is judged by its own records.
+    """
     _check_input(run, total)
     _check_age(run, total, plan)
     _check_limits(run, total, plan)
@@ -23,16 +25,18 @@ def check_gates(run: RunContext, total: StepResult, plan: Plan) -> None:
 
 def _check_input(run: RunContext, total: StepResult) -> None:
     settings = run.settings
-    if not total.read and not settings.allow_empty:
+    nothing_new = (run.directory.manifest.get("files") or {}).get("nothing", False)
+    if not total.read and not settings.allow_empty and not nothing_new:
         raise GateClosed(
             f"{settings.source_name}: contains no record. Nothing was written. If that is right: --allow-empty"
         )
     conflicts = total.warnings.get(CONFLICT, 0)
-    if conflicts > limit(settings.max_conflicts, total.read):
+    considered = total.read - total.skipped
+    if conflicts > limit(settings.max_conflicts, considered):
         source, line = total.first[CONFLICT]
         allowed = settings.max_conflicts
         raise GateClosed(
-            f"{conflicts:,} of {counted(total.read, 'record')} share their external_id with a record that has another "
+            f"{conflicts:,} of {counted(considered, 'record')} share their external_id with a record that has another "
             f"e-mail and another name, more than --max-conflicts {allowed}; the first: {source}, line {line}. They "
             "would be merged. Nothing was written. If another column is the customer's id: "
             f'--map external_id="COLUMN"; if they are the same customers: --max-conflicts {conflicts}'
@@ -57,17 +61,17 @@ def _check_age(run: RunContext, total: StepResult, plan: Plan) -> None:
 
 def _check_limits(run: RunContext, total: StepResult, plan: Plan) -> None:
     settings = run.settings
-    warnings = sum(total.warnings.values())
-    if settings.max_warnings is not None and warnings > limit(settings.max_warnings, total.read):
+    warnings, considered = sum(total.warnings.values()), total.read - total.skipped
+    if settings.max_warnings is not None and warnings > limit(settings.max_warnings, considered):
         raise GateClosed(
-            f"{counted(warnings, 'warning')} for {counted(total.read, 'record')}, more than --max-warnings "
+            f"{counted(warnings, 'warning')} for {counted(considered, 'record')}, more than --max-warnings "
             f"{settings.max_warnings}. Nothing was written. Look at tranship report {run.directory.run_id}, then "
             "correct the source or raise the limit."
         )
     rejected = total.rejected + plan.counts["ambiguous"]
     changes, deletes = plan.counts["update"], plan.counts["delete"]
     for name, value, count, of, noun, fate in (
-        ("max-rejects", settings.max_rejects, rejected, total.read, "record", "rejected"),
+        ("max-rejects", settings.max_rejects, rejected, considered, "record", "rejected"),
         ("max-deletes", settings.max_deletes, deletes, plan.existing, "customer", "would be deleted"),
         ("max-changes", settings.max_changes, changes, plan.existing, "customer", "would change"),
     ):

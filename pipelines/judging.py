@@ -16,6 +16,7 @@ import polars as pl
 from tranship.connectors.contract import Batch
 from tranship.pipelines import build, present, rivals, selection, validate
 from tranship.pipelines.build import Prepared
+from tranship.pipelines.cursor import Cut, CutBatch
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import InvalidValues
 from tranship.pipelines.mapping import ColumnMap
@@ -28,12 +29,13 @@ from tranship.schemas import faults
 @dataclass(frozen=True)
 class Selected:
     """A batch without the records that `--where` left out, the keys (`PRESENT`) of those, and the prepared records;
-    null if there are none.
+    null if there are none. `cut` is what was left out of the batch, and is known of it, by its cursor.
     """
 
     batch: Batch
     skipped: pl.DataFrame | None
     prepared: Prepared | None
+    cut: CutBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Rules:
     where: Expression | None
     spelling: Spelling
     invalid: InvalidValues
+    cut: Cut | None = None
 
     def select(self, batch: Batch) -> Selected:
         """Leave out records, and build the fields of the others.
@@ -57,10 +60,14 @@ class Rules:
             keys = normalise.customers(of_keys.records, of_keys.columns, self.spelling)
             every = pl.int_range(left_out.records.height, dtype=pl.UInt32, eager=True)
             skipped = present.keys_of(left_out, keys, validate.faults(keys), every)
+        cut = None
+        if self.cut is not None and not batch.records.is_empty():
+            cut = self.cut.split(batch, self.spelling)
+            batch = cut.batch
         if batch.records.is_empty():
-            return Selected(batch, skipped, None)
+            return Selected(batch, skipped, None, cut)
         rivals.must_agree(batch, self.columns)
-        return Selected(batch, skipped, build.prepare(batch, self.columns))
+        return Selected(batch, skipped, build.prepare(batch, self.columns), cut)
 
     def judged(self, selected: Sequence[Selected]) -> Iterator[tuple[Normalised | None, pl.DataFrame]]:
         """Yield the normalised records of each batch, and the reasons to reject some of them."""

@@ -8,8 +8,8 @@ from collections.abc import Generator
 
 from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest
 from tranship.pipelines import reading, verify, write_step
-from tranship.pipelines.expressions import Expression
 from tranship.pipelines.identity_step import identify_customers
+from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.plan_step import make_plan
 from tranship.pipelines.run_context import RunContext
@@ -18,7 +18,7 @@ from tranship.pipelines.verify import Verification
 
 
 class OneMachine:
-    """`flow.Steps` on this machine. `source` is null for a run whose stage is complete."""
+    """`flow.Steps` on this machine. `source` and `rules` are null for a run whose stage is complete."""
 
     def __init__(
         self,
@@ -27,17 +27,17 @@ class OneMachine:
         columns: ColumnMap,
         raw_columns: list[str],
         source: Source | None = None,
-        where: Expression | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._run, self._destination = run, destination
         self._columns, self._raw_columns = columns, raw_columns
-        self._source, self._where = source, where
+        self._source, self._rules = source, rules
         self._request: WriteRequest | None = None
 
     def read(self) -> Generator[StepResult, None, None]:
         """Read the source into the stage."""
-        assert self._source is not None  # noqa: S101  (only a finished stage is continued without one)
-        return reading.stage_source(self._run, self._source, self._columns, self._where, self._raw_columns)
+        assert self._source is not None and self._rules is not None  # noqa: S101, PT018  (there is a stage to be read)
+        return reading.stage_source(self._run, self._source, self._rules, self._raw_columns)
 
     def read_already(self) -> StepResult:
         """Return the result of a stage that is complete."""
@@ -51,11 +51,16 @@ class OneMachine:
 
     def plan(self) -> tuple[Plan, StepResult]:
         """Let the destination compare the survivors with what it has."""
-        return make_plan(self._run, self._made_request, self._destination)
+        plan, result = make_plan(self._run, self._made_request, self._destination)
+        return plan, result + write_step.late_records(self._run, plan)
 
     def apply(self, plan: Plan) -> Outcomes | None:
         """Write to the destination."""
         return self._destination.apply(self._made_request, plan)
+
+    def remember(self) -> None:
+        """Keep how far the source was read, unless the destination has done so."""
+        write_step.keep_watermark(self._run, self._made_request, self._destination)
 
     def compare_again(self) -> Verification:
         """Compare the records of the run, whose stage is complete, with the destination."""

@@ -14,6 +14,7 @@ from tranship.connectors import durable
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import findings
+from tranship.pipelines.cursor import Extent, Kind
 from tranship.pipelines.sort_out import Sorted
 from tranship.pipelines.stage_files import PART_FOLDERS
 
@@ -22,7 +23,8 @@ from tranship.pipelines.stage_files import PART_FOLDERS
 class BatchCounts:
     """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
     that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
-    `matched` are the words of `--value` that occurred, each with its field.
+    `matched` are the words of `--value` that occurred, each with its field. `extents` are those of its cursor, if the
+    source is read by one.
     """
 
     digest: str
@@ -37,6 +39,7 @@ class BatchCounts:
     first: dict[str, tuple[str, int]]
     warnings: dict[str, int]
     matched: list[tuple[str, str]] = field(default_factory=list)
+    extents: dict[Kind, Extent] = field(default_factory=dict)
 
 
 def counts_of(
@@ -49,8 +52,9 @@ def counts_of(
     matched: Sequence[tuple[str, str]] = (),
     digest: str = "",
     files: Mapping[str, str] = MappingProxyType({}),
+    extents: Mapping[Kind, Extent] = MappingProxyType({}),
 ) -> BatchCounts:
-    """Return the counts of a batch without the `skipped` records that `--where` left out, and of its fates."""
+    """Return the counts of a batch without the `skipped` records that were left out, and of its fates."""
     return BatchCounts(
         digest=digest,
         source=batch.source,
@@ -64,6 +68,7 @@ def counts_of(
         first=findings.first_of_each(batch, reasons, fates.warnings),
         warnings=findings.counted(fates.warnings["code"]),
         matched=list(matched),
+        extents=dict(extents),
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 
 from tranship.connectors import suggestions
-from tranship.connectors.contract import Part, Releasing, Source
+from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules, rivals, validate
+from tranship.pipelines import field_rules, file_marks, increment, rivals, validate
+from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
 from tranship.pipelines.judging import Rules
@@ -84,10 +87,10 @@ def spelling_of(reading: Reading) -> Spelling:
     return Spelling(reading.timezone, reading.date_format, frozenset(reading.blocked))
 
 
-def rules_of(reading: Reading, columns: ColumnMap, where: Expression | None) -> Rules:
+def rules_of(reading: Reading, columns: ColumnMap, where: Expression | None, cut: Cut | None = None) -> Rules:
     """Return the rules by which records are read."""
     invalid = InvalidValues.of(reading.on_invalid, strict=reading.strict)
-    return Rules(columns, where, spelling_of(reading), invalid)
+    return Rules(columns, where, spelling_of(reading), invalid, cut)
 
 
 def _check_words(reading: Reading) -> None:
@@ -117,42 +120,61 @@ def read_already(run: RunContext) -> StepResult:
         by_code=done["by_code"],
         warnings=done["warnings"],
         first={code: tuple(place) for code, place in done["first"].items()},
+        extents=msgspec.convert(done.get("extents", {}), dict[Kind, Extent]),
     )
 
 
 def stage_source(
-    run: RunContext, source: Source, columns: ColumnMap, where: Expression | None, raw_columns: list[str]
+    run: RunContext, source: Source, rules: Rules, raw_columns: list[str]
 ) -> Generator[StepResult, None, None]:
     """Read the whole source into the stage; yield the result of each batch, then the notes.
 
     Raises Undecided where the values leave open which column a field is.
     """
     earlier = earlier_stage(run.settings.state_dir, run.directory.manifest["reading"])
+    columns = rules.columns
+    _narrow(source, rules.cut)
     parts: list[BatchCounts] = []
-    read = 0
+    total = StepResult()
     with run.timed("read", source.size):
         size = source.size
-        for position, counts in _batches(run, source, columns, where, earlier):
+        for position, counts in _batches(run, source, rules, earlier):
             parts.append(counts)
-            read += counts.read
-            yield result_of(counts)
+            result = result_of(counts)
+            total += result
+            yield result
             if source.size != size:
                 size = source.size
                 run.observer.step("read", size)
-            run.observer.advanced(position, read)
+            run.observer.advanced(position, total.read)
+    if isinstance(source, Narrowing) and source.left_out:
+        result = StepResult(read=source.left_out, skipped=source.left_out)
+        total += result
+        yield result
     notes = [f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes]
     reused = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
     if reused:
-        part = "" if reused == read else "partly "
+        part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
+    facts = run.directory.manifest.get("increment")
+    notes += increment.read_notes(facts, total.extents, total.rejected - _broken(total))
     yield StepResult(notes=(*notes, *notes_on(parts, columns)))
     must_be_decided(parts, columns)
     # Arrow keeps the memory used for reading; identity needs it.
     pa.default_memory_pool().release_unused()
     run.stage.complete(run.directory.run_id, parts)
-    finish(run, parts, columns, raw_columns)
+    if (files := run.directory.manifest.get("files")) is not None:
+        broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
+        run.directory.manifest["files"] = file_marks.without_broken_ends(files, broken)
+    finish(run, total, columns, raw_columns)
     if isinstance(source, Releasing):
         source.release()
+
+
+def _narrow(source: Source, cut: Cut | None) -> None:
+    """Let the source leave out what is not read, where it can."""
+    if cut and cut.skips and cut.since is not None and cut.cursor.column and isinstance(source, Narrowing):
+        source.narrow(cut.cursor.column, cut.since)
 
 
 def notes_on(parts: Sequence[BatchCounts], columns: ColumnMap) -> Iterator[str]:
@@ -165,11 +187,15 @@ def must_be_decided(parts: Sequence[BatchCounts], columns: ColumnMap) -> None:
     rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
 
 
-def finish(run: RunContext, parts: Sequence[BatchCounts], columns: ColumnMap, raw_columns: list[str]) -> None:
-    """End the step: these parts are the whole stage."""
+def finish(run: RunContext, total: StepResult, columns: ColumnMap, raw_columns: list[str]) -> None:
+    """End the step: the stage is complete, with this result."""
     run.directory.manifest["wire"] = raw_columns
-    total = sum(map(result_of, parts), StepResult())
     run.directory.finish(STAGE_STEP, _facts(total, columns))
+
+
+def _broken(total: StepResult) -> int:
+    """Return the number of lines that are not records, and so have no cursor."""
+    return sum(count for code, count in total.by_code.items() if code.startswith("line."))
 
 
 def unmatched(columns: ColumnMap, matched: Collection[tuple[str, str]]) -> Iterator[str]:
@@ -192,6 +218,7 @@ def result_of(counts: BatchCounts) -> StepResult:
         by_code=counts.by_code,
         warnings=counts.warnings,
         first=counts.first,
+        extents=counts.extents,
     )
 
 
@@ -202,15 +229,14 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
         **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
         **{"extra": columns.extra, "defaults": dict(columns.defaults), "profile": columns.profile},
+        "extents": {kind: asdict(extent) for kind, extent in total.extents.items()},
     }
 
 
-def _batches(
-    run: RunContext, source: Source, columns: ColumnMap, where: Expression | None, earlier: EarlierStage
-) -> Iterator[tuple[int, BatchCounts]]:
+def _batches(run: RunContext, source: Source, rules: Rules, earlier: EarlierStage) -> Iterator[tuple[int, BatchCounts]]:
     """Stage parts in parallel; return the counts in the order of the source, each with the position of its part."""
     settings = run.settings
-    staging = Staging(run.stage, earlier, rules_of(settings, columns, where))
+    staging = Staging(run.stage, earlier, rules)
     at_a_time = _MOST_TOGETHER if len(source.layouts()) > _MOST_TOGETHER else 1
     with ThreadPoolExecutor(settings.workers) as pool:
         ahead: deque[tuple[list[int], Future[list[BatchCounts]]]] = deque()

@@ -18,6 +18,7 @@ from tranship.pipelines.earlier_columns import without_columns
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.partial_read import PartialRead
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Settings
@@ -39,9 +40,9 @@ def public_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def work_id(settings: Settings, prints: list[dict[str, Any]]) -> str:
+def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead) -> str:
     """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised.
-    `prints` are the fingerprint of the source.
+    `prints` are the fingerprint of the source, `part` is what is read of it.
     """
     if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
         return ""
@@ -54,10 +55,11 @@ def work_id(settings: Settings, prints: list[dict[str, Any]]) -> str:
     )
     # Records that are given again in Python are in another file, and have the same fingerprint.
     given["source"] = [redacted(source) if is_in_python(source) else source for source in settings.sources]
-    return hashlib.sha256(json.dumps([given, prints], sort_keys=True).encode()).hexdigest()
+    read = [part.meaning(), part.facts()]
+    return hashlib.sha256(json.dumps([given, prints, read], sort_keys=True).encode()).hexdigest()
 
 
-def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None) -> str:
+def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None, part: PartialRead) -> str:
     """Return a digest of all that decides how records are read, except the records themselves."""
     given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked", "on_invalid", "strict"})
     mapped = [
@@ -71,7 +73,9 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None)
         sorted(columns.may_differ),
     ]
     condition = where.meaning if where else None
-    return hashlib.sha256(json.dumps([_program(), _libraries(), given, mapped, condition]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([_program(), _libraries(), given, mapped, condition, part.meaning()]).encode()
+    ).hexdigest()
 
 
 def _program() -> list[tuple[str, int, int]]:

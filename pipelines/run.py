@@ -17,7 +17,7 @@ from tranship.connectors import key_shapes
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import frames, mapping, profiles, selection
+from tranship.pipelines import frames, increment, mapping, partial_read, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
@@ -32,7 +32,7 @@ from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.ownership import owned
-from tranship.pipelines.reading import check_values
+from tranship.pipelines.reading import check_values, rules_of
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory, start_after
@@ -43,8 +43,8 @@ from tranship.pipelines.verify import Verification
 if TYPE_CHECKING:
     from tranship.pipelines.inspection import Inspection
 
-_COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write"}
-"""Settings of a comparison: records older than those of the destination count as different."""
+_COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.NONE}
+"""Settings of a comparison: records older than those of the destination count as different, and all are read."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def run(
     check_values(settings)
     check_options(settings)
     _check_ends(settings, out)
+    increment.check(settings)
     with owned(settings, job.observer):
         return _run(job)
 
@@ -176,6 +177,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
         *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet", "include_archived"),
     ):
         given.pop(name, None)
+    given |= increment.NONE
     # These columns of the results are for people and no data of the customer.
     given["ignore"] = ("_outcome", "_reason")
     given["profile"] = profiles.NONE
@@ -255,24 +257,27 @@ def _anew(error: Damaged) -> str:
 def _begin(job: _Job, *, continuing: bool) -> Report:
     """Do all steps, in a new run directory or, `continuing`, in one of the same work."""
     settings, observer = job.settings, job.observer
-    with closing(open_ends(settings, observer, job.open_destination)) as ends:
+    now = job.now or datetime.now(UTC)
+    with closing(open_ends(settings, observer, job.open_destination, now=now)) as ends:
         source = ends.source
         layouts = source.layouts()
         applied = profiles.apply(layouts, settings)
         columns = applied.columns(layouts)
         where = _where(applied.reading, layouts)
-        work = resuming.work_id(applied.reading, source.fingerprint())
-        directory = resuming.continued_run(settings, work) if continuing else None
-        is_new, now = directory is None, job.now or datetime.now(UTC)
         start = start_after(settings.state_dir, now)
+        part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, start)
+        work = resuming.work_id(applied.reading, source.fingerprint(), part)
+        directory = resuming.continued_run(settings, work) if continuing else None
+        is_new = directory is None
         directory = directory or RunDirectory.new(
             settings.state_dir,
             {
                 "settings": resuming.public_settings(settings),
                 "work": work,
-                "reading": resuming.reading_id(applied.reading, columns, where),
+                "reading": resuming.reading_id(applied.reading, columns, where, part),
                 "source": source.fingerprint(),
                 "columns": columns.by_column,
+                **part.facts(),
             },
             start,
             job.out,
@@ -282,12 +287,13 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
             notes.append(
                 f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
             )
-        given = Input(columns, _raw_columns(layouts), (*notes, *columns.notes))
+        given = Input(columns, _raw_columns(layouts), (*notes, *columns.notes, *part.notes))
         with directory.interruptible():
             if is_new:
                 directory.create()
             run = RunContext(applied.reading, directory, observer)
-            return Flow(run, given, ends.steps(run, columns, given.raw_columns, where)).execute()
+            rules = rules_of(applied.reading, columns, where, part.cut)
+            return Flow(run, given, ends.steps(run, columns, given.raw_columns, rules)).execute()
 
 
 def _continue(job: _Job, directory: RunDirectory) -> Report:
@@ -315,11 +321,14 @@ def _read_on(job: _Job, directory: RunDirectory) -> Report:
                 "Restore the environment variables, or start a new run."
             )
         where = _where(applied.reading, layouts)
-        directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where)
+        part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, datetime.now(UTC))
+        directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where, part)
+        directory.manifest.update(part.facts())
         directory.begin_stage_again()
-        given = Input(columns, _raw_columns(layouts), columns.notes)
+        given = Input(columns, _raw_columns(layouts), (*columns.notes, *part.notes))
         run = RunContext(applied.reading, directory, observer)
-        return Flow(run, given, ends.steps(run, columns, given.raw_columns, where)).execute()
+        rules = rules_of(applied.reading, columns, where, part.cut)
+        return Flow(run, given, ends.steps(run, columns, given.raw_columns, rules)).execute()
 
 
 def _go_on(

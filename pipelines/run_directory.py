@@ -11,6 +11,7 @@ stage/*.parquet    the canonical records, one file per batch: `_row` u64, `_sour
 raw/*.parquet      records that have an e-mail only, in the source's spelling: they may still be rejected
 rejected/*.parquet, warned/*.parquet   rejects and warnings, one file per batch, before they are collected
 present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
+late/*.parquet     the records that a delta would have left out, with their cursor, of a run that reads everything
 identity/          dropped.parquet (rows that are not survivors), patched.parquet (survivors that took over values),
                    retracted-*.parquet (places of records whose warnings were retracted)
 spill/             temporary files of identity and of DuckDB, removed at the end of the step

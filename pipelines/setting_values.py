@@ -43,6 +43,17 @@ Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^\d+(ms|s|
 """A number with its unit (`30s`, `10min`), or 0."""
 
 
+Lookback = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^\d+(ms|s|min|h)?$")]
+"""A duration; or a plain number, for a cursor of whole numbers."""
+
+
+def position_text(value: Any) -> Any:
+    """Return a time, or the value of another cursor, as text."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def path_text(value: Any) -> Any:
     """Return a path object as text. Raises ValueError for a text that cannot be a path or a URL."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value

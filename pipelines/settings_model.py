@@ -15,12 +15,14 @@ from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.pipelines.setting_values import (
     Duration,
     Limit,
+    Lookback,
     Texts,
     field_values,
     field_words,
     option_values,
     own_path,
     path_text,
+    position_text,
     sheet_text,
     source_or_sources,
     zone_name,
@@ -177,6 +179,34 @@ class Settings(Cleaning):
         description="Path or URL to write to, or - for standard output."
     )
 
+    since: Annotated[str | None, BeforeValidator(position_text)] = Field(
+        None,
+        description="Read only what is new: records with a cursor from this time on, or from where the last run "
+        "stopped (last). Records without a cursor are always read.",
+    )
+    until: Annotated[str | None, BeforeValidator(position_text)] = Field(
+        None,
+        description="With since TIME: read only records before this time. The watermark is left as it is.",
+    )
+    cursor: str | None = Field(
+        None, description="Source column by which new records are known; by default the one mapped to updated_at."
+    )
+    lookback: Lookback = Field(
+        "0", description="How far --since last goes back, for records that arrive late, e.g. 1h."
+    )
+    full: bool = Field(
+        False, description="Read everything, in spite of --since, and report what that would have missed."
+    )
+
+    new_files: bool = Field(
+        False,
+        description="Read only files that are new or have changed, by their contents; of a CSV or JSON Lines file that "
+        "has grown, only the end.",
+    )
+    settle: Duration = Field(
+        "0", description="With new_files: leave out files that changed within this time, e.g. 60s."
+    )
+
     mode: Literal["upsert", "insert", "update", "mirror"] = Field(
         "upsert", description="Which customers may be created, updated or removed."
     )
@@ -315,6 +345,33 @@ class Settings(Cleaning):
                 "remote contains a secret, which other users of this machine can see. Put the whole address in the "
                 "environment variable SPARK_REMOTE and leave remote out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _mirror_reads_everything(self) -> Self:
+        partial = "since" if self.since is not None else "new_files"
+        if self.mode == "mirror" and (self.since is not None or self.new_files) and not self.full:
+            raise ValueError(
+                f"mode mirror cannot be combined with {partial}: a partial read cannot say what is gone. Use mode "
+                "upsert, or full to read everything"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _new_files_stand_alone(self) -> Self:
+        if self.new_files and self.since is not None:
+            raise ValueError("new_files cannot be combined with since. Choose one")
+        if self.settle != "0" and not self.new_files:
+            raise ValueError("settle has no effect without new_files. Add new_files, or leave settle out")
+        return self
+
+    @model_validator(mode="after")
+    def _a_cursor_has_a_use(self) -> Self:
+        if self.until is not None and (self.since in (None, "last") or self.full):
+            raise ValueError("until needs since with a time. Give both, or leave until out")
+        for name, given in (("cursor", self.cursor is not None), ("lookback", self.lookback != "0")):
+            if given and self.since is None and not self.full:
+                raise ValueError(f"{name} has no effect without since or full. Add since, or leave {name} out")
         return self
 
     @model_validator(mode="after")

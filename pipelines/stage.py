@@ -17,6 +17,7 @@ from tranship.connectors.contract import Batch, Survivors
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import parts as parts_file
 from tranship.pipelines import present
+from tranship.pipelines.cursor import CutBatch
 from tranship.pipelines.identify import MERGES
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.parts import BatchCounts
@@ -45,29 +46,46 @@ class Stage:
         filled: Sequence[str] = (),
         skipped: pl.DataFrame | None = None,
         matched: Sequence[tuple[str, str]] = (),
+        cut: CutBatch | None = None,
     ) -> BatchCounts:
         """Write one batch: good records to the stage, bad ones and broken lines to the rejects, and the warnings.
 
         `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part, `filled`
         are `rivals.filled`, `skipped` are the keys (`PRESENT`) of records that `--where` left out, `matched` the words
-        of `--value` that occurred.
+        of `--value` that occurred, `cut` the records left out by their cursor.
         """
         name = f"{number:06}.parquet"
-        fates = sort_out(batch, normalised, reasons, row_numbers(batch.records.height, number))
+        rows = row_numbers(batch.records.height, number)
+        fates = sort_out(batch, normalised, reasons, rows)
         if normalised is not None:
             write_stage(fates.good, self.path / "stage" / name)
         for folder, frame in (("raw", fates.raw), ("warned", fates.warnings), ("rejected", fates.rejects)):
             if frame.height:
                 write(frame, self.path / folder / name)
-        left_out = 0 if skipped is None else skipped.height
+        if cut is not None and cut.late is not None and cut.late.height:
+            late = pl.DataFrame({"row": rows.gather(cut.late["at"]), "value": cut.late["value"]})
+            write(late, self.path / "late" / name)
+        left_out = (0 if skipped is None else skipped.height) + (cut.left_out if cut else 0)
         keys = present.keys_of_rejects(batch, normalised, reasons)
         with self.present(name) as kept:
             kept.add(keys if skipped is None else pl.concat([keys, skipped]))
         written = {folder: self.path / folder / name for folder in PART_FOLDERS}
-        files = {folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()}
         return parts_file.counts_of(
-            batch, reasons, fates, skipped=left_out, filled=filled, matched=matched, digest=digest, files=files
+            batch,
+            reasons,
+            fates,
+            skipped=left_out,
+            filled=filled,
+            matched=matched,
+            digest=digest,
+            files={folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()},
+            extents=cut.extents if cut else {},
         )
+
+    def late(self) -> pl.LazyFrame | None:
+        """Return the records that a delta would leave out (`row`, `value` of the cursor); null if there are none."""
+        files = sorted((self.path / "late").glob("*.parquet"))
+        return pl.scan_parquet(files, glob=False) if files else None
 
     def adopt(self, number: int, digest: str, earlier: EarlierStage) -> BatchCounts | None:
         """Reuse the files of the same part of an earlier run, as hard links where possible, and return its counts; null

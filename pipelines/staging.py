@@ -49,9 +49,10 @@ class Staging:
         return [reused[number] if number in reused else added[number] for number, _ in parts]
 
     def _write(self, read: _Read, normalised: Normalised | None, reasons: pl.DataFrame) -> BatchCounts:
-        batch, skipped, prepared = read.selected.batch, read.selected.skipped, read.selected.prepared
+        selected = read.selected
+        batch, skipped, prepared, cut = selected.batch, selected.skipped, selected.prepared, selected.cut
         if normalised is None or prepared is None:
-            return self.stage.add(read.number, batch, None, reasons, read.digest, skipped=skipped)
+            return self.stage.add(read.number, batch, None, reasons, read.digest, skipped=skipped, cut=cut)
         filled = rivals.filled(batch, self.rules.columns, normalised.records)
         matched = sorted(prepared.matched)
-        return self.stage.add(read.number, batch, normalised, reasons, read.digest, filled, skipped, matched)
+        return self.stage.add(read.number, batch, normalised, reasons, read.digest, filled, skipped, matched, cut)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tranship.pipelines.cursor import Extent, Kind
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -14,6 +16,7 @@ class StepResult:
 
     `by_code` and `warnings` count rejects and warnings by code; `retracted` are warnings of earlier steps that no
     longer apply. `first` is code → (source, line) of its first record, warnings included. `merges` counts by rule.
+    `extents` are those of the cursor, if the source is read by one.
     """
 
     read: int = 0
@@ -27,6 +30,7 @@ class StepResult:
     merges: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
+    extents: Mapping[Kind, Extent] = field(default_factory=dict)
 
     def __add__(self, later: StepResult) -> StepResult:
         return StepResult(
@@ -46,4 +50,8 @@ class StepResult:
             },
             notes=tuple(dict.fromkeys((*self.notes, *later.notes))),
             files={**self.files, **later.files},
+            extents={
+                kind: self.extents.get(kind, Extent()) + later.extents.get(kind, Extent())
+                for kind in {**self.extents, **later.extents}
+            },
         )

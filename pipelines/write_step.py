@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Outcomes, ProviderOptions, WriteRequest
-from tranship.pipelines import crosswalks
+from tranship.connectors.contract import Destination, Outcomes, Plan, ProviderOptions, WriteRequest
+from tranship.pipelines import crosswalks, file_marks, increment
 from tranship.pipelines.identity_step import AMBIGUOUS
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP
+from tranship.pipelines.stage_files import PATCHED
 from tranship.pipelines.step_result import StepResult
+from tranship.pipelines.watermark_files import WatermarkFile, keeper_of
 from tranship.schemas.faults import RULES
 
 
@@ -57,6 +61,8 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
             remove_for_good=settings.remove_for_good,
             write_began=directory.has_begun_to_write,
         ),
+        watermark=increment.watermark(directory.manifest.get("increment"), total.extents, directory.run_id),
+        files=file_marks.of_facts(directory.manifest.get("files")),
     )
     return request, StepResult(notes=notes)
 
@@ -94,6 +100,30 @@ def finish(run: RunContext, outcomes: Outcomes | None) -> None:
         run.directory.finish(APPLY_STEP, {})
     elif not outcomes.counts["left"] + outcomes.counts["deletes_left"]:
         run.directory.finish(APPLY_STEP, _facts(outcomes))
+
+
+def keep_watermark(run: RunContext, request: WriteRequest, destination: Destination) -> None:
+    """Keep how far the source was read in the state directory after a complete write, unless the destination has it."""
+    keeper = keeper_of(run.settings, destination)
+    if isinstance(keeper, WatermarkFile):
+        if request.watermark:
+            keeper.advance(request.watermark)
+        if request.files:
+            keeper.keep_files(request.files)
+
+
+def late_records(run: RunContext, plan: Plan) -> StepResult:
+    """Return what a delta would have missed, for a full read of a source that has a watermark."""
+    facts = run.directory.manifest.get("increment")
+    if not run.settings.full or facts is None or facts["known"] is None:
+        return StepResult()
+    late = run.stage.late()
+    if late is None:
+        return StepResult(notes=(increment.late_note(facts["known"], pl.Series([])),))
+    rows = pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action").is_in(["create", "update"]))
+    original = (pl.col("row") & ~pl.lit(PATCHED, pl.UInt64)).alias("row")
+    changed = late.join(rows.select(original), on="row", how="semi").select("value").collect()["value"]
+    return StepResult(notes=(increment.late_note(facts["known"], changed),))
 
 
 def _facts(outcomes: Outcomes) -> dict[str, Any]:

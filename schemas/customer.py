@@ -39,11 +39,12 @@ LANGUAGE_TAG: Final = (
 )
 
 _LONGEST = {"max_value": 255}
-_YEARS = {
+YEARS: Final[dict[str, Any]] = {
     "min_value": datetime(1900, 1, 1, tzinfo=UTC),
     "max_value": datetime(2200, 1, 1, tzinfo=UTC),
     "include_max": False,
 }
+"""The range of instants."""
 
 
 def is_mailbox(address: pl.Expr) -> pl.Expr:
@@ -93,11 +94,11 @@ class Customer(pa.DataFrameModel):
     language: str = pa.Field(nullable=True, str_matches=LANGUAGE_TAG, description="BCP 47, well-formed.")
     status: str = pa.Field(nullable=True, isin=STATUSES)
     net_terms: pl.Int32 = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 3650}, description="Days.")
-    created_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
-    updated_at: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
-    trial_started: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
-    paid_started: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
-    cancel_date: INSTANT = pa.Field(nullable=True, in_range=_YEARS)  # type: ignore[valid-type]
+    created_at: INSTANT = pa.Field(nullable=True, in_range=YEARS)  # type: ignore[valid-type]
+    updated_at: INSTANT = pa.Field(nullable=True, in_range=YEARS)  # type: ignore[valid-type]
+    trial_started: INSTANT = pa.Field(nullable=True, in_range=YEARS)  # type: ignore[valid-type]
+    paid_started: INSTANT = pa.Field(nullable=True, in_range=YEARS)  # type: ignore[valid-type]
+    cancel_date: INSTANT = pa.Field(nullable=True, in_range=YEARS)  # type: ignore[valid-type]
     tax_id: str = pa.Field(nullable=True)
     billing_contact_name: str = pa.Field(nullable=True, str_length=_LONGEST)
     billing_contact_email: str = pa.Field(nullable=True, str_length={"max_value": 254})

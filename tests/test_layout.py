@@ -204,6 +204,11 @@ RULES = (
         "A destination of an engine takes the rules of tables from connectors/databases/, and from Postgres what is done on one machine.",
     ),
     Rule(
+        "pipelines.backfill",
+        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable"),
+        "A backfill is a series of runs.",
+    ),
+    Rule(
         "pipelines.distributed.*",
         (
             *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
@@ -242,6 +247,7 @@ LAZY = (
 
 PURE = (
     *("pipelines.mapping", "pipelines.normalise.*", "pipelines.validate", "pipelines.judging"),
+    *("pipelines.cursor", "pipelines.increment"),
     *("pipelines.sort_out", "pipelines.identify"),
     *("pipelines.distributed.stage_task", "pipelines.distributed.group_tasks"),
     *("pipelines.inspection", "pipelines.report", "pipelines.cli.render"),

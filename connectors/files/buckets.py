@@ -50,6 +50,7 @@ def located(spec: str, is_table: IsTable) -> list[File]:
             remarks=folders.remarks(redacted(spec), passed_over if key == kept[0] else ()),
             partitions=folders.partitions(key.split("/")[:-1], name),
             address=f"{root}/{base}{key}",
+            tag=meta.get("e_tag") or "",
         )
 
     return [file(key) for key in kept]

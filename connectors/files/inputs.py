@@ -20,6 +20,7 @@ from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
     from tranship.connectors.files.download import Download, DownloadLimits
+    from tranship.connectors.files.new_files import NewFiles
 
 _ZIP_END: Final = formats.ZIP.suffixes
 _READ_BY_CONTENT: Final = (formats.PARQUET, formats.JSON, formats.EXCEL)
@@ -59,14 +60,22 @@ class Inputs:
     """The files of one address, in order. Raises ConfigError if there are none, or one of them is not read."""
 
     def __init__(
-        self, spec: str, kinds: Kinds, is_table: storage.IsTable, seen: Seen, downloads: Downloads | None = None
+        self,
+        spec: str,
+        kinds: Kinds,
+        is_table: storage.IsTable,
+        seen: Seen,
+        downloads: Downloads | None = None,
+        new: NewFiles | None = None,
     ) -> None:
+        """With `new`, only the files that it chooses are read."""
         self._kinds = kinds
         self._download: Download | None = None
         self._closers = contextlib.ExitStack()
         self._found: list[tuple[str, File]] = []
         try:
-            for file in self._located(spec, is_table, seen, downloads or Downloads()):
+            files = self._located(spec, is_table, seen, downloads or Downloads())
+            for file in new.choose(files) if new else files:
                 self._found += self._read_by(file)
         except BaseException:
             self.release()

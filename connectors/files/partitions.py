@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from tranship.connectors.contract import Batch, Layout, Part, Source, text_types
+from tranship.connectors.contract import Batch, Layout, Narrowing, Part, Source, text_types
 
 Values = Mapping[str, str | None]
 
@@ -86,6 +87,16 @@ class Partitioned:
         """Yield the parts of the source, each with the columns of its folders."""
         for part in self._source.parts(keep):
             yield _Part(part, self._values)
+
+    @property
+    def left_out(self) -> int:
+        """How many records the source has left out (`contract.Narrowing`)."""
+        return self._source.left_out if isinstance(self._source, Narrowing) else 0
+
+    def narrow(self, column: str, since: datetime | int) -> None:
+        """Let the source leave out old records, by a column of the files."""
+        if isinstance(self._source, Narrowing) and all(column not in values for values in self._values.values()):
+            self._source.narrow(column, since)
 
     def close(self) -> None:
         """Close the source."""

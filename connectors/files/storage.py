@@ -53,6 +53,8 @@ class File:
     """The name from which its format is recognised, if that is not `name`."""
     seekable: bool = True
     """Whether the file is seekable, which some formats require."""
+    tag: str = ""
+    """The entity tag of an object in a bucket."""
     container: File | None = None
     """The archive whose first table it is."""
 

@@ -27,7 +27,7 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines.cli import changes, native_code, process, provider, reference, run, runs
+from tranship.pipelines.cli import backfill, changes, native_code, process, provider, reference, run, runs, state
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import shown, visible, visible_lines
@@ -161,5 +161,13 @@ def cli(context: CrashContext) -> None:
     process.check_memory()
 
 
-for command in (*run.COMMANDS, *runs.COMMANDS, *changes.COMMANDS, *provider.COMMANDS, *reference.COMMANDS):
+for command in (
+    *run.COMMANDS,
+    *runs.COMMANDS,
+    *changes.COMMANDS,
+    *backfill.COMMANDS,
+    *state.COMMANDS,
+    *provider.COMMANDS,
+    *reference.COMMANDS,
+):
     cli.add_command(command)

@@ -10,7 +10,7 @@ from tranship.connectors import lookup, task_files
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
-from tranship.pipelines import endpoints, reading
+from tranship.pipelines import endpoints
 from tranship.pipelines.distributed import engine
 from tranship.pipelines.distributed.destinations.contract import Destination
 from tranship.pipelines.distributed.destinations.dataset import ParquetDataset
@@ -19,7 +19,7 @@ from tranship.pipelines.distributed.engine import Engine
 from tranship.pipelines.distributed.engine_steps import EngineSteps
 from tranship.pipelines.distributed.sources import FileSource
 from tranship.pipelines.distributed.work_tables import WorkTables
-from tranship.pipelines.expressions import Expression
+from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_context import RunContext
@@ -37,7 +37,9 @@ _KEPT: Final = ("running", "failed", "interrupted")
 
 
 class EngineEnds:
-    """`pipelines.run.Ends` of a run on an engine."""
+    """`pipelines.ends.Ends` of a run on an engine."""
+
+    before = None
 
     def __init__(self, settings: Settings, engine: Engine, destination: Destination, source: FileSource | None) -> None:
         self._settings, self._engine, self._destination, self._source = settings, engine, destination, source
@@ -50,14 +52,13 @@ class EngineEnds:
         return self._source
 
     def steps(
-        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], where: Expression | None = None
+        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None
     ) -> EngineSteps:
         """Return the steps of this run."""
         manifest = run.directory.manifest
         folder = manifest.setdefault("work_folder", self._work_folder(run.directory))
         self._used = run.directory, folder
         tables = WorkTables(self._engine.session, folder, manifest.setdefault("tables", {}), run.directory.save)
-        rules = reading.rules_of(run.settings, columns, where)
         return EngineSteps(run, tables, self._destination, columns, raw_columns, self._source, rules)
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ class _Facts:
 
 
 class EngineSteps:
-    """`pipelines.flow.Steps` on an engine. `source` is null for a run whose stage is complete."""
+    """`pipelines.flow.Steps` on an engine. `source` and `rules` are null for a run whose stage is complete."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class EngineSteps:
         columns: ColumnMap,
         raw_columns: Sequence[str],
         source: FileSource | None,
-        rules: Rules,
+        rules: Rules | None,
     ) -> None:
         self._run, self._tables, self._destination = run, tables, destination
         self._columns, self._raw_columns = columns, tuple(raw_columns)
@@ -71,7 +71,7 @@ class EngineSteps:
 
     def read(self) -> Generator[StepResult, None, None]:
         """Let the tasks read the source into the stage."""
-        assert self._source is not None  # noqa: S101  (only a finished stage has none)
+        assert self._source is not None and self._rules is not None  # noqa: S101, PT018  (there is a stage to be read)
         run = self._run
         with run.timed("read", self._source.size), engine.failures():
             mirrors = run.settings.mode == "mirror"
@@ -86,7 +86,7 @@ class EngineSteps:
         yield StepResult(notes=(*found.notes, *reading.notes_on(found.parts, self._columns), *_hint(total.read)))
         reading.must_be_decided(found.parts, self._columns)
         parts.write(run.directory.path, run.directory.run_id, found.parts, {})
-        reading.finish(run, found.parts, self._columns, list(self._raw_columns))
+        reading.finish(run, total, self._columns, list(self._raw_columns))
 
     def read_already(self) -> StepResult:
         """Return the result of a stage that is complete."""
@@ -141,6 +141,9 @@ class EngineSteps:
         assert self._planned is not None  # noqa: S101  (it was planned by this process)
         with engine.failures():
             return self._destination.apply(self._made_request, self._planned)
+
+    def remember(self) -> None:
+        """Do nothing: a run on an engine reads everything, and keeps no watermark."""
 
     @property
     def _made_request(self) -> Request:

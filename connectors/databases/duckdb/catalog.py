@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
-from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.own_tables import OWN_TABLES
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TYPE_OF, Column, TableMapping, map_table
 from tranship.connectors.errors import ConfigError
@@ -20,9 +20,10 @@ def describe_missing(connection: duckdb.DuckDBPyConnection, address: DuckDbAddre
     """Return the table or schema that a file lacks, and a hint at similar names."""
     schema, table = address.schema, address.table
     tables = connection.execute(
-        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? AND table_name <> ? "
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = ? "
+        f"AND table_name NOT IN ({OWN_TABLES}) "
         "UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = ? AND NOT internal",
-        [address.database, LEDGER, address.database],
+        [address.database, address.database],
     ).fetchall()
     schemas = [
         name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_ad
 from tranship.connectors.databases.duckdb.catalog import describe_missing
 from tranship.connectors.databases.duckdb.connection import connect
 from tranship.connectors.databases.duckdb.error_messages import message_of
+from tranship.connectors.databases.narrowing import condition
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import DELETED, bookkeeping_columns, deleted_rows_note
 from tranship.connectors.errors import ConfigError, ConnectorError
@@ -59,10 +61,14 @@ class DuckDbSource:
             raise ConfigError(f"{address.path}: {reason}") from None
         # A data frame cannot hold an infinite timestamp; as text it is rejected as unreadable.
         types |= {name: "INFINITE" for name, found in zip(endless, counted[1:], strict=True) if found}
+        self._types = types
         self._columns = tuple(types)
         shown = ", ".join(_readable(name, dtype) for name, dtype in types.items())
+        self._rows, self._shown = f"(SELECT * FROM {relation}{kept})", shown
         self._select = f"SELECT {shown} FROM {relation}{kept}"
         self.size: int | None = counted[0]
+        self._count = self.size
+        self.left_out = 0
         self._name = f"{address.path}:{'query' if address.query else address.table}"
         self._notes = deleted_rows_note(left)
 
@@ -79,7 +85,23 @@ class DuckDbSource:
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return name and number of rows. A table may change without either, so an earlier read is never reused."""
-        return [{"name": self._name, "size": None, "rows": self.size}]
+        return [{"name": self._name, "size": None, "rows": self._count}]
+
+    def narrow(self, column: str, since: datetime | int) -> None:
+        """Leave out old records in the query, and count them."""
+        wanted = condition(column, self._types.get(column, ""), since)
+        if wanted is None:
+            return
+        try:
+            found = self._connection.execute(
+                f"SELECT count(*), count(*) FILTER (WHERE {wanted}) FROM {self._rows}"
+            ).fetchall()[0]
+        except duckdb.Error as error:
+            raise local_failure(error, self._name) or ConnectorError(
+                f"{self._name}: cannot be read ({message_of(error)})."
+            ) from None
+        self.left_out, self.size = found[0] - found[1], found[1]
+        self._select = f"SELECT {self._shown} FROM {self._rows} WHERE {wanted}"
 
     def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
         """Yield rows in the order of the table, in one snapshot."""

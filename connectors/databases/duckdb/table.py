@@ -7,8 +7,8 @@ DuckDB's index doubles the time and the memory of a load. The comparison keeps k
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from urllib.parse import quote
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Plan, Waiting, WriteRequest
+from tranship.connectors.contract import FileMark, Plan, Waiting, Watermark, WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
@@ -31,6 +31,7 @@ from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
 from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
 from tranship.connectors.databases.duckdb.last_written import LastWritten
+from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
@@ -145,6 +146,39 @@ class DuckDbTable:
             return False
         found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
         return bool(found.fetchall())
+
+    def watermarks(self) -> list[Watermark]:
+        """Return the watermarks of the sources that are read into this table."""
+        with self._state() as state:
+            return state.read() if state else []
+
+    def files_read(self, reading: str) -> list[FileMark]:
+        """Return the files of a source that were read into this table."""
+        with self._state() as state:
+            return state.files_read(reading) if state else []
+
+    def forget_files(self, source: str | None) -> int:
+        """Forget the files of a source, or of all; return how many there were."""
+        return Watermarks(self._connection(), self._address).forget_files(source) if self._address.path.exists() else 0
+
+    @contextmanager
+    def _state(self) -> Iterator[Watermarks | None]:
+        """Yield how far sources were read, without locking the file; null if there is none."""
+        if self._open is not None:
+            yield Watermarks(self._open, self._address)
+        elif self._address.path.exists():
+            connection, address = connect(self._address, read_only=True, waiting=self._waiting)
+            with closing(connection):
+                yield Watermarks(connection, address)
+        else:
+            yield None
+
+    def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
+        """Replace one, in a transaction of its own."""
+        connection = self._connection()
+        connection.execute("BEGIN").fetchall()
+        Watermarks(connection, self._address).replace(old, new)
+        connection.execute("COMMIT").fetchall()
 
     def close(self) -> None:
         """Roll back uncommitted changes and close the file. A file created for a write that failed is removed."""

@@ -19,6 +19,7 @@ from tranship.connectors.databases.duckdb.catalog import (
 )
 from tranship.connectors.databases.duckdb.changes import ChangeLog
 from tranship.connectors.databases.duckdb.last_written import LastWritten
+from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER_COUNTS, ledger_row
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import (
@@ -60,6 +61,10 @@ class DuckDbWriter:
             everything = self._plan.counts["create"] == self._request.survivors.count
             self._insert(mapping, everything=everything)
         self._write_ledger()
+        if self._request.watermark:
+            Watermarks(self._connection, self._address).advance(self._request.watermark)
+        if self._request.files:
+            Watermarks(self._connection, self._address).keep_files(self._request.files, self._request.run_id)
         self._connection.execute("COMMIT").fetchall()
 
     def _create(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.own_tables import OWN_TABLES
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
 from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection
@@ -94,7 +94,7 @@ def describe_missing(connection: Connection, address: PostgresAddress) -> tuple[
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c "
         "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND n.nspname !~ '^pg_' "
-        f"AND n.nspname <> 'information_schema' AND c.relname <> {literal(LEDGER)}"
+        f"AND n.nspname <> 'information_schema' AND c.relname NOT IN ({OWN_TABLES})"
     )
     schemas = [
         name

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
 from tranship.connectors.contract import ArrowPart, Layout
-from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.narrowing import condition
+from tranship.connectors.databases.own_tables import OWN_TABLES
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
 from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, find_relation, qualified_name
 from tranship.connectors.databases.postgres.connect import connect
-from tranship.connectors.databases.quoting import literal, quoted
-from tranship.connectors.databases.table_mapping import (
-    CHANGES,
-    DELETED,
-    WRITTEN,
-    bookkeeping_columns,
-    deleted_rows_note,
-)
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import DELETED, bookkeeping_columns, deleted_rows_note
 from tranship.connectors.errors import (
     ConfigError,
     ConnectorError,
@@ -68,12 +64,16 @@ class PostgresSource:
         asked = "".join(f", coalesce(bool_or({doubt}), false)" for doubt in doubts.values())
         size, *odd = self._fields_cast_by_server(f"SELECT count(*){asked} FROM {relation}{kept}")[0]
         as_text = {name for name, found in zip(doubts, odd, strict=True) if found}
+        self._types = {name: "" if name in as_text else base for name, base in types.items()}
         self._columns = tuple(types)
-        chosen = ", ".join(_readable(name, "" if name in as_text else base) for name, base in types.items())
-        self._select = f"SELECT {chosen} FROM {relation}{kept}"
+        self._chosen = ", ".join(_readable(name, base) for name, base in self._types.items())
+        self._rows = f"(SELECT * FROM {relation}{kept}) q"
+        self._select = f"SELECT {self._chosen} FROM {relation}{kept}"
         deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
         self._notes = deleted_rows_note(self._fields_cast_by_server(deleted)[0][0] if address.query and kept else 0)
         self.size: int | None = size
+        self._count = size
+        self.left_out = 0
 
     def _there_are(self) -> str:
         """Return the tables and views that this user may read, for a message."""
@@ -82,8 +82,8 @@ class PostgresSource:
             "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition "
             "AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
-            f"AND c.relname NOT IN ({literal(LEDGER)}, {literal(WRITTEN)}, {literal(CHANGES)}) "
-            f"AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1, 2 LIMIT {_LISTED + 1}"
+            f"AND c.relname NOT IN ({OWN_TABLES}) AND has_table_privilege(c.oid, 'SELECT') "
+            f"ORDER BY 1, 2 LIMIT {_LISTED + 1}"
         )
         names = [f"{schema}.{table}" for schema, table in found[:_LISTED]]
         more = ", …" if len(found) > _LISTED else ""
@@ -122,7 +122,17 @@ class PostgresSource:
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return name and number of rows. A table may change without either, so an earlier read is never reused."""
-        return [{"name": self._name, "size": None, "rows": self.size}]
+        return [{"name": self._name, "size": None, "rows": self._count}]
+
+    def narrow(self, column: str, since: datetime | int) -> None:
+        """Leave out old records in the query, and count them."""
+        wanted = condition(column, self._types.get(column, ""), since)
+        if wanted is None:
+            return
+        asked = f"SELECT count(*) FILTER (WHERE {wanted}) FROM {self._rows}"
+        self.size = self._fields_cast_by_server(asked)[0][0]
+        self.left_out = self._count - self.size
+        self._select = f"SELECT {self._chosen} FROM {self._rows} WHERE {wanted}"
 
     def parts(self, _keep: Path, /) -> Iterator[ArrowPart]:
         """Yield rows in the server's order."""

@@ -18,7 +18,7 @@ from typing import Final
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Plan, WriteObserver, WriteRequest
+from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserver, WriteRequest
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
@@ -40,6 +40,7 @@ from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.encoding import check_encoding, reject_nul
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
+from tranship.connectors.databases.postgres.watermarks import Watermarks
 from tranship.connectors.databases.postgres.write import Writer
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import (
@@ -174,6 +175,36 @@ class PostgresTable:
         there = found and connection.query(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
         connection.execute("ROLLBACK")
         return bool(there)
+
+    def watermarks(self) -> list[Watermark]:
+        """Return the watermarks of the sources that are read into this table."""
+        return self._state(self._connected()).read()
+
+    def files_read(self, reading: str) -> list[FileMark]:
+        """Return the files of a source that were read into this table."""
+        return self._state(self._connected()).files_read(reading)
+
+    def forget_files(self, source: str | None) -> int:
+        """Forget the files of a source, or of all; return how many there were."""
+        self._start_anew()
+        connection = self._begin(quiet=False)
+        count = self._state(connection).forget_files(source)
+        connection.execute("COMMIT")
+        return count
+
+    def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
+        """Replace one, in a transaction of its own."""
+        self._start_anew()
+        connection = self._begin(quiet=False)
+        self._state(connection).replace(old, new)
+        connection.execute("COMMIT")
+
+    def _state(self, connection: Connection) -> Watermarks:
+        """Return how far sources were read, in the schema of the table or the one in which it would be created."""
+        relation = find_relation(connection, self._address, self._address.table)
+        schema = relation.schema if relation else self._address.schema
+        schema = schema or str(connection.query_value("SELECT current_schema()::text"))
+        return Watermarks(connection, schema, self._address.table)
 
     def close(self) -> None:
         """Roll back uncommitted changes and close the connection."""

@@ -29,6 +29,7 @@ from tranship.connectors.databases.postgres.sql import (
 from tranship.connectors.databases.postgres.step_aside import StepAside
 from tranship.connectors.databases.postgres.transfer import SENT_ROWS, copy_to_server, rows_by_place
 from tranship.connectors.databases.postgres.values import is_jsonb, needs_cast, value_sent
+from tranship.connectors.databases.postgres.watermarks import Watermarks
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField
 from tranship.connectors.errors import (
@@ -95,6 +96,11 @@ class Writer:
             f"INSERT INTO {quoted(schema)}.{quoted(LEDGER)} ({', '.join(map(quoted, row))}, finished_at) "
             f"VALUES ({values}, clock_timestamp())"
         )
+        marks = Watermarks(connection, schema, self._address.table)
+        if self._request.files:
+            marks.keep_files(self._request.files, self._request.run_id)
+        if self._request.watermark:
+            marks.advance(self._request.watermark, self._context.mapping.unwritable)
         connection.execute("COMMIT")
 
     def _extend_ledger(self, ledger: Relation, row: dict[str, Any]) -> None:

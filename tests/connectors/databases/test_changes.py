@@ -240,7 +240,7 @@ def check_changes(table: Table, report: Report, before: Mapping[str, Any], after
 def test_changes_turn_each_state_of_the_table_into_the_next(table: Table, seed: int) -> None:
     dice = random.Random(seed)
     if isinstance(table, PostgresWarehouse):
-        [name] = table.column("current_database()", table="pg_database LIMIT 1") or [""]
+        [name] = table.column("current_database()", table="(SELECT 1) one")
         table.do(f"ALTER DATABASE {name} SET TimeZone = 'UTC'")
     table.load(given(dice, 8))
     for options in dice.sample(OPTIONS, len(OPTIONS)):
@@ -253,7 +253,7 @@ def test_changes_turn_each_state_of_the_table_into_the_next(table: Table, seed: 
 
 
 def test_instants_are_in_utc_whatever_the_time_zone_of_the_session(postgres: PostgresWarehouse) -> None:
-    [name] = postgres.column("current_database()", table="pg_database LIMIT 1")
+    [name] = postgres.column("current_database()", table="(SELECT 1) one")
     postgres.do(f"ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'")
     postgres.load([{**ANN, "created_at": "2024-01-01T00:00:00Z"}])
     report = postgres.load([{**ANN, "created_at": "2024-01-02T00:00:00Z"}])

@@ -1,0 +1,88 @@
+"""The command that loads a span of time: backfill."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tranship.pipelines.cli.crash import CrashContext
+from tranship.pipelines.cli.options import SettingsCommand, given, json_option
+from tranship.pipelines.cli.output import print_json
+from tranship.schemas.counted import counted
+from tranship.schemas.visible import visible
+
+if TYPE_CHECKING:
+    from tranship.pipelines.backfill import Window
+
+
+@click.command("backfill", cls=SettingsCommand, model="Settings", short_help="Load a span of time, window by window.")
+@click.argument("source", metavar="SOURCE")
+@click.argument("destination", metavar="DESTINATION")
+@click.option("--from", "start", required=True, metavar="TIME", help="Load records from this time on.")
+@click.option("--to", "end", required=True, metavar="TIME", help="Load records before this time.")
+@click.option("--window", default="1d", show_default=True, metavar="TIME", help="Length of a window, e.g. 1d or 6h.")
+@json_option
+@click.pass_obj
+def backfill_command(
+    context: CrashContext,
+    /,
+    source: str,
+    destination: str,
+    start: str,
+    end: str,
+    window: str,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Load the records of SOURCE whose updated_at (or --cursor) lies in a span of time into DESTINATION, one run for
+    each window. The watermark of --since last stays where it is. After an interruption, the same command continues with
+    the window that was not finished.
+
+    \b
+      tranship backfill "postgresql://host/crm?table=customers" "duckdb:///w.duckdb?table=customers" \\
+        --from 2026-01-01 --to 2026-02-01 --window 1d
+    """
+    from tranship.pipelines import backfill, settings
+
+    configured = settings.from_command((source,), destination, given(options), os.environ)
+    context.state_dir = configured.state_dir
+    done: list[Window] = []
+    for found in backfill.backfill(configured, start, end, window):
+        done.append(found)
+        click.echo(visible(_line(found)), err=True)
+    codes = [found.report.exit_code for found in done if found.report]
+    click.echo(f"done: {counted(len(done), 'window')}", err=True)
+    if as_json:
+        print_json(json.dumps({"windows": [_entry(found) for found in done]}, indent=1))
+    return max(codes, default=0)
+
+
+def _line(window: Window) -> str:
+    from tranship.pipelines.increment import shown
+
+    span = f"{shown(window.start)} to {shown(window.end)}"
+    if window.report is None:
+        return f"{span}: finished before"
+    counts = dataclasses.asdict(window.report.counts)
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count or name == "read")
+    return f"{span}: {told}; run {window.report.run_id}"
+
+
+def _entry(window: Window) -> dict[str, Any]:
+    from tranship.pipelines.cursor import text_of
+
+    report = window.report
+    return {
+        "from": text_of(window.start),
+        "to": text_of(window.end),
+        "run_id": report.run_id if report else None,
+        "exit_code": report.exit_code if report else None,
+        "counts": dataclasses.asdict(report.counts) if report else None,
+    }
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (backfill_command,)
