@@ -232,8 +232,8 @@ def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], 
         yield f"no record has a {name}: the next run reads everything again"
     if rejected and facts["moves"]:
         yield (
-            f"the watermark moves past {counted(rejected, 'rejected record')}: correct them in the rejects file and "
-            "run that; --since last does not read them again"
+            f"the watermark will move past {counted(rejected, 'rejected record')}: correct them in the rejects file "
+            "and run that; --since last does not read them again"
         )
 
 

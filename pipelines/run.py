@@ -6,7 +6,7 @@ Each opens the two ends, finds or creates the run directory, and hands them to `
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,26 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tranship.connectors import key_shapes
-from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Destination, FileChoice, KeepsWatermarks, Layout, Narrowing, Source
+from tranship.connectors.contract import Destination, FileChoice, Layout, Source
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import file_marks, frames, increment, mapping, profiles, selection
+from tranship.pipelines import frames, increment, mapping, partial_read, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_ends,
     check_options,
-    choose_files,
-    keeps_state,
     open_compared,
     open_destination,
     open_source,
-    source_identity,
     waiting_of,
 )
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Flow, Input
-from tranship.pipelines.increment import Increment
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values
@@ -43,10 +38,8 @@ from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirec
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.verify import Verification
-from tranship.pipelines.write_step import watermark_file
 
 if TYPE_CHECKING:
-    from tranship.pipelines.endpoints import NewFiles
     from tranship.pipelines.inspection import Inspection
 
 _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.NONE}
@@ -243,7 +236,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
     settings, observer = job.settings, job.observer
     now = job.now or datetime.now(UTC)
     with closing(job.open_destination(settings, observer)) as destination:
-        files = _new_files(settings, destination, now)
+        files = partial_read.chosen_files(settings, destination, now)
         with closing(open_source(settings, waiting_of(settings, observer), files)) as source:
             return _load(job, destination, source, files, now, continuing=continuing)
 
@@ -264,8 +257,8 @@ def _load(
     columns = applied.columns(layouts)
     where = _where(applied.reading, layouts)
     start = start_after(settings.state_dir, now)
-    part = _increment(applied.reading, columns, layouts, where, destination, start)
-    of_files = _files_facts(settings, files)
+    part = partial_read.increment_of(applied.reading, columns, layouts, where, destination, start)
+    of_files = partial_read.files_facts(settings, files)
     work = resuming.work_id(applied.reading, source, part, of_files)
     directory = resuming.continued_run(settings, work) if continuing else None
     is_new = directory is None
@@ -288,8 +281,8 @@ def _load(
         notes.append(
             f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
         )
-    _narrow(source, part)
-    told = (*notes, *columns.notes, *_notes(settings, source, part, files))
+    partial_read.narrow(source, part)
+    told = (*notes, *columns.notes, *partial_read.notes(settings, source, part, files))
     given = Input(source, columns, _raw_columns(layouts), where, told, part.cut if part else None)
     with directory.interruptible():
         if is_new:
@@ -321,73 +314,13 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
                 "Restore the environment variables, or start a new run."
             )
         where = _where(applied.reading, layouts)
-        part = _increment(applied.reading, columns, layouts, where, destination, datetime.now(UTC))
+        part = partial_read.increment_of(applied.reading, columns, layouts, where, destination, datetime.now(UTC))
         directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where, part)
         directory.manifest["increment"] = part.facts() if part else None
         directory.begin_stage_again()
-        notes = (*columns.notes, *_notes(settings, source, part, None))
+        notes = (*columns.notes, *partial_read.notes(settings, source, part, None))
         given = Input(source, columns, _raw_columns(layouts), where, notes, part.cut if part else None)
         return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
-
-
-def _new_files(settings: Settings, destination: Destination, now: datetime) -> NewFiles | None:
-    """Return what chooses the files of the source, for a run that reads only new ones."""
-    if not settings.new_files:
-        return None
-    reading = file_marks.reading(settings, source_identity(settings))
-    return choose_files(settings, _keeper(settings, destination).files_read(reading), now)
-
-
-def _files_facts(settings: Settings, files: FileChoice | None) -> dict[str, Any] | None:
-    if files is None:
-        return None
-    return file_marks.facts(settings, (settings.source_name, source_identity(settings)), files)
-
-
-def _keeper(settings: Settings, destination: Destination) -> KeepsWatermarks:
-    """Return what keeps how far sources were read into the destination."""
-    return destination if isinstance(destination, KeepsWatermarks) else watermark_file(settings)
-
-
-def _increment(
-    settings: Settings,
-    columns: mapping.ColumnMap,
-    layouts: Sequence[Layout],
-    where: Expression | None,
-    destination: Destination,
-    now: datetime,
-) -> Increment | None:
-    """Return the part of the source that a run reads, by the watermarks of the destination."""
-    if not (settings.since or settings.full):
-        return None
-    source = settings.source_name, source_identity(settings)
-    known = _keeper(settings, destination).watermarks()
-    return increment.begin(settings, columns, layouts, where, known, source, now)
-
-
-def _notes(settings: Settings, source: Source, part: Increment | None, files: FileChoice | None) -> Iterator[str]:
-    """Yield what there is to say about the part of the source that is read."""
-    if part is None and files is None:
-        return
-    yield from (part.notes if part else ())
-    yield from (files.notes if files else ())
-    is_delta = files is not None or (part is not None and part.cut.skips and part.cut.since is not None)
-    if is_delta and files is None and not isinstance(source, Narrowing):
-        yield f"{settings.source_name} cannot be asked for changes: everything is read, and filtered then"
-    if is_delta and not keeps_state(settings):
-        yield f"{redacted(settings.destination)} is written whole: it will contain only what is new"
-
-
-def _narrow(source: Source, part: Increment | None) -> None:
-    """Let the source leave out what is not read, where it can."""
-    if (
-        part
-        and part.cut.skips
-        and part.cut.since is not None
-        and part.cut.cursor.column
-        and isinstance(source, Narrowing)
-    ):
-        source.narrow(part.cut.cursor.column, part.cut.since)
 
 
 def _flow(settings: Settings, directory: RunDirectory, observer: Observer, columns: mapping.ColumnMap) -> Flow:

@@ -15,7 +15,7 @@ from support.postgres_server import Database
 from support.warehouse import Warehouse, fates
 from tranship.connectors.contract import Narrowing
 from tranship.connectors.opening import open_source
-from tranship.pipelines import run
+from tranship.pipelines import partial_read
 
 SINCE = "2026-03-29T00:30:00Z"
 """In Berlin, clocks go forward half an hour later."""
@@ -70,7 +70,7 @@ def compared(
         assert bool(opened.left_out) == leaves_out
         assert rows + opened.left_out == rows_of(source)
     with monkeypatch.context() as alone:
-        alone.setattr(run, "_narrow", lambda *_: None)
+        alone.setattr(partial_read, "narrow", lambda *_: None)
         assert result(warehouse, source, "alone", kind) == helped
 
 
