@@ -157,7 +157,7 @@ class Flow:
         with self._run.timed("write", None):
             if (done := directory.done(APPLY_STEP)) is not None:
                 self._outcomes = write_step.outcomes_of(done)
-                write_step.keep_watermark(self._run, request, destination)
+                self._keep_watermark(request, plan, destination)
                 return
             directory.begin_to_write()
             try:
@@ -167,7 +167,11 @@ class Flow:
                 raise
             self._keep(outcomes)
             write_step.finish(self._run, self._outcomes)
-            write_step.keep_watermark(self._run, request, destination)
+            self._keep_watermark(request, plan, destination)
+
+    def _keep_watermark(self, request: WriteRequest, plan: Plan, destination: Destination) -> None:
+        counts = self._outcomes.counts if self._outcomes else plan.counts
+        self._add(write_step.keep_watermark(self._run, request, destination, counts))
 
     def _keep(self, outcomes: Outcomes | None) -> None:
         if outcomes is not None:

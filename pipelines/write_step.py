@@ -20,6 +20,7 @@ from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.stage_files import PATCHED
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.watermark_files import WatermarkFile
+from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
 
 
@@ -94,14 +95,23 @@ def finish(run: RunContext, outcomes: Outcomes | None) -> None:
         run.directory.finish(APPLY_STEP, _facts(outcomes))
 
 
-def keep_watermark(run: RunContext, request: WriteRequest, destination: Destination) -> None:
+def keep_watermark(
+    run: RunContext, request: WriteRequest, destination: Destination, counts: Mapping[str, int]
+) -> StepResult:
     """Keep how far the source was read in the state directory after a complete write, unless the destination has it."""
-    if run.directory.done(APPLY_STEP) is None or isinstance(destination, KeepsWatermarks):
-        return
-    if request.watermark:
-        watermark_file(run.settings).advance(request.watermark)
-    if request.files:
-        watermark_file(run.settings).keep_files(request.files)
+    if run.directory.done(APPLY_STEP) is None or not (request.watermark or request.files):
+        return StepResult()
+    if not isinstance(destination, KeepsWatermarks):
+        if request.watermark:
+            watermark_file(run.settings).advance(request.watermark)
+        if request.files:
+            watermark_file(run.settings).keep_files(request.files)
+    failed = counts["refused"] + counts.get("unknown", 0)
+    if not failed:
+        return StepResult()
+    again = run.directory.command("retry") if "unknown" in counts else "change them or the destination, then use --full"
+    note = f"{counted(failed, 'record')} refused or failed and will not be read again as new: {again}"
+    return StepResult(notes=(note,))
 
 
 def watermark_file(settings: Settings) -> WatermarkFile:
