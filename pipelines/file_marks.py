@@ -12,13 +12,11 @@ import msgspec
 from tranship.connectors.contract import FileChoice, FileMark, FilesRead
 from tranship.pipelines.settings_model import Settings
 
-_OF_FILES: Final = frozenset(
-    {
-        *("profile", "fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
-        *("timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill", "mode", "nulls"),
-        *("columns", "encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet"),
-    }
-)
+_OF_FILES: Final = {
+    *("profile", "fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
+    *("timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill", "mode", "nulls"),
+    *("columns", "encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet"),
+}
 """The settings that decide what becomes of the records of a file."""
 
 
