@@ -159,7 +159,7 @@ def _cursor(settings: Settings, columns: ColumnMap, layouts: Sequence[Layout]) -
 
 
 def _reading(settings: Settings, columns: ColumnMap, where: Expression | None, cursor: Cursor, identity: str) -> str:
-    """Return a digest of what decides what becomes of a record of this source."""
+    """Return a digest of all that decides the outcome of a record of this source."""
     given = settings.model_dump(
         mode="json",
         include={
@@ -185,7 +185,7 @@ def _begin_notes(
         others = [other.run_id for other in known if other.source == source]
         if others:
             yield (
-                f"the mapping, or another setting that decides what becomes of a record, has changed since run "
+                f"the mapping, or another setting that decides the outcome of a record, has changed since run "
                 f"{others[-1]}: everything is read"
             )
         else:
