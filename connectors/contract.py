@@ -219,7 +219,7 @@ class Watermark:
     source: str
     """The source, without secrets."""
     reading: str
-    """A digest of what decides what becomes of its records, such as their mapping: it has a watermark of its own."""
+    """A digest of all that decides the outcome of its records, such as their mapping: it has a watermark of its own."""
     cursor: str
     """The column of the source, or the field, that has the value."""
     value: str

@@ -17,7 +17,7 @@ _OF_FILES: Final = {
     *("timezone", "date_format", "blocked", "on_invalid", "strict", "survivor", "fill", "mode", "nulls"),
     *("columns", "encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet"),
 }
-"""The settings that decide what becomes of the records of a file."""
+"""The settings that decide the outcome of the records of a file."""
 
 
 def facts(settings: Settings, source: tuple[str, str], choice: FileChoice) -> dict[str, Any]:
@@ -47,6 +47,6 @@ def of_facts(facts: Mapping[str, Any] | None) -> FilesRead | None:
 
 
 def reading(settings: Settings, identity: str) -> str:
-    """Return a digest of the settings that decide what becomes of the records of files."""
+    """Return a digest of the settings that decide the outcome of the records of files."""
     given = settings.model_dump(mode="json", include=_OF_FILES)
     return hashlib.sha256(json.dumps([identity, given], sort_keys=True).encode()).hexdigest()[:32]

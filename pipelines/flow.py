@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import Protocol
 
@@ -59,8 +59,8 @@ class Steps(Protocol):
         """Carry out the plan (`connectors.contract.Destination.apply`)."""
         ...
 
-    def remember(self) -> None:
-        """Keep how far the source was read, after a complete write. It may be called again."""
+    def remember(self, counts: Mapping[str, int]) -> StepResult:
+        """Keep how far the source was read, after a complete write with these counts. It may be called again."""
         ...
 
 
@@ -153,7 +153,7 @@ class Flow:
         with self._run.timed("write", None):
             if (done := directory.done(APPLY_STEP)) is not None:
                 self._outcomes = write_step.outcomes_of(done)
-                self._do.remember()
+                self._remember(plan)
                 return
             directory.begin_to_write()
             try:
@@ -164,7 +164,10 @@ class Flow:
             self._keep(outcomes)
             write_step.finish(self._run, self._outcomes)
             if directory.done(APPLY_STEP) is not None:
-                self._do.remember()
+                self._remember(plan)
+
+    def _remember(self, plan: Plan) -> None:
+        self._add(self._do.remember(self._outcomes.counts if self._outcomes else plan.counts))
 
     def _keep(self, outcomes: Outcomes | None) -> None:
         if outcomes is not None:

@@ -67,11 +67,7 @@ def check(settings: Settings) -> None:
     asked = "--new-files" if settings.new_files else "--full" if settings.full else f"--since {settings.since}"
     if not (settings.since or settings.full or settings.new_files):
         return
-    if settings.engine:
-        raise ConfigError(
-            f"{asked}: a run on an engine reads everything. Leave {asked.split()[0]} out, or leave out --engine "
-            f"{settings.engine}."
-        )
+    must_be_on_one_machine(settings, asked)
     if len(settings.sources) > 1:
         raise ConfigError(
             f"{asked}: {len(settings.sources)} sources are given, and each has new records of its own. Run each alone."
@@ -93,6 +89,14 @@ def check(settings: Settings) -> None:
             )
     if settings.cursor is None and _is_bare(settings):
         raise ConfigError(f"--lookback {settings.lookback}: give a duration, such as 1h.")
+
+
+def must_be_on_one_machine(settings: Settings, asked: str) -> None:
+    """Raise ConfigError for a run on an engine that is `asked` to read a part of its source."""
+    if settings.engine:
+        raise ConfigError(
+            f"{asked}: a run on an engine reads everything. Leave --engine {settings.engine} out, or read everything."
+        )
 
 
 def begin(
@@ -164,7 +168,7 @@ def _cursor(settings: Settings, columns: ColumnMap, layouts: Sequence[Layout]) -
 
 
 def _reading(settings: Settings, columns: ColumnMap, where: Expression | None, cursor: Cursor, identity: str) -> str:
-    """Return a digest of what decides what becomes of a record of this source."""
+    """Return a digest of all that decides the outcome of a record of this source."""
     given = settings.model_dump(
         mode="json",
         include={
@@ -190,7 +194,7 @@ def _begin_notes(
         others = [other.run_id for other in known if other.source == source]
         if others:
             yield (
-                f"the mapping, or another setting that decides what becomes of a record, has changed since run "
+                f"the mapping, or another setting that decides the outcome of a record, has changed since run "
                 f"{others[-1]}: everything is read"
             )
         else:
@@ -237,8 +241,8 @@ def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], 
         yield f"no record has a {name}: the next run reads everything again"
     if rejected and facts["moves"]:
         yield (
-            f"the watermark moves past {counted(rejected, 'rejected record')}: correct them in the rejects file and "
-            "run that; --since last does not read them again"
+            f"the watermark will move past {counted(rejected, 'rejected record')}: correct them in the rejects file "
+            "and run that; --since last does not read them again"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 
 from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest
 from tranship.pipelines import reading, verify, write_step
@@ -58,9 +58,9 @@ class OneMachine:
         """Write to the destination."""
         return self._destination.apply(self._made_request, plan)
 
-    def remember(self) -> None:
+    def remember(self, counts: Mapping[str, int]) -> StepResult:
         """Keep how far the source was read, unless the destination has done so."""
-        write_step.keep_watermark(self._run, self._made_request, self._destination)
+        return write_step.keep_watermark(self._run, self._made_request, self._destination, counts)
 
     def compare_again(self) -> Verification:
         """Compare the records of the run, whose stage is complete, with the destination."""

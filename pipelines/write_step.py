@@ -19,6 +19,7 @@ from tranship.pipelines.run_directory import APPLY_STEP
 from tranship.pipelines.stage_files import PATCHED
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.watermark_files import WatermarkFile, keeper_of
+from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
 
 
@@ -102,14 +103,24 @@ def finish(run: RunContext, outcomes: Outcomes | None) -> None:
         run.directory.finish(APPLY_STEP, _facts(outcomes))
 
 
-def keep_watermark(run: RunContext, request: WriteRequest, destination: Destination) -> None:
+def keep_watermark(
+    run: RunContext, request: WriteRequest, destination: Destination, counts: Mapping[str, int]
+) -> StepResult:
     """Keep how far the source was read in the state directory after a complete write, unless the destination has it."""
+    if not (request.watermark or request.files):
+        return StepResult()
     keeper = keeper_of(run.settings, destination)
     if isinstance(keeper, WatermarkFile):
         if request.watermark:
             keeper.advance(request.watermark)
         if request.files:
             keeper.keep_files(request.files)
+    failed = counts["refused"] + counts.get("unknown", 0)
+    if not failed:
+        return StepResult()
+    again = run.directory.command("retry") if "unknown" in counts else "change them or the destination, then use --full"
+    note = f"{counted(failed, 'record')} refused or failed and will not be read again as new: {again}"
+    return StepResult(notes=(note,))
 
 
 def late_records(run: RunContext, plan: Plan) -> StepResult:

@@ -31,8 +31,8 @@ def condition(column: str, dtype: str, since: datetime | int) -> str | None:
         kind, margin = "date" if dtype.lower() == "date" else "timestamp", _MARGIN
     else:
         return None
-    earliest: datetime = max(since, YEARS["min_value"])
-    bound, first = (_text(at, kind) for at in (earliest - margin, YEARS["min_value"] + _MARGIN))
+    earliest: datetime = YEARS["min_value"]
+    bound, first = _text(max(since, earliest) - margin, kind), _text(earliest + _MARGIN, kind)
     return f"({name} >= {bound} OR {name} < {first} OR {name} IS NULL)"
 
 

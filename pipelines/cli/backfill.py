@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @click.command("backfill", cls=SettingsCommand, model="Settings", short_help="Load a span of time, window by window.")
 @click.argument("source", metavar="SOURCE")
 @click.argument("destination", metavar="DESTINATION")
-@click.option("--from", "start", required=True, metavar="TIME", help="Load records from this time on.")
-@click.option("--to", "end", required=True, metavar="TIME", help="Load records before this time.")
+@click.option("--from", "since", required=True, metavar="TIME", help="Load records from this time on.")
+@click.option("--to", "until", required=True, metavar="TIME", help="Load records before this time.")
 @click.option("--window", default="1d", show_default=True, metavar="TIME", help="Length of a window, e.g. 1d or 6h.")
 @json_option
 @click.pass_obj
@@ -32,8 +32,6 @@ def backfill_command(
     /,
     source: str,
     destination: str,
-    start: str,
-    end: str,
     window: str,
     as_json: bool,
     **options: Any,
@@ -51,7 +49,7 @@ def backfill_command(
     configured = settings.from_command((source,), destination, given(options), os.environ)
     context.state_dir = configured.state_dir
     done: list[Window] = []
-    for found in backfill.backfill(configured, start, end, window):
+    for found in backfill.backfill(configured, window):
         done.append(found)
         click.echo(visible(_line(found)), err=True)
     codes = [found.report.exit_code for found in done if found.report]

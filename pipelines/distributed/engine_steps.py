@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -142,8 +142,9 @@ class EngineSteps:
         with engine.failures():
             return self._destination.apply(self._made_request, self._planned)
 
-    def remember(self) -> None:
-        """Do nothing: a run on an engine reads everything, and keeps no watermark."""
+    def remember(self, counts: Mapping[str, int]) -> StepResult:  # noqa: ARG002  (there is no watermark)
+        """Do nothing: a run on an engine reads everything."""
+        return StepResult()
 
     @property
     def _made_request(self) -> Request:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import tranship
+from support.accounts import Open
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError, GateClosed
@@ -98,7 +99,7 @@ def test_what_is_left_out_and_kept_back_is_said(warehouse: Any_) -> None:
         "read up to 2026-01-31T10:00:00Z, with --lookback 30min",
         "1 record has a updated_at that is not a time: every run reads them; the first: ",
         "1 record has a updated_at after the start of this run",
-        "the watermark moves past 1 rejected record",
+        "the watermark will move past 1 rejected record",
     ):
         assert said(report, text), (text, report.notes)
 
@@ -251,3 +252,16 @@ def test_typed_times_of_parquet(tmp_path: Path) -> None:
     assert watermark(warehouse) == [f"{DAY}09:00:00.000000Z"]
     frame.write_parquet(tmp_path / "in.parquet")
     assert fates(warehouse.load(tmp_path / "in.parquet", **given)) == {"skipped": 1, "unchanged": 1, "created": 1}
+
+
+def test_records_that_a_provider_refuses_are_named_with_the_command_that_retries_them(
+    tmp_path: Path, account: Open
+) -> None:
+    there = account("growpanel")
+    needed = {"created_at": "2026-01-01T00:00:00Z", "country": "DE"}
+    rows = [{**row("a", "09:00:00"), **needed}, {**row("b", "10:00:00"), **needed, "country": None}]
+    report = Warehouse(tmp_path).load(rows, destination=there.address, since="last")
+    assert (report.counts.created, report.counts.refused) == (1, 1)
+    assert said(report, f"1 record refused or failed and will not be read again as new: tranship retry {report.run_id}")
+    report = Warehouse(tmp_path).load(rows, destination=there.address, since="last")
+    assert (report.counts.skipped, report.counts.created) == (1, 0)
