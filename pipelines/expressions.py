@@ -29,6 +29,8 @@ _COMPARED: Final = re.compile(
     r"""(?P<text>'[^']*'|"[^"]*")|(?P<operator>[=<>][\s(]*)(?P<truth>true|false)\b""", re.IGNORECASE
 )
 """Quoted text or a name, and a comparison with true or false."""
+_READING: Final = re.compile(r"\bread_(?:csv|ipc|json|ndjson|parquet)\b", re.IGNORECASE)
+"""Functions with which polars opens a file or a URL as soon as it parses an expression, however they are quoted."""
 _JUNCTIONS: Final = ("And", "Or", "Xor")
 _COMPARISONS: Final = ("Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "EqValidity", "NotEqValidity")
 _CHOICES: Final = ("Coalesce", "FillNull", "MaxHorizontal", "MinHorizontal")
@@ -63,9 +65,11 @@ class Expression:
 def parse(option: str, text: str, *, is_condition: bool) -> Expression:
     """Parse an expression; `is_condition` is whether its result is a truth value.
 
-    Raises ConfigError if it is not SQL, involves more than one record, or names no column.
+    Raises ConfigError if it is not SQL, reads a file, involves more than one record, or names no column.
     """
     kind = "condition" if is_condition else "expression"
+    if _READING.search(text):
+        raise ConfigError(f"{option} {text!r}: reads a file. Use the columns of a single record.")
     try:
         tree = json.loads(pl.sql_expr(_marked(text)).meta.serialize(format="json"))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:

@@ -17,6 +17,9 @@ THIS_MACHINE: Final = 1
 PRIVATE: Final = 2
 PUBLIC: Final = 3
 
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""NAT64, RFC 6052."""
+
 
 def reach_of(host: str) -> int | None:
     """Return the distance of an IP address, null for a name."""
@@ -24,7 +27,7 @@ def reach_of(host: str) -> int | None:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return THIS_MACHINE if host.lower().rstrip(".") == "localhost" else None
-    address = getattr(address, "ipv4_mapped", None) or address
+    address = _embedded(address)
     if address.is_loopback:
         return THIS_MACHINE
     if address.is_global and not address.is_multicast:
@@ -32,6 +35,15 @@ def reach_of(host: str) -> int | None:
     if address.is_link_local or address.is_unspecified or address.is_multicast:
         return LINK
     return PRIVATE
+
+
+def _embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address of version 4 to which a gateway would translate one of version 6, else the address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def refuse_nearer(name: str, host: str, least: int) -> None:
