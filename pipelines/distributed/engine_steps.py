@@ -15,13 +15,13 @@ from pyspark.sql import functions as fn
 
 from tranship.connectors import errors
 from tranship.connectors.contract import Outcomes, Plan
-from tranship.connectors.errors import ConfigError, Malformed
+from tranship.connectors.errors import ConfigError, Malformed, Undecided
 from tranship.pipelines import identity_step, parts, plan_step, reading, write_step
-from tranship.pipelines.distributed import cleaned, engine, fetching, identity, stage_rows
+from tranship.pipelines.distributed import cleaned, engine, fetching, identity, stage_rows, table_counts
 from tranship.pipelines.distributed.destinations.contract import Destination, Planned, Request
 from tranship.pipelines.distributed.file_task import first_row
 from tranship.pipelines.distributed.identity import AMBIGUOUS
-from tranship.pipelines.distributed.sources import FileSource
+from tranship.pipelines.distributed.sources import EngineSource
 from tranship.pipelines.distributed.stage_rows import FACT, GOOD, PRESENT, RECORD
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.pipelines.judging import Rules
@@ -41,13 +41,14 @@ _SMALL: Final = 20_000_000
 @dataclass(frozen=True)
 class _Facts:
     """What the tasks have found: the counts of each part, the columns of files with rejects and of files with records
-    that have no id, and the notes on all files.
+    that have no id, the notes on all files, and what decides between records of the same time (`identity.by_place`).
     """
 
     parts: list[BatchCounts]
     columns_of_rejects: frozenset[str]
     columns_of_alone: frozenset[str]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    order: tuple[str, ...] = identity.BY_ROW
 
 
 class EngineSteps:
@@ -60,7 +61,7 @@ class EngineSteps:
         destination: Destination,
         columns: ColumnMap,
         raw_columns: Sequence[str],
-        source: FileSource | None,
+        source: EngineSource | None,
         rules: Rules,
     ) -> None:
         self._run, self._tables, self._destination = run, tables, destination
@@ -77,7 +78,7 @@ class EngineSteps:
             mirrors = run.settings.mode == "mirror"
             staged = self._source.staged(self._tables.session, self._raw_columns, self._rules, with_present=mirrors)
             self._tables.keep("stage", staged)
-            found = self._found(len(self._source.files))
+            found = self._found(self._source.files)
         total = StepResult()
         for counts in found.parts:
             result = reading.result_of(counts)
@@ -98,14 +99,14 @@ class EngineSteps:
         settings, directory = run.settings, run.directory
         with run.timed("identify", None), engine.failures():
             stage = self._stage
-            decisions = identity.decide(stage, settings.survivor, tables, identity.BY_ROW)
+            found = self._found()
+            decisions = identity.decide(stage, settings.survivor, tables, found.order)
             filled = None
             if settings.fill:
-                filled = tables.keep("filled", cleaned.filled(stage, decisions, settings.survivor, identity.BY_ROW))
+                filled = tables.keep("filled", cleaned.filled(stage, decisions, settings.survivor, found.order))
             customers = tables.keep("customers", cleaned.survivors(stage, decisions, filled))
             done = directory.done(IDENTIFY_STEP)
             if done is None:
-                found = self._found()
                 fetching.write_stage_findings(run, stage, self._raw_columns, found.columns_of_rejects)
                 originals = fetching.own_columns(self._raw_columns, found.columns_of_alone)
                 done = fetching.write_identity(run, stage, decisions, originals)
@@ -155,7 +156,7 @@ class EngineSteps:
         """Return the facts of the stage. Raises the first error of a task, and Malformed if a part is lost or doubled;
         `files` is the number of files, if that is to be checked.
         """
-        facts = self._stage.where(fn.col("_kind") == FACT).select("_row", "code", "value")
+        facts = self._stage.where(fn.col("_kind") == FACT).select("_row", "code", "value", "count")
         rows = pl.DataFrame(facts.toArrow()).sort("_row")
         of_code = {str(code): frame for (code,), frame in rows.partition_by("code", as_dict=True).items()}
         nothing = rows.clear()
@@ -163,6 +164,13 @@ class EngineSteps:
             name, message = json.loads(text)
             self._tables.drop("stage")
             raise getattr(errors, name, ConfigError).combined([message])
+        for message in of_code.get(stage_rows.UNDECIDED, nothing)["value"]:
+            self._tables.drop("stage")
+            raise Undecided.combined([message])
+        if not files and stage_rows.FILE not in of_code:
+            every = frozenset(self._raw_columns)
+            counts = table_counts.counts_of(self._stage, of_code, self._run.settings.source_name)
+            return _Facts([counts], every, every, order=identity.BY_PLACE)
         read = of_code.get(stage_rows.FILE, nothing)
         of_files = [json.loads(text) for text in read["value"]]
         counted = of_code.get(stage_rows.PART, nothing)
