@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import random
+import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
 from support import engines
-from support.engine_tables import assert_same_plan, assert_same_rows, ordinary_run, request_of
+from support.engine_tables import Both, records
 from support.engines import collected
 from tranship.connectors.errors import ConfigError, Interfered, Refused
-from tranship.pipelines.distributed.destinations.contract import Planned, Request
 from tranship.pipelines.distributed.destinations.table_columns import TABLE
 from tranship.pipelines.distributed.stage_rows import spark_schema
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(engines.IS_SPARK, reason="needs the jar of Delta")]
 
-COLUMNS = ("external_id", "email", "name", "city", "invoice_cc_emails", "net_terms", "updated_at", "metadata")
+SEEDS = 40 if "TRANSHIP_LONG_TESTS" in os.environ else 2
 
 
 @pytest.fixture(autouse=True)
@@ -41,120 +40,70 @@ def delta_table(address: str, spark: SparkSession, *, create: bool = True) -> De
     return DeltaTable(address, spark, create=create)
 
 
-class Both:
-    """The two tables, written by the same runs."""
-
-    def __init__(self, spark: SparkSession, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.spark, self.folder, self.monkeypatch = spark, folder, monkeypatch
-        self.table = delta_table(f"delta://{folder}/lake", spark)
-        self.runs = 0
-
-    def request(self, records: pl.DataFrame, **options: Any) -> Request:
-        """Return the request of a run that the ordinary table has already carried out."""
-        self.runs += 1
-        self.step = ordinary_run(records, self.monkeypatch, **options)
-        return request_of(self.step, self.spark, self.folder / f"run{self.runs}")
-
-    def write(self, records: pl.DataFrame, **options: Any) -> Planned:
-        """Write records to both tables, which must agree."""
-        request = self.request(records, **options)
-        planned = self.table.plan(request)
-        assert_same_plan(self.step, planned)
-        self.table.apply(request, planned)
-        assert_same_rows(self.rows)
-        return planned
-
-    @property
-    def rows(self) -> pl.DataFrame:
-        return collected(self.spark.read.format("delta").load(str(self.folder / "lake")))
-
-    @property
-    def versions(self) -> int:
-        return len([*(self.folder / "lake" / "_delta_log").glob("*.json")])
+@pytest.fixture
+def lake(tmp_path: Path) -> str:
+    return str(tmp_path / "lake")
 
 
 @pytest.fixture
-def both(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Both:
-    return Both(spark, tmp_path, monkeypatch)
+def both(spark: SparkSession, lake: str, monkeypatch: pytest.MonkeyPatch) -> Both:
+    return Both(lambda: delta_table(f"delta://{lake}", spark), lambda: rows(spark, lake), spark, monkeypatch)
 
 
-def records(*rows: dict[str, Any], columns: tuple[str, ...] = COLUMNS) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=dict.fromkeys(columns, pl.String), orient="row")
+def rows(spark: SparkSession, lake: str) -> pl.DataFrame:
+    return collected(spark.read.format("delta").load(lake))
 
 
-def dirt(dice: random.Random, number: int) -> pl.DataFrame:
-    """Records of few ids and e-mails, so that customers meet, part and exchange their e-mails between runs."""
-    choices: dict[str, list[str | None]] = {
-        "external_id": [None, None, *(f"c{at}" for at in range(6)), "C1", "email:x@a.co", "id:1"],
-        "email": [None, *(f"{letter}@a.co" for letter in "stuvwxyz"), "no address", "blocked@a.co"],
-        "name": ["Ann", "Bob", "Cy", "Di", None],
-        "city": [None, "Rome", "Oslo"],
-        "invoice_cc_emails": [None, "q@a.co", "q@a.co;r@a.co"],
-        "net_terms": [None, "30", "14"],
-        "updated_at": [None, "2024-01-01", "2024-01-02T03:04:05.123456Z", "2024-03-01", "9999-12-31"],
-        "metadata": [None, '{"a": 1}', "odd"],
-    }
-    rows = [{name: dice.choice(values) for name, values in choices.items()} for _ in range(number)]
-    return records(*rows)
+def versions(lake: str) -> int:
+    return len([*Path(lake, "_delta_log").glob("*.json")])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_sequences_of_runs(both: Both, seed: int) -> None:
-    dice = random.Random(seed)
-    for number in range(4):
-        columns = ["external_id", "email", "name", *dice.sample(COLUMNS[3:], 3 if number else 5)]
-        both.write(
-            dirt(dice, dice.choice([4, 12, 25])).select(columns),
-            mode=dice.choice(["upsert", "upsert", "insert", "update", "mirror", "mirror"]) if number else "upsert",
-            older=dice.choice(["skip", "write", "refuse"]),
-            nulls=dice.choice(["keep", "overwrite"]),
-            deletes=dice.choice(["mark", "mark", "remove"]),
-            fill=dice.choice([True, False]),
-            blocked=["blocked@a.co"],
-        )
+    both.write_sequence(seed, 4)
 
 
 A = {"external_id": "1", "email": "a@x.co", "name": "Ann", "updated_at": "2024-01-01"}
 B = {"external_id": "2", "email": "b@x.co", "name": "Bob", "updated_at": "2024-01-01"}
 
 
-def test_a_run_without_changes_writes_no_version(both: Both) -> None:
+def test_a_run_without_changes_writes_no_version(both: Both, lake: str) -> None:
     both.write(records(A, B))
     assert both.write(records(A, B)).counts["unchanged"] == 2
-    assert both.versions == 1
+    assert versions(lake) == 1
     both.write(records(A, B | {"name": "Bo"}))
-    assert both.versions == 2
+    assert versions(lake) == 2
 
 
-def test_a_killed_run_knows_whether_it_has_written(both: Both, spark: SparkSession) -> None:
+def test_a_killed_run_knows_whether_it_has_written(both: Both, lake: str, spark: SparkSession) -> None:
     for changed in (B, B | {"name": "Bo"}):
         request = both.request(records(A, changed))
         assert not both.table.applied(request.run_id)
         both.table.apply(request, both.table.plan(request))
-        assert delta_table(f"delta://{both.folder}/lake", spark).applied(request.run_id)
+        assert delta_table(f"delta://{lake}", spark).applied(request.run_id)
         assert both.table.plan(request).counts["unchanged"] == 2
 
 
-def test_what_another_program_has_written_since_is_compared_again(both: Both) -> None:
+def test_what_another_program_has_written_since_is_compared_again(both: Both, lake: str, spark: SparkSession) -> None:
     both.write(records(A, B))
     request = both.request(records(A | {"name": "An"}, B | {"name": "Bo"}))
     planned = both.table.plan(request)
-    other = both.spark.sql(f"UPDATE delta.`{both.folder}/lake` SET name = 'Bo' WHERE customer_key = '2'")
+    other = spark.sql(f"UPDATE delta.`{lake}` SET name = 'Bo' WHERE customer_key = '2'")
     other.collect()
     with pytest.raises(Interfered, match=r"table delta://.*lake: another program has written it since the comparison"):
         both.table.apply(request, planned)
-    assert both.rows.sort("customer_key")["name"].to_list() == ["Ann", "Bo"]
+    assert both.rows().sort("customer_key")["name"].to_list() == ["Ann", "Bo"]
     both.table.apply(request, both.table.plan(request))
-    assert both.rows.sort("customer_key")["name"].to_list() == ["An", "Bo"]
+    assert both.rows().sort("customer_key")["name"].to_list() == ["An", "Bo"]
 
 
-def test_a_table_that_appears_meanwhile_is_not_replaced(both: Both) -> None:
+def test_a_table_that_appears_meanwhile_is_not_replaced(both: Both, lake: str, spark: SparkSession) -> None:
     request = both.request(records(A, B))
     planned = both.table.plan(request)
-    both.spark.createDataFrame([("x",)], "customer_key string").write.format("delta").save(f"{both.folder}/lake")
+    spark.createDataFrame([("x",)], "customer_key string").write.format("delta").save(lake)
     with pytest.raises(Interfered):
         both.table.apply(request, planned)
-    assert both.rows.columns == ["customer_key"]
+    assert both.rows().columns == ["customer_key"]
 
 
 @pytest.mark.parametrize(
@@ -167,31 +116,32 @@ def test_a_table_that_appears_meanwhile_is_not_replaced(both: Both) -> None:
         ),
     ],
 )
-def test_a_table_of_another_shape_is_refused(both: Both, columns: str, message: str) -> None:
-    both.spark.createDataFrame([], columns).write.format("delta").save(f"{both.folder}/lake")
+def test_a_table_of_another_shape_is_refused(
+    both: Both, lake: str, spark: SparkSession, columns: str, message: str
+) -> None:
+    spark.createDataFrame([], columns).write.format("delta").save(lake)
     request = both.request(records(A))
     with pytest.raises(ConfigError, match=re.escape(message)):
         both.table.plan(request)
 
 
-def test_rows_that_cannot_be_told_apart_are_refused(both: Both) -> None:
+def test_rows_that_cannot_be_told_apart_are_refused(both: Both, lake: str, spark: SparkSession) -> None:
     both.write(records(A, B))
-    table = both.spark.read.format("delta").load(f"{both.folder}/lake")
-    table.where("customer_key = '1'").write.format("delta").mode("append").save(f"{both.folder}/lake")
+    table = spark.read.format("delta").load(lake)
+    table.where("customer_key = '1'").write.format("delta").mode("append").save(lake)
     with pytest.raises(Refused, match="1 value of customer_key occurs in several rows or is missing"):
         both.table.plan(both.request(records(A, B)))
 
 
-def test_columns_that_the_table_lacks(both: Both) -> None:
+def test_columns_that_the_table_lacks(both: Both, lake: str, spark: SparkSession) -> None:
     from pyspark.sql.types import StructType
 
     first = ("external_id", "email", "name", "updated_at")
     both.write(records(A, columns=first))
-    lake = str(both.folder / "lake")
-    narrow = both.spark.read.format("delta").load(lake).drop("city").collect()
+    narrow = spark.read.format("delta").load(lake).drop("city").collect()
     shutil.rmtree(lake)
     columns = [field for field in spark_schema(TABLE).fields if field.name != "city"]
-    both.spark.createDataFrame(narrow, StructType(columns)).write.format("delta").save(lake)
+    spark.createDataFrame(narrow, StructType(columns)).write.format("delta").save(lake)
     request = both.request(records(A | {"city": "Rome"}))
     planned = both.table.plan(request)
     assert planned.notes == ("not stored, no matching column: city (--evolve adds columns)",)
@@ -200,7 +150,7 @@ def test_columns_that_the_table_lacks(both: Both) -> None:
     planned = both.table.plan(evolving)
     assert planned.notes == ("column city is added",)
     both.table.apply(evolving, planned)
-    assert both.rows["city"].to_list() == ["Rome"]
+    assert both.rows()["city"].to_list() == ["Rome"]
 
 
 def test_a_missing_table_may_be_forbidden(spark: SparkSession, tmp_path: Path) -> None:
