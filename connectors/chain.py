@@ -41,14 +41,22 @@ class Chain:
         alike: bool,
         release: Callable[[], None] | None = None,
         close: Callable[[], None] | None = None,
+        files: Sequence[tuple[str, Any]] = (),
     ) -> None:
         """`alike` is whether their sizes have the same unit and can be added. `release` and `close` are called when the
-        sources are released and closed.
+        sources are released and closed. `files` are those that are read, each with the name of its connector.
         """
         self._sources = sources
         self._alike = alike
         self._release = release
         self._close = close
+        self._files = files
+
+    @property
+    def files(self) -> list[tuple[str, Any]]:
+        """The files that are read, each with the name of its connector, in order."""
+        chained = (source for source in self._sources if isinstance(source, Chain))
+        return [*self._files, *(found for source in chained for found in source.files if not self._files)]
 
     @property
     def size(self) -> int | None:

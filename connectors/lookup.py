@@ -36,6 +36,8 @@ GROUP: Final = "tranship.connectors"
 _OF_FILES: Final = ("s3", "gs", "az", "http", "https")
 """Schemes of addresses of files."""
 _ARCHIVES: Final = (".zip",)
+ENGINE_SCHEMES: Final = ("delta", "iceberg")
+"""Schemes of the tables that only an engine reads and writes."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,10 @@ def _unknown_scheme(name: str) -> ConfigError:
     """Return the error for a scheme that no connector has: it suggests the most similar one, or else lists all."""
     from tranship.connectors import suggestions
 
+    if name in ENGINE_SCHEMES:
+        return ConfigError(
+            f"{name}://: such tables are read and written on an engine. Add --engine sail, or --engine spark."
+        )
     schemes = {
         *_OF_FILES,
         *SCHEMES,

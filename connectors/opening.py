@@ -143,7 +143,7 @@ def _open_files(
     try:
         for kind, files in inputs.groups:
             readers.add(kind)
-            source = _open_group(named(kind), files, options)
+            source = open_group(named(kind), files, options)
             opened.append(source)
             if folders := columns_of_folders(files):
                 opened[-1] = Partitioned(source, folders)
@@ -153,10 +153,12 @@ def _open_files(
         inputs.close()
         raise
     units = {named(kind).size_unit or kind for kind, _ in inputs.groups}
-    return Chain(opened, alike=len(units) <= 1, release=inputs.release, close=inputs.close)
+    read = [(kind, file) for kind, files in inputs.groups for file in files]
+    return Chain(opened, alike=len(units) <= 1, release=inputs.release, close=inputs.close, files=read)
 
 
-def _open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
+def open_group(connector: Connector, files: Sequence[File], options: Mapping[str, Any]) -> Source:
+    """Open files of one format. Raises ConfigError."""
     if connector.source is None:
         raise ConfigError(f"{files[0].name}: {connector.shown} can only be written, not read.")
     offered = {"options": _validated(connector, options), "suffixes": connector.suffixes, "files": files}

@@ -133,6 +133,9 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     allow_empty: bool
     limit: int | None
     dry_run: bool
+    engine: Literal["spark", "sail"] | None
+    remote: str | None
+    work: Address | None
     state_dir: Address
     workers: int
     memory: str

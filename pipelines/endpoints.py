@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from tranship.connectors import apart, lookup, opening, suggestions
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Destination, HasColumns, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
@@ -80,12 +81,16 @@ is_records = opening.is_records
 spool = opening.spool
 
 
+def source_options(reading: Reading) -> dict[str, Any]:
+    """Return the options with which sources are opened."""
+    return reading.options | {name: getattr(reading, name) for name in _OF_FILES}
+
+
 def open_source(reading: Reading, waiting: Waiting | None = None) -> Source:
     """Open all sources as one. Raises ConfigError or ConnectorError."""
-    options = reading.options | {name: getattr(reading, name) for name in _OF_FILES}
     return opening.open_sources(
         reading.sources,
-        options,
+        source_options(reading),
         include_archived=reading.include_archived,
         waiting=waiting,
         downloads=reading.state_dir / "downloads" if isinstance(reading, Settings) else None,
@@ -96,7 +101,19 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be written, with the columns that the settings name. Raises ConfigError or
     ConnectorError.
     """
-    options = {
+    destination = opening.open_destination(settings.destination, destination_options(settings, observer))
+    try:
+        if settings.columns and isinstance(destination, HasColumns):
+            destination.check_columns(settings.columns)
+    except TranshipError:
+        destination.close()
+        raise
+    return destination
+
+
+def destination_options(settings: Settings, observer: Observer) -> dict[str, Any]:
+    """Return the options with which a destination is opened."""
+    return {
         **settings.options,
         **{"raw": settings.raw, "create": settings.create == "auto", "overwrite": settings.overwrite},
         **{"written": settings.state_dir / "written", "format": settings.format},
@@ -105,14 +122,6 @@ def open_destination(settings: Settings, observer: Observer) -> Destination:
         "waiting": waiting_of(settings, observer),
         "observer": WriteProgress(observer),
     }
-    destination = opening.open_destination(settings.destination, options)
-    try:
-        if settings.columns and isinstance(destination, HasColumns):
-            destination.check_columns(settings.columns)
-    except TranshipError:
-        destination.close()
-        raise
-    return destination
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:
@@ -131,7 +140,9 @@ def waiting_of(settings: Settings, observer: Observer) -> Waiting:
 
 
 def continues(reading: Reading) -> bool:
-    """Return whether a read that died can be continued, for every source."""
+    """Return whether a read that died can be continued, for every source: true for providers."""
+    if isinstance(reading, Settings) and reading.engine:
+        return False
     return all(lookup.connector_of(source).abilities.continues for source in reading.sources)
 
 
@@ -142,6 +153,8 @@ def reads_workbooks(reading: Reading) -> bool:
 
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
+    if scheme_of(settings.destination) in lookup.ENGINE_SCHEMES:
+        return settings.destination
     return lookup.identity(settings.destination)
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
+from collections.abc import Generator
 from contextlib import closing
+from typing import Protocol
 
-from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest, outcomes_so_far
+from tranship.connectors.contract import Outcomes, Plan, outcomes_so_far
 from tranship.connectors.errors import GateClosed, Interfered, TranshipError
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import reading, verify, write_step
-from tranship.pipelines.expressions import Expression
+from tranship.pipelines import write_step
 from tranship.pipelines.gates import check_gates
-from tranship.pipelines.identity_step import identify_customers
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.plan_step import make_plan
 from tranship.pipelines.report import Report, Status
 from tranship.pipelines.report_step import Ending, write_report
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, STAGE_STEP
 from tranship.pipelines.step_result import StepResult
-from tranship.pipelines.verify import Verification
 from tranship.schemas.counted import counted
 
 _PAUSES = (0.2, 1, 3, 8)
@@ -30,15 +27,37 @@ _PAUSES = (0.2, 1, 3, 8)
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """The input of a run. `source` is null for a run whose stage is complete; `raw_columns` are the columns of the
-    source in its own order, `notes` those on its columns.
+    """The columns of a run: their meaning, and `raw_columns`, those of the source in its own order. `notes` are about
+    them.
     """
 
-    source: Source | None
     columns: ColumnMap
     raw_columns: list[str]
-    where: Expression | None = None
     notes: tuple[str, ...] = ()
+
+
+class Steps(Protocol):
+    """The steps of a run, on one machine or on an engine. Each that is complete already returns its result."""
+
+    def read(self) -> Generator[StepResult, None, None]:
+        """Read the source into the stage, which is not complete; yield the results of its batches."""
+        ...
+
+    def read_already(self) -> StepResult:
+        """Return the result of a stage that is complete."""
+        ...
+
+    def identify(self, total: StepResult) -> StepResult:
+        """Decide which staged records are one customer; `total` is the result of reading."""
+        ...
+
+    def plan(self) -> tuple[Plan, StepResult]:
+        """Let the destination compare the customers with its own. It may be called again."""
+        ...
+
+    def apply(self, plan: Plan) -> Outcomes | None:
+        """Carry out the plan (`connectors.contract.Destination.apply`)."""
+        ...
 
 
 class Flow:
@@ -47,19 +66,20 @@ class Flow:
     `_total` is the sum of the steps so far. If the next step fails, the report has this sum.
     """
 
-    def __init__(self, run: RunContext, given: Input) -> None:
+    def __init__(self, run: RunContext, given: Input, steps: Steps) -> None:
         self._run = run
         self._given = given
+        self._do = steps
         self._total = StepResult(merges={"external_id": 0, "email": 0})
         self._plan: Plan | None = None
         self._outcomes: Outcomes | None = None
 
-    def execute(self, destination: Destination) -> Report:
+    def execute(self) -> Report:
         """Do all steps. Raises the errors of `connectors.errors`, with the report."""
         started = time.perf_counter()
         try:
             with local_failures(self._run.directory.path):
-                return self._execute(destination, started)
+                return self._execute(started)
         except (KeyboardInterrupt, RuntimeError) as error:
             # DuckDB answers a signal with this RuntimeError.
             if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
@@ -75,42 +95,26 @@ class Flow:
             error.report = self._end(started, "failed", error)
             raise
 
-    def _execute(self, destination: Destination, started: float) -> Report:
+    def _execute(self, started: float) -> Report:
         try:
-            self._steps(destination)
+            self._steps()
             return self._end(started, None, None)
         except GateClosed as error:
             error.report = self._end(started, "stopped", error)
             raise
 
-    def compare_again(self, destination: Destination) -> Verification:
-        """Compare the records of the run with the destination."""
-        run = self._run
-        self._add(reading.read_already(run))
-        workspace = run.directory.path / "verify"
-        shutil.rmtree(workspace, ignore_errors=True)
-        workspace.mkdir(mode=0o700)
-        # This plan is separate from the run and from what was written for it.
-        request = self._identify()
-        options = dataclasses.replace(request.provider, write_began=False)
-        request = dataclasses.replace(request, workspace=workspace, compare=True, provider=options)
-        with run.timed("compare", None):
-            plan = destination.plan(request)
-        run.directory.secure()
-        return verify.verification(run.directory, workspace, plan, request.survivors)
-
-    def _steps(self, destination: Destination) -> None:
+    def _steps(self) -> None:
         self._add(StepResult(notes=self._given.notes))
         self._read()
-        request = self._identify()
+        self._add(self._do.identify(self._total))
         before = self._total
         for pause in (*_PAUSES, None):
             try:
-                self._plan, result = make_plan(self._run, request, destination)
+                self._plan, result = self._do.plan()
                 self._add(result)
                 check_gates(self._run, self._total, self._plan)
                 if not self._run.settings.dry_run:
-                    self._write(request, self._plan, destination)
+                    self._write(self._plan)
                 return
             except Interfered as error:
                 # The destination has rolled back everything; another attempt may succeed.
@@ -130,24 +134,17 @@ class Flow:
         self._total += result
 
     def _read(self) -> None:
-        run, given = self._run, self._given
+        run = self._run
         if run.directory.done(STAGE_STEP) is not None:
-            self._add(reading.read_already(run))
+            self._add(self._do.read_already())
             records = counted(self._total.read, "record")
             run.observer.note(f"continuing run {run.directory.run_id}: {records} already read")
             return
-        assert given.source is not None  # noqa: S101  (only a finished stage is continued without one)
-        with closing(reading.stage_source(run, given.source, given.columns, given.where, given.raw_columns)) as results:
+        with closing(self._do.read()) as results:
             for result in results:
                 self._add(result)
 
-    def _identify(self) -> WriteRequest:
-        self._add(identify_customers(self._run))
-        request, result = write_step.write_request(self._run, self._total, self._given.columns)
-        self._add(result)
-        return request
-
-    def _write(self, request: WriteRequest, plan: Plan, destination: Destination) -> None:
+    def _write(self, plan: Plan) -> None:
         directory = self._run.directory
         with self._run.timed("write", None):
             if (done := directory.done(APPLY_STEP)) is not None:
@@ -155,7 +152,7 @@ class Flow:
                 return
             directory.begin_to_write()
             try:
-                outcomes = destination.apply(request, plan)
+                outcomes = self._do.apply(plan)
             except BaseException as error:
                 self._keep(outcomes_so_far(error))
                 raise

@@ -226,6 +226,7 @@ def group(keys: pl.DataFrame, survivor: SurvivorRule) -> Groups:
     )
 
 
+CONFLICT: Final = "external_id.conflict"
 _ALIKE: Final[tuple[tuple[str, ...], ...]] = ((), ("mail",), ("name",), ("mail", "name"))
 
 
@@ -244,6 +245,11 @@ def contested_of(candidates: pl.DataFrame, customer: pl.Expr) -> pl.DataFrame:
 
 def conflicts(candidates: pl.DataFrame) -> pl.DataFrame:
     """Return warnings about the candidates that `strangers` finds."""
+    return warnings(CONFLICT, conflicting(candidates).with_columns(value="external_id"))
+
+
+def conflicting(candidates: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates that `strangers` finds, in the order of reading."""
     # Few ids have records with two e-mails; only those are compared in detail.
     keyed = candidates.filter(pl.col("external_id").is_not_null() & pl.col("email").is_not_null())
     mail = keyed.select("external_id", mail=pl.col("email").hash())
@@ -251,7 +257,7 @@ def conflicts(candidates: pl.DataFrame) -> pl.DataFrame:
     ids = keyed["external_id"].gather(several).unique()
     contested = keyed.filter(pl.col("external_id").is_in(ids.implode()))
     found = strangers(contested_of(contested, pl.col("external_id")))
-    return warnings("external_id.conflict", of_rows(candidates, found).with_columns(value="external_id"))
+    return of_rows(candidates, found)
 
 
 def strangers(contested: pl.DataFrame) -> pl.Series:

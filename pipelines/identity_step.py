@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -19,8 +19,8 @@ from tranship.pipelines.step_result import StepResult
 
 AMBIGUOUS = "identity.ambiguous_email"
 CONFLICT = "external_id.conflict"
-_NO_MERGES = {"external_id": 0, "email": 0}
-_FILES = (
+NO_MERGES = {"external_id": 0, "email": 0}
+FILES = (
     *("identity/dropped.parquet", "identity/patched.parquet", "identity/retracted-run.parquet", "merges.parquet"),
     *("rejected/identity-run.parquet", "present/identity-run.parquet"),
     *("warned/shared.parquet", "warned/alike.parquet", "warned/conflicts.parquet"),
@@ -34,11 +34,12 @@ def identify_customers(run: RunContext) -> StepResult:
         done = run.directory.done(IDENTIFY_STEP)
         if done is None:
             done = _decided(run)
-            run.directory.finish(IDENTIFY_STEP, done, _FILES)
-        return _result(done)
+            run.directory.finish(IDENTIFY_STEP, done, FILES)
+        return result_of(done)
 
 
-def _result(done: dict[str, Any]) -> StepResult:
+def result_of(done: Mapping[str, Any]) -> StepResult:
+    """Return the result of the step as the manifest keeps it."""
     ambiguous = done["ambiguous"]
     first = {AMBIGUOUS: tuple(done["first_ambiguous"])} if ambiguous else {}
     warnings: Counter[str] = Counter()
@@ -64,7 +65,7 @@ def _result(done: dict[str, Any]) -> StepResult:
 def _decided(run: RunContext) -> dict[str, Any]:
     """Write the decisions to files, slice by slice, and return them as the manifest keeps them."""
     stage, findings = run.stage, run.findings
-    merges: Counter[str] = Counter(_NO_MERGES)
+    merges: Counter[str] = Counter(NO_MERGES)
     first: dict[str, tuple[str, int] | None] = {}
     ambiguous = [pl.Series([], dtype=pl.UInt64)]
     with (

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
+import polars as pl
 
 from tranship.connectors import durable
+from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Damaged
+from tranship.pipelines import findings
+from tranship.pipelines.sort_out import Sorted
 from tranship.pipelines.stage_files import PART_FOLDERS
 
 
@@ -32,6 +37,34 @@ class BatchCounts:
     first: dict[str, tuple[str, int]]
     warnings: dict[str, int]
     matched: list[tuple[str, str]] = field(default_factory=list)
+
+
+def counts_of(
+    batch: Batch,
+    reasons: pl.DataFrame,
+    fates: Sorted,
+    *,
+    skipped: int,
+    filled: Sequence[str] = (),
+    matched: Sequence[tuple[str, str]] = (),
+    digest: str = "",
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> BatchCounts:
+    """Return the counts of a batch without the `skipped` records that `--where` left out, and of its fates."""
+    return BatchCounts(
+        digest=digest,
+        source=batch.source,
+        filled=list(filled),
+        files=dict(files),
+        read=batch.records.height + batch.broken.height + skipped,
+        skipped=skipped,
+        staged=fates.good.height,
+        rejected=fates.rejects.height,
+        by_code=findings.counted(pl.concat([reasons["code"], batch.broken["code"]])),
+        first=findings.first_of_each(batch, reasons, fates.warnings),
+        warnings=findings.counted(fates.warnings["code"]),
+        matched=list(matched),
+    )
 
 
 class Parts(msgspec.Struct, frozen=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from tranship.pipelines.verify import write_differences
 from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
-_ROWS = "plan.parquet"
-_FILES = (
-    *(_ROWS, "agreed.parquet", "plan.json"),
+ROWS = "plan.parquet"
+FILES = (
+    *(ROWS, "agreed.parquet", "plan.json"),
     *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
 )
 """The files that this step writes."""
@@ -45,20 +47,26 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
             plan = destination.plan(request)
             if saved is not None:
                 _check_agreement(run, request, plan, saved["counts"].get("delete"))
-            done = _kept(run, plan)
+            done = kept(run, plan)
             if directory.stands_alone and saved is None:
                 files["changes"] = directory.path / "changes.csv"
                 write_differences(request.workspace, plan, request.survivors, files["changes"])
                 shutil.copyfile(plan.rows, request.workspace / "agreed.parquet")
-            directory.finish(PLAN_STEP, done, _FILES)
-    plan = _plan_of(directory.path, done)
+            directory.finish(PLAN_STEP, done, FILES)
+    plan, result = planned(directory.path, done)
+    return plan, dataclasses.replace(result, files={**files, **result.files})
+
+
+def planned(path: Path, done: Mapping[str, Any]) -> tuple[Plan, StepResult]:
+    """Return the plan that the manifest keeps, and its result; its files are in `path`."""
+    plan = _plan_of(path, done)
     ambiguous = plan.counts["ambiguous"]
     return plan, StepResult(
         by_code={AMBIGUOUS: ambiguous} if ambiguous else {},
         first={AMBIGUOUS: tuple(done["first_ambiguous"])} if ambiguous else {},
         retracted=done["retracted"],
         notes=plan.notes,
-        files={**files, **_list_stale(request)},
+        files=_list_stale(path),
     )
 
 
@@ -96,7 +104,7 @@ def _decisions(rows: Path) -> pl.DataFrame:
     )
 
 
-def _kept(run: RunContext, plan: Plan) -> dict[str, Any]:
+def kept(run: RunContext, plan: Plan) -> dict[str, Any]:
     """Return the plan in the form kept in the manifest. Records whose identity failed at the destination go to the
     rejects."""
     ambiguous = (
@@ -112,16 +120,16 @@ def _kept(run: RunContext, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plan_of(path: Path, done: dict[str, Any]) -> Plan:
+def _plan_of(path: Path, done: Mapping[str, Any]) -> Plan:
     return Plan(
-        *(path / _ROWS, done["counts"], done["changed_fields"], done["existing"]),
+        *(path / ROWS, done["counts"], done["changed_fields"], done["existing"]),
         *(tuple(done["notes"]), done.get("withheld", 0), tuple(done.get("unidentified", ()))),
     )
 
 
-def _list_stale(request: WriteRequest) -> dict[str, Path]:
+def _list_stale(path: Path) -> dict[str, Path]:
     """Write stale.csv for people, beside the Parquet file of the comparison."""
-    found, listed = request.workspace / "stale.parquet", request.workspace / "stale.csv"
+    found, listed = path / "stale.parquet", path / "stale.csv"
     listed.unlink(missing_ok=True)
     if not found.exists():
         return {}

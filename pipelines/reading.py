@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -129,33 +129,47 @@ def stage_source(
     """
     earlier = earlier_stage(run.settings.state_dir, run.directory.manifest["reading"])
     parts: list[BatchCounts] = []
-    total = StepResult()
+    read = 0
     with run.timed("read", source.size):
         size = source.size
         for position, counts in _batches(run, source, columns, where, earlier):
             parts.append(counts)
-            result = _of_batch(counts)
-            total += result
-            yield result
+            read += counts.read
+            yield result_of(counts)
             if source.size != size:
                 size = source.size
                 run.observer.step("read", size)
-            run.observer.advanced(position, total.read)
+            run.observer.advanced(position, read)
     notes = [f"{layout.name}: {note}" for layout in source.layouts() for note in layout.notes]
     reused = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
     if reused:
-        part = "" if reused == total.read else "partly "
+        part = "" if reused == read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
-    notes += unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
-    yield StepResult(notes=tuple(notes))
-    rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
+    yield StepResult(notes=(*notes, *notes_on(parts, columns)))
+    must_be_decided(parts, columns)
     # Arrow keeps the memory used for reading; identity needs it.
     pa.default_memory_pool().release_unused()
     run.stage.complete(run.directory.run_id, parts)
-    run.directory.manifest["wire"] = raw_columns
-    run.directory.finish(STAGE_STEP, _facts(total, columns))
+    finish(run, parts, columns, raw_columns)
     if isinstance(source, Releasing):
         source.release()
+
+
+def notes_on(parts: Sequence[BatchCounts], columns: ColumnMap) -> Iterator[str]:
+    """Yield the notes on a source that can be made when all of its parts have been read."""
+    return unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
+
+
+def must_be_decided(parts: Sequence[BatchCounts], columns: ColumnMap) -> None:
+    """Raises Undecided where the values of all parts leave open which column a field is."""
+    rivals.must_not_hide(((part.source, part.filled) for part in parts), columns)
+
+
+def finish(run: RunContext, parts: Sequence[BatchCounts], columns: ColumnMap, raw_columns: list[str]) -> None:
+    """End the step: these parts are the whole stage."""
+    run.directory.manifest["wire"] = raw_columns
+    total = sum(map(result_of, parts), StepResult())
+    run.directory.finish(STAGE_STEP, _facts(total, columns))
 
 
 def unmatched(columns: ColumnMap, matched: Collection[tuple[str, str]]) -> Iterator[str]:
@@ -168,7 +182,8 @@ def unmatched(columns: ColumnMap, matched: Collection[tuple[str, str]]) -> Itera
                 yield f'--value {field}:"{word}" matched no value. Check its spelling in the source.'
 
 
-def _of_batch(counts: BatchCounts) -> StepResult:
+def result_of(counts: BatchCounts) -> StepResult:
+    """Return what a batch adds to the result of reading."""
     return StepResult(
         read=counts.read,
         skipped=counts.skipped,

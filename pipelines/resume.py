@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from tranship.connectors.addresses import is_in_python, redacted
-from tranship.connectors.contract import Source
 from tranship.connectors.errors import ConfigError, Damaged, TranshipError
 from tranship.pipelines import endpoints, expressions
 from tranship.pipelines.earlier_columns import without_columns
@@ -34,20 +33,23 @@ def public_settings(settings: Settings) -> dict[str, Any]:
     public = settings.model_dump(mode="json")
     sources = [source if is_in_python(source) else redacted(source) for source in settings.sources]
     return public | {
+        "work": settings.work and redacted(settings.work),
         "source": sources if len(sources) > 1 else sources[0],
         "destination": redacted(settings.destination),
     }
 
 
-def work_id(settings: Settings, source: Source) -> str:
-    """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised."""
-    prints = source.fingerprint()
+def work_id(settings: Settings, prints: list[dict[str, Any]]) -> str:
+    """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised.
+    `prints` are the fingerprint of the source.
+    """
     if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
         return ""
     given = settings.model_dump(
         mode="json",
         exclude={
             *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
+            *("remote", "work"),
         },
     )
     # Records that are given again in Python are in another file, and have the same fingerprint.
@@ -128,7 +130,7 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
         ended = died or directory.manifest["status"] in ("failed", "interrupted")
         if not ended or not directory.was_alive_within(_STILL_FRESH) or not (staged or directory.keeps_pages()):
             return False
-    elif not died or not staged:
+    elif not died or not (staged or settings.engine):
         return False
     if not staged:
         directory.begin_stage_again()

@@ -6,7 +6,7 @@ Each opens the two ends, finds or creates the run directory, and hands them to `
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tranship.connectors import key_shapes
-from tranship.connectors.contract import Destination, Layout
+from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, mapping, profiles, selection
@@ -25,11 +25,12 @@ from tranship.pipelines.endpoints import (
     open_compared,
     open_destination,
     open_source,
-    waiting_of,
 )
+from tranship.pipelines.ends import Ends, OpenDestination, open_ends
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.observer import Observer, Quiet
+from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values
 from tranship.pipelines.report import Report
@@ -54,7 +55,7 @@ class _Job:
     observer: Observer
     now: datetime | None = None
     out: Path | None = None
-    open_destination: Callable[[Settings, Observer], Destination] = open_destination
+    open_destination: OpenDestination = open_destination
 
 
 def run(
@@ -68,9 +69,20 @@ def run(
     job = _Job(settings, observer or Quiet(), now, out)
     check_values(settings)
     check_options(settings)
-    check_ends(settings, out)
+    _check_ends(settings, out)
     with owned(settings, job.observer):
         return _run(job)
+
+
+def _check_ends(settings: Settings, out: Path | None) -> None:
+    if settings.engine is None:
+        check_ends(settings, out)
+        return
+    if out is not None:
+        raise ConfigError(f"--engine {settings.engine}: makes no plan to apply later. Use tranship run with --dry-run.")
+    from tranship.pipelines.distributed import engine_ends
+
+    engine_ends.check(settings)
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:
@@ -97,9 +109,9 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
             columns = resuming.columns_of(directory)
             assert columns is not None  # noqa: S101  (the plan is complete)
             directory.check()
-            with closing(open_destination(settings, observer)) as destination:
+            with closing(open_ends(settings, observer, reads=False)) as ends:
                 directory.take_over()
-                return _flow(settings, directory, observer, columns).execute(destination)
+                return _go_on(settings, directory, observer, columns, ends)
         except Damaged as error:
             unusable = Damaged(
                 f"{error} The plan in {folder} cannot be applied. Make a new one: tranship plan. It reads the "
@@ -114,6 +126,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
 
     Raises what `run` raises.
     """
+    _must_be_on_one_machine(settings)
     compared = settings.model_copy(update={**_COMPARISON, "allow_empty": True, "max_conflicts": "100%"})
     observer = observer or Quiet()
     check_values(compared)
@@ -130,11 +143,21 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: its source was not read to the end. There is nothing to compare with.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
+    _must_be_on_one_machine(settings)
     observer = observer or Quiet()
     with owned(settings, observer, directory):
         directory.check()
         with closing(open_compared(settings, observer)) as destination:
-            return _flow(settings, directory, observer, columns).compare_again(destination)
+            run = RunContext(settings, directory, observer)
+            return OneMachine(run, destination, columns, resuming.raw_columns_of(directory)).compare_again()
+
+
+def _must_be_on_one_machine(settings: Settings) -> None:
+    if settings.engine is not None:
+        raise ConfigError(
+            f"--engine {settings.engine}: verify compares on one machine. Leave --engine out, or compare with "
+            "tranship run and --dry-run."
+        )
 
 
 def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
@@ -232,15 +255,13 @@ def _anew(error: Damaged) -> str:
 def _begin(job: _Job, *, continuing: bool) -> Report:
     """Do all steps, in a new run directory or, `continuing`, in one of the same work."""
     settings, observer = job.settings, job.observer
-    with (
-        closing(job.open_destination(settings, observer)) as destination,
-        closing(open_source(settings, waiting_of(settings, observer))) as source,
-    ):
+    with closing(open_ends(settings, observer, job.open_destination)) as ends:
+        source = ends.source
         layouts = source.layouts()
         applied = profiles.apply(layouts, settings)
         columns = applied.columns(layouts)
         where = _where(applied.reading, layouts)
-        work = resuming.work_id(applied.reading, source)
+        work = resuming.work_id(applied.reading, source.fingerprint())
         directory = resuming.continued_run(settings, work) if continuing else None
         is_new, now = directory is None, job.now or datetime.now(UTC)
         start = start_after(settings.state_dir, now)
@@ -261,28 +282,30 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
             notes.append(
                 f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
             )
-        given = Input(source, columns, _raw_columns(layouts), where, (*notes, *columns.notes))
+        given = Input(columns, _raw_columns(layouts), (*notes, *columns.notes))
         with directory.interruptible():
             if is_new:
                 directory.create()
-            return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
+            run = RunContext(applied.reading, directory, observer)
+            return Flow(run, given, ends.steps(run, columns, given.raw_columns, where)).execute()
 
 
 def _continue(job: _Job, directory: RunDirectory) -> Report:
     """Continue a run that this process owns, including one that had not read its source to the end."""
     columns = resuming.columns_of(directory)
-    with closing(open_destination(job.settings, job.observer)) as destination:
-        if columns is None:
-            return _read_on(job, directory, destination)
+    if columns is None:
+        return _read_on(job, directory)
+    with closing(open_ends(job.settings, job.observer, reads=False)) as ends:
         directory.check()
         directory.take_over()
-        return _flow(job.settings, directory, job.observer, columns).execute(destination)
+        return _go_on(job.settings, directory, job.observer, columns, ends)
 
 
-def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Report:
+def _read_on(job: _Job, directory: RunDirectory) -> Report:
     """Continue a read from a provider; downloaded pages are not requested again."""
     settings, observer = job.settings, job.observer
-    with closing(open_source(settings, waiting_of(settings, observer))) as source:
+    with closing(open_ends(settings, observer)) as ends:
+        source = ends.source
         layouts = source.layouts()
         applied = profiles.apply(layouts, settings)
         columns = applied.columns(layouts)
@@ -294,14 +317,18 @@ def _read_on(job: _Job, directory: RunDirectory, destination: Destination) -> Re
         where = _where(applied.reading, layouts)
         directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where)
         directory.begin_stage_again()
-        given = Input(source, columns, _raw_columns(layouts), where, columns.notes)
-        return Flow(RunContext(applied.reading, directory, observer), given).execute(destination)
+        given = Input(columns, _raw_columns(layouts), columns.notes)
+        run = RunContext(applied.reading, directory, observer)
+        return Flow(run, given, ends.steps(run, columns, given.raw_columns, where)).execute()
 
 
-def _flow(settings: Settings, directory: RunDirectory, observer: Observer, columns: mapping.ColumnMap) -> Flow:
-    """The flow of a run whose stage is complete."""
-    given = Input(None, columns, resuming.raw_columns_of(directory))
-    return Flow(RunContext(settings, directory, observer), given)
+def _go_on(
+    settings: Settings, directory: RunDirectory, observer: Observer, columns: mapping.ColumnMap, ends: Ends
+) -> Report:
+    """Continue a run whose stage is complete."""
+    run = RunContext(settings, directory, observer)
+    given = Input(columns, resuming.raw_columns_of(directory))
+    return Flow(run, given, ends.steps(run, columns, given.raw_columns)).execute()
 
 
 def _raw_columns(layouts: Sequence[Layout]) -> list[str]:

@@ -231,6 +231,20 @@ class Settings(Cleaning):
     )
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
 
+    engine: Literal["spark", "sail"] | None = Field(
+        None, description="Run on this engine, for hundreds of millions of records; sail needs no cluster and no Java."
+    )
+    remote: str | None = Field(
+        None,
+        pattern="^sc://",
+        description="Address of the engine's server, sc://host:15002; keep a token in SPARK_REMOTE instead.",
+    )
+    work: Annotated[str | None, BeforeValidator(path_text)] = Field(
+        None,
+        description="Folder or URL for the tables between the steps, which all machines of the engine reach. "
+        "Default: the folder of the run.",
+    )
+
     state_dir: Path = Field(Path(".tranship"), description="Folder for the files of runs.")
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
@@ -282,6 +296,18 @@ class Settings(Cleaning):
         if self.format is not None and self.destination != STANDARD_OUTPUT:
             raise ValueError(
                 "format applies only to standard output (-); the format of a file follows from its name. Leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _remote_and_work_are_of_an_engine(self) -> Self:
+        given = next((name for name in ("remote", "work") if getattr(self, name) is not None), None)
+        if given and self.engine is None:
+            raise ValueError(f"{given} applies only to a run on an engine. Add engine spark or sail, or leave it out")
+        if self.remote is not None and ("@" in self.remote or "token=" in self.remote.lower()):
+            raise ValueError(
+                "remote contains a secret, which other users of this machine can see. Put the whole address in the "
+                "environment variable SPARK_REMOTE and leave remote out"
             )
         return self
 

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from tranship.connectors import durable
 from tranship.connectors.contract import Batch, Survivors
 from tranship.connectors.errors import Damaged
-from tranship.pipelines import findings, present
 from tranship.pipelines import parts as parts_file
+from tranship.pipelines import present
 from tranship.pipelines.identify import MERGES
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.parts import BatchCounts
@@ -64,19 +64,9 @@ class Stage:
         with self.present(name) as kept:
             kept.add(keys if skipped is None else pl.concat([keys, skipped]))
         written = {folder: self.path / folder / name for folder in PART_FOLDERS}
-        return BatchCounts(
-            digest=digest,
-            source=batch.source,
-            filled=list(filled),
-            files={folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()},
-            read=batch.records.height + batch.broken.height + left_out,
-            skipped=left_out,
-            staged=fates.good.height,
-            rejected=fates.rejects.height,
-            by_code=findings.counted(pl.concat([reasons["code"], batch.broken["code"]])),
-            first=findings.first_of_each(batch, reasons, fates.warnings),
-            warnings=findings.counted(fates.warnings["code"]),
-            matched=list(matched),
+        files = {folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()}
+        return parts_file.counts_of(
+            batch, reasons, fates, skipped=left_out, filled=filled, matched=matched, digest=digest, files=files
         )
 
     def adopt(self, number: int, digest: str, earlier: EarlierStage) -> BatchCounts | None:

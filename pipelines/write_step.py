@@ -28,11 +28,11 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
         notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
 
-    sparse = tuple(sorted({_field_of_rest(code) for code in total.warnings} - {"", *columns.targets}))
+    fields, sparse = fields_of(total, columns)
     request = WriteRequest(
         run_id=directory.run_id,
         survivors=run.stage.survivors(
-            tuple(dict.fromkeys((*columns.targets, *sparse))),
+            fields,
             total.staged - merged - total.by_code.get(AMBIGUOUS, 0),
             sparse,
         ),
@@ -60,6 +60,12 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
     return request, StepResult(notes=notes)
 
 
+def fields_of(total: StepResult, columns: ColumnMap) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the fields that the records of a run have, and those of them that only some records have."""
+    sparse = tuple(sorted({_field_of_rest(code) for code in total.warnings} - {"", *columns.targets}))
+    return tuple(dict.fromkeys((*columns.targets, *sparse))), sparse
+
+
 def _field_of_rest(code: str) -> str:
     """Return the field that received a value taken out of another field, by the code of the warning; empty for other
     warnings. Records may have such a field although the source has no column for it.
@@ -72,7 +78,9 @@ def _field_of_rest(code: str) -> str:
 def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:
     """Write the outcomes of a write, complete or not, to the run directory; return them with their files."""
     directory = run.directory
-    results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
+    results = {}
+    if "outcomes" in outcomes.files:
+        results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
     kept = dataclasses.replace(outcomes, files={**outcomes.files, **results})
     directory.keep_seals_of([*kept.files.values(), directory.path / "crosswalk.parquet"])
     crosswalks.share(directory, run.settings.state_dir)

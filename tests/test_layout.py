@@ -157,7 +157,10 @@ RULES = (
         (*EVERYBODY, "connectors.api.spec"),
         "The registry declares connectors by name and imports none of them, nor pipelines.",
     ),
-    *(Rule(name, ("connectors.*", "schemas.*"), "This imports connectors, but no pipelines.") for name in ENTRANCE[1:]),
+    *(
+        Rule(name, ("connectors.*", "schemas.*"), "This imports connectors, but no pipelines.")
+        for name in (*ENTRANCE[1:], "connectors.task_files")
+    ),
     Rule(
         "pipelines.cli.*",
         (
@@ -185,10 +188,18 @@ RULES = (
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     Rule(
+        "pipelines.distributed.engine_ends",
+        (
+            *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow", *ENTRANCE),
+            *("connectors.task_files", "connectors.files.data_folder"),
+        ),
+        "engine_ends.py opens the two ends of a run on an engine, as endpoints.py does on one machine.",
+    ),
+    Rule(
         "pipelines.distributed.destinations.*",
         (
             *(*EVERYBODY, "pipelines.distributed.*", "pipelines.present", "connectors.existing", "connectors.opening"),
-            *("connectors.databases.postgres.*", *SHARED_BY_DATABASES),
+            *("connectors.databases.postgres.*", "connectors.files.data_folder", *SHARED_BY_DATABASES),
         ),
         "A destination of an engine takes the rules of tables from connectors/databases/, and from Postgres what is done on one machine.",
     ),
@@ -196,10 +207,10 @@ RULES = (
         "pipelines.distributed.*",
         (
             *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
-            "connectors.files.arrow_columns",
+            *("connectors.files.arrow_columns", "connectors.files.data_folder", "connectors.task_files"),
         ),
-        "Cleaning on an engine takes the pure steps, and columns of Arrow as files do. It opens no source and no "
-        "destination.",
+        "Cleaning on an engine takes the pure steps, and columns of Arrow as files do. Files are opened by tasks, "
+        "through connectors/task_files.py.",
     ),
     Rule(
         "pipelines.*",

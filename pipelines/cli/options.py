@@ -44,6 +44,7 @@ GROUPS: Final = {
         "allow_empty",
         "limit",
     ),
+    "Beyond one machine": ("engine", "remote", "work"),
     "This run": (
         "dry_run",
         "source",
@@ -78,6 +79,8 @@ _METAVARS = {
     "max_deletes": "N|N%",
     "max_changes": "N|N%",
     "state_dir": "FOLDER",
+    "remote": "ADDRESS",
+    "work": "FOLDER|URL",
     "crosswalk": "FILE",
     "limit": "N",
     "skip_lines": "N",

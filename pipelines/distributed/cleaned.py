@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as fn
 
-from tranship.pipelines.distributed import stage_rows
+from tranship.pipelines.distributed import group_tasks, stage_rows
+from tranship.pipelines.distributed.group_tasks import CUSTOMER, OWNER
 from tranship.pipelines.distributed.identity import AMBIGUOUS, MERGED, Decisions
 from tranship.pipelines.distributed.stage_rows import FACT, GOOD, REJECT, WARNING
+from tranship.pipelines.identify import SurvivorRule
 from tranship.pipelines.identity_step import AMBIGUOUS as AMBIGUOUS_EMAIL
 from tranship.pipelines.matching import OURS
 from tranship.schemas.customer import COLUMNS, KEY
@@ -75,19 +77,7 @@ class Cleaned:
     @cached_property
     def customers(self) -> DataFrame:
         """Each customer once: `customer_key`, the fields, and the place of the record that survived."""
-        records = self._of_kind(GOOD).select(*stage_rows.RECORD)
-        gone = self._decisions.verdicts.select(fn.col("row").alias("_row"))
-        if self._filled is not None:
-            others = records.join(gone.union(self._filled.select("_row")), "_row", "left_anti")
-            records = others.unionByName(self._filled)
-        else:
-            # One join for both, so that the wide rows are looked at once.
-            heirs = self._decisions.heirs.select(fn.col("row").alias("_row"), fn.col("owner").alias("_owner"))
-            decided = gone.withColumn("_owner", fn.lit(None).cast("string")).union(heirs)
-            decided = decided.withColumn("_decided", fn.col("_row"))
-            records = records.join(decided, "_row", "left")
-            records = records.where(fn.col("_decided").isNull() | fn.col("_owner").isNotNull())
-            records = records.withColumn("external_id", fn.coalesce("external_id", "_owner"))
+        records = survivors(self._stage, self._decisions, self._filled)
         by_email = fn.concat(fn.lit("email:"), fn.col("email"))
         return records.select(fn.coalesce(fn.col("external_id"), by_email).alias(KEY), *COLUMNS, *("_source", "_line"))
 
@@ -123,7 +113,7 @@ class Cleaned:
         """What should be looked at, of records that were not rejected: source, line, code, value."""
         of_stage = self._of_kind(WARNING).join(self._ambiguous(), "_row", "left_anti")
         places = (fn.col("_source").alias("source"), fn.col("_line").alias("line"))
-        return of_stage.select(*places, "code", "value").unionByName(self._decisions.findings)
+        return of_stage.select(*places, "code", "value").unionByName(self._decisions.findings.drop("row"))
 
     @cached_property
     def counts(self) -> Ledger:
@@ -150,6 +140,39 @@ class Cleaned:
     def _ambiguous(self) -> DataFrame:
         verdicts = self._decisions.verdicts
         return verdicts.where(fn.col("fate") == AMBIGUOUS).select(fn.col("row").alias("_row"))
+
+
+def survivors(stage: DataFrame, decisions: Decisions, filled: DataFrame | None) -> DataFrame:
+    """Return the records (`stage_rows.RECORD`) that survive, one for each customer; `filled` are those that took over
+    values, null without `fill`.
+    """
+    records = stage.where(fn.col("_kind") == GOOD).select(*stage_rows.RECORD)
+    gone = decisions.verdicts.select(fn.col("row").alias("_row"))
+    if filled is not None:
+        return records.join(gone.union(filled.select("_row")), "_row", "left_anti").unionByName(filled)
+    # One join for both, so that the wide rows are looked at once.
+    heirs = decisions.heirs.select(fn.col("row").alias("_row"), fn.col("owner").alias("_owner"))
+    decided = gone.withColumn("_owner", fn.lit(None).cast("string")).union(heirs)
+    decided = decided.withColumn("_decided", fn.col("_row"))
+    records = records.join(decided, "_row", "left")
+    records = records.where(fn.col("_decided").isNull() | fn.col("_owner").isNotNull())
+    records = records.withColumn("external_id", fn.coalesce("external_id", "_owner"))
+    return records.select(*stage_rows.RECORD)
+
+
+def filled(stage: DataFrame, decisions: Decisions, survivor: SurvivorRule, by: tuple[str, ...]) -> DataFrame:
+    """Return the survivors of merges after taking over values; `by` as in `identity.decide`. Only records of customers
+    with several of them move.
+    """
+    merged = decisions.verdicts.where(fn.col("fate") == MERGED)
+    customer = (fn.col("customer").alias(CUSTOMER), fn.col("owner").alias(OWNER))
+    losers = merged.select(fn.col("row").alias("_row"), *customer)
+    survivors = merged.select(fn.col("survivor_row").alias("_row"), *customer).distinct()
+    records = (
+        stage.where(fn.col("_kind") == GOOD).select(*stage_rows.RECORD).join(losers.unionByName(survivors), "_row")
+    )
+    task = group_tasks.FillTask(survivor, by)
+    return group_tasks.together(records, CUSTOMER).mapInArrow(task, stage_rows.spark_schema(stage_rows.RECORD))
 
 
 def _counted(table: DataFrame, column: Column) -> dict[str, int]:

@@ -13,14 +13,11 @@ from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError, GateClosed, Undecided
 from tranship.pipelines import profiles, reading, rivals, selection, settings
 from tranship.pipelines.arguments import CleanOptions, path
-from tranship.pipelines.distributed import cleaned, group_tasks, identity, stage_rows
+from tranship.pipelines.distributed import cleaned, identity, stage_rows
 from tranship.pipelines.distributed.cleaned import Cleaned, Facts
 from tranship.pipelines.distributed.frame_source import FrameSource
-from tranship.pipelines.distributed.group_tasks import CUSTOMER, OWNER
-from tranship.pipelines.distributed.identity import MERGED, Decisions
-from tranship.pipelines.distributed.stage_rows import GOOD, RECORD
+from tranship.pipelines.distributed.identity import Decisions
 from tranship.pipelines.distributed.work_tables import WorkTables
-from tranship.pipelines.identify import SurvivorRule
 from tranship.pipelines.identity_step import CONFLICT
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.setting_values import limit
@@ -60,10 +57,12 @@ def clean(
         raise
     facts = cleaned.facts_of(stage)
     _must_be_decided(facts, columns)
-    decisions = identity.decide(stage, given.survivor, tables, source.must_be_places)
+    decisions = identity.decide(stage, given.survivor, tables, identity.BY_PLACE, source.must_be_places)
     counts = Facts(*(sum(total for *_, total in facts.get(code, ())) for code in (stage_rows.READ, stage_rows.SKIPPED)))
     _check_conflicts(decisions, given.max_conflicts, counts.read)
-    filled = tables.keep("filled", _filled(stage, decisions, given.survivor)) if given.fill else None
+    filled = None
+    if given.fill:
+        filled = tables.keep("filled", cleaned.filled(stage, decisions, given.survivor, identity.BY_PLACE))
     matched = {tuple(json.loads(value)) for _, value, _ in facts.get(stage_rows.MATCHED, ()) if value}
     notes = (*layout.notes, *columns.notes, *reading.unmatched(columns, matched))
     return Cleaned(stage, decisions, filled, source.columns, counts, folder, notes)
@@ -104,14 +103,3 @@ def _check_conflicts(decisions: Decisions, allowed: str, read: int) -> None:
             'column is the customer\'s id: fields={"external_id": "COLUMN"}; if they are the same customers: '
             f"max_conflicts={number}"
         )
-
-
-def _filled(stage: DataFrame, decisions: Decisions, survivor: SurvivorRule) -> DataFrame:
-    """Return the survivors of merges after taking over values. Only records of customers with several of them move."""
-    merged = decisions.verdicts.where(fn.col("fate") == MERGED)
-    customer = (fn.col("customer").alias(CUSTOMER), fn.col("owner").alias(OWNER))
-    losers = merged.select(fn.col("row").alias("_row"), *customer)
-    survivors = merged.select(fn.col("survivor_row").alias("_row"), *customer).distinct()
-    records = stage.where(fn.col("_kind") == GOOD).select(*RECORD).join(losers.unionByName(survivors), "_row")
-    task = group_tasks.FillTask(survivor)
-    return group_tasks.together(records, CUSTOMER).mapInArrow(task, stage_rows.spark_schema(RECORD))

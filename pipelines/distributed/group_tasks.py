@@ -37,7 +37,9 @@ def find_conflicts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
     """
     candidates = _whole(batches)
     if candidates is not None:
-        yield from stage_rows.to_arrow(identify.conflicts(candidates), stage_rows.FINDING)
+        found = identify.conflicting(candidates)
+        of_id = found.select("row", "source", "line", pl.lit(identify.CONFLICT).alias("code"), value="external_id")
+        yield from stage_rows.to_arrow(of_id, stage_rows.FINDING)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class FillTask:
     """
 
     survivor: SurvivorRule
+    order: tuple[str, ...]
+    """The columns that decide between records of the same time (`identity.by_place`)."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Return the survivors of the customers in this partition."""
@@ -54,7 +58,7 @@ class FillTask:
         if merged is None:
             return
         by_time = ["updated_at"] if self.survivor == "newest" else []
-        columns = [*by_time, "_source", "_line", "_row"]
+        columns = [*by_time, *(f"_{name}" for name in self.order)]
         ranked = merged.sort(columns, descending=self.survivor == "first", nulls_last=False)
         newest = pl.col("_row").last().over(CUSTOMER)
         members = ranked.select(row="_row", survivor=newest, owner=OWNER).with_row_index("rank")

@@ -28,6 +28,10 @@ _PLACE: Final = ("row", "source", "line")
 """A record: its number, and its place for people."""
 _KEY: Final = ("updated_at", *_PLACE)
 """What decides between two records of a customer."""
+BY_PLACE: Final = ("source", "line", "row")
+BY_ROW: Final = ("row",)
+"""What decides between records of the same time: the place that the user names, or the number, which grows in the order
+of reading."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,14 @@ class Decisions:
 
 
 def decide(
-    stage: DataFrame, survivor: SurvivorRule, work: WorkTables, check: Callable[[DataFrame, DataFrame], None]
+    stage: DataFrame,
+    survivor: SurvivorRule,
+    work: WorkTables,
+    by: tuple[str, ...],
+    check: Callable[[DataFrame, DataFrame], None] = lambda *_: None,
 ) -> Decisions:
-    """Group the staged records into customers, by the rules of identity. `check` is called with the ranks of records
-    with and without an id (`repeats_place`), and may raise an error.
+    """Group the staged records into customers, by the rules of identity. `by` is BY_PLACE or BY_ROW. `check` is called
+    with the ranks of records with and without an id (`repeats_place`), and may raise an error.
     """
     email = fn.when(~fn.col("_email_blocked"), fn.col("email")).alias("email")
     keys = stage.where(fn.col("_kind") == GOOD).select(
@@ -56,7 +64,7 @@ def decide(
         *("updated_at", "external_id", email),
         fn.coalesce(LOOK, "external_id").alias("look"),
     )
-    order = _Order(survivor)
+    order = _Order(survivor, by)
     ranked = work.keep("ranked", _ranked(keys, order))
     heads = ranked.where(fn.col("rank") == 1)
     emails = work.keep("emails", _customers_by_email(heads))
@@ -74,18 +82,21 @@ class _Order:
     """The order of a customer's records, the survivor first."""
 
     survivor: SurvivorRule
+    by: tuple[str, ...]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return ("updated_at", *self.by) if self.survivor == "newest" else self.by
 
     @property
     def columns(self) -> list[Column]:
-        if self.survivor == "newest":
-            return [fn.col(name).desc_nulls_last() for name in ("updated_at", "source", "line", "row")]
-        names = ("source", "line", "row")
-        return [fn.col(name).asc() if self.survivor == "first" else fn.col(name).desc_nulls_last() for name in names]
+        is_first = self.survivor == "first"
+        return [fn.col(name).asc() if is_first else fn.col(name).desc_nulls_last() for name in self._names]
 
     def is_first(self, prefix: str, other: str) -> Column:
         """Return whether the record whose columns have a prefix precedes the one whose columns have the other."""
         result = fn.lit(False)
-        for name in ("row", "line", "source", *(["updated_at"] if self.survivor == "newest" else [])):
+        for name in reversed(self._names):
             left, right = fn.col(prefix + name), fn.col(other + name)
             precedes = left < right if self.survivor == "first" else left > right
             # A null comes last.
@@ -208,7 +219,7 @@ def _findings(stage: DataFrame, ranked: DataFrame, emails: DataFrame, overtaking
     heads = ranked.where(fn.col("rank") == 1)
     several = emails.where(fn.col("customers") > 1).select("email")
     shared = heads.join(several, "email", "left_semi").select(
-        "source", "line", fn.lit("email.shared").alias("code"), fn.col("email").alias("value")
+        *_PLACE, fn.lit("email.shared").alias("code"), fn.col("email").alias("value")
     )
     taken = overtaking.select(
         fn.col("only").alias("external_id"), *(fn.col(f"head_{name}").alias(f"new_{name}") for name in _PLACE)
@@ -218,10 +229,7 @@ def _findings(stage: DataFrame, ranked: DataFrame, emails: DataFrame, overtaking
         heads.where(fn.col("alike"))
         .join(taken, "external_id", "left")
         .select(
-            *(
-                fn.when(is_taken, fn.col(f"new_{name}")).otherwise(fn.col(name)).alias(name)
-                for name in ("source", "line")
-            ),
+            *(fn.when(is_taken, fn.col(f"new_{name}")).otherwise(fn.col(name)).alias(name) for name in _PLACE),
             *(fn.lit("external_id.lookalike").alias("code"), fn.col("external_id").alias("value")),
         )
     )

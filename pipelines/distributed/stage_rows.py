@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 import pyarrow as pa
 
+from tranship.pipelines import identify
+from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANT
 
 if TYPE_CHECKING:
@@ -21,14 +23,20 @@ GOOD: Final = "good"
 REJECT: Final = "reject"
 WARNING: Final = "warning"
 FACT: Final = "fact"
+PRESENT: Final = "present"
+"""The keys of a record that is not staged (`pipelines.present.PRESENT`)."""
 
 READ: Final = "read"
 SKIPPED: Final = "skipped"
 FILLED: Final = "filled"
 MATCHED: Final = "matched"
 UNDECIDED: Final = "undecided"
+PART: Final = "part"
+FILE: Final = "file"
+FAILED: Final = "failed"
 """Codes of facts: counts of records (`count`); a column that has a value in a file (`rivals.filled`); a word of
-`--value` that occurred; a message for the user."""
+`--value` that occurred; a message for the user. Of files, as JSON: the counts of a part (`parts.BatchCounts`), what was
+found in a whole file, and the name and message of an error."""
 
 PLACES: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     **{"_row": pl.Int64, "_source": pl.String, "_line": pl.Int64},
@@ -38,7 +46,7 @@ RECORD: Final[dict[str, pl.DataType | type[pl.DataType]]] = {**PLACES, "_email_b
 REASONS: Final[dict[str, pl.DataType | type[pl.DataType]]] = dict.fromkeys(("_codes", "_reasons", "_text"), pl.String)
 """What a reject has beside its place and its columns."""
 FINDING: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    **{"source": pl.String, "line": pl.Int64, "code": pl.String, "value": pl.String},
+    **{"row": pl.Int64, "source": pl.String, "line": pl.Int64, "code": pl.String, "value": pl.String},
 }
 """A warning, with the integers that Spark has."""
 LOOK: Final = "_look"
@@ -55,6 +63,7 @@ def columns(raw: int) -> dict[str, pl.DataType | type[pl.DataType]]:
     return {
         **{"_kind": pl.String, **RECORD, LOOK: pl.String, **REASONS},
         **{"code": pl.String, "value": pl.String, "count": pl.Int64},
+        **{"id_unusable": pl.Boolean, "email_unusable": pl.Boolean},
         **dict.fromkeys(raw_names(raw), pl.String),
     }
 
@@ -104,3 +113,28 @@ def to_frame(batch: pa.RecordBatch) -> pl.DataFrame:
         for array, is_zoned in zip(batch.columns, zoned, strict=True)
     ]
     return pl.DataFrame(pa.RecordBatch.from_arrays(arrays, batch.schema.names))
+
+
+def looks(ids: pl.Series) -> pl.Series:
+    """Return how ids look, null where that is the id itself."""
+    found = identify.look(ids)
+    return found.set((found == ids).fill_null(value=True), None).alias(LOOK)
+
+
+def of_kind(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return rows of this kind."""
+    return frame.with_columns(constant(kind, frame.height, pl.String).alias("_kind"))
+
+
+def facts(
+    code: str, values: list[Any], *, count: int | None = None, source: str | None = None, row: int | None = None
+) -> pl.DataFrame:
+    """Return facts, one for each value."""
+    return pl.DataFrame({"value": values}, schema={"value": pl.String}).select(
+        "value",
+        _kind=pl.lit(FACT),
+        code=pl.lit(code),
+        count=pl.lit(count, pl.Int64),
+        _source=pl.lit(source, pl.String),
+        _row=pl.lit(row, pl.Int64),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
@@ -16,14 +16,13 @@ import pyarrow as pa
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Undecided
 from tranship.connectors.files.arrow_columns import unfolded
-from tranship.pipelines import identify, rivals
+from tranship.pipelines import rivals
 from tranship.pipelines.distributed import stage_rows
-from tranship.pipelines.distributed.stage_rows import FACT, GOOD, LOOK, REJECT, WARNING
+from tranship.pipelines.distributed.stage_rows import GOOD, REJECT, WARNING, facts
 from tranship.pipelines.judging import Rules
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.sort_out import SET_ASIDE, sort_out
-from tranship.schemas.constant import constant
 from tranship.schemas.faults import BROKEN
 
 BATCH_ROWS: Final = 61_440
@@ -53,13 +52,13 @@ class StageTask:
         here = metadata.version("tranship")
         if here != self.version:
             message = f"A machine of the cluster has Tranship {here}, and this one {self.version}. Install one version."
-            yield from stage_rows.to_arrow(_facts(stage_rows.UNDECIDED, [message]), columns)
+            yield from stage_rows.to_arrow(facts(stage_rows.UNDECIDED, [message]), columns)
             return
         for table in _larger(batches):
             try:
                 staged = self._staged(table)
             except Undecided as error:
-                yield from stage_rows.to_arrow(_facts(stage_rows.UNDECIDED, [str(error)]), columns)
+                yield from stage_rows.to_arrow(facts(stage_rows.UNDECIDED, [str(error)]), columns)
                 return
             yield from stage_rows.to_arrow(staged, columns)
 
@@ -85,21 +84,21 @@ class StageTask:
         selected = self.rules.select(batch)
         [(normalised, reasons)] = self.rules.judged([selected])
         skipped = 0 if selected.skipped is None else selected.skipped.height
-        facts = [_facts(stage_rows.READ, [None], places.height), _facts(stage_rows.SKIPPED, [None], skipped)]
+        found = [facts(stage_rows.READ, [None], count=places.height), facts(stage_rows.SKIPPED, [None], count=skipped)]
         if normalised is None or selected.prepared is None:
-            return pl.concat(facts, how="diagonal")
+            return pl.concat(found, how="diagonal")
         kept = selected.batch
         rows = places["_row"].gather(kept.lines)
         fates = sort_out(kept, normalised, reasons, rows)
-        good = _placed(fates.good, places, GOOD).with_columns(_looks(fates.good["external_id"]))
+        good = _placed(fates.good, places, GOOD).with_columns(stage_rows.looks(fates.good["external_id"]))
         if fates.raw.height:
             originals = fates.raw.drop("_source", "_line").rename(self._staged_names(SET_ASIDE), strict=False)
             good = good.join(originals, on="_row", how="left", maintain_order="left")
         rejects = _placed(fates.rejects.rename(self._staged_names(), strict=False), places, REJECT)
         warnings = _placed(fates.warnings.select("code", "value", _line="line"), places, WARNING)
         matched = [json.dumps(pair) for pair in sorted(selected.prepared.matched)]
-        facts += [_facts(stage_rows.MATCHED, matched), *self._filled(kept, normalised, places)]
-        return pl.concat([good, rejects, warnings, *facts], how="diagonal")
+        found += [facts(stage_rows.MATCHED, matched), *self._filled(kept, normalised, places)]
+        return pl.concat([good, rejects, warnings, *found], how="diagonal")
 
     def _staged_names(self, aside: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
         """Return column of the source → its name in the stage; `aside` are those that have another name by now."""
@@ -116,8 +115,8 @@ class StageTask:
         for source, at in sources.group_by("source").agg("at").iter_rows():
             rows = pl.Series(at, dtype=pl.UInt32)
             of_source = dataclasses.replace(batch, records=batch.records[rows])
-            found = rivals.filled(of_source, self.rules.columns, normalised.records[rows])
-            yield _facts(stage_rows.FILLED, found, source=source if self.place else NAME)
+            filled = rivals.filled(of_source, self.rules.columns, normalised.records[rows])
+            yield facts(stage_rows.FILLED, filled, source=source if self.place else NAME)
 
     def _blame(self, records: pl.DataFrame, places: pl.DataFrame) -> None:
         """Raises the Undecided of these records with the name and line that a person knows."""
@@ -134,23 +133,7 @@ class StageTask:
 def _placed(frame: pl.DataFrame, places: pl.DataFrame, kind: str) -> pl.DataFrame:
     """Return a frame whose `_line` is a position in its batch with the place of each row instead."""
     of_rows = places[frame["_line"]] if frame.height else places.clear()
-    return frame.with_columns(constant(kind, frame.height, pl.String).alias("_kind"), *of_rows)
-
-
-def _looks(ids: pl.Series) -> pl.Series:
-    """Return how ids look, null where that is the id itself."""
-    looks = identify.look(ids)
-    return looks.set((looks == ids).fill_null(value=True), None).alias(LOOK)
-
-
-def _facts(code: str, values: list[Any], count: int | None = None, source: str | None = None) -> pl.DataFrame:
-    return pl.DataFrame({"value": values}, schema={"value": pl.String}).select(
-        "value",
-        _kind=pl.lit(FACT),
-        code=pl.lit(code),
-        count=pl.lit(count, pl.Int64),
-        _source=pl.lit(source, pl.String),
-    )
+    return stage_rows.of_kind(frame, kind).with_columns(*of_rows)
 
 
 def _larger(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

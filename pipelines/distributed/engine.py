@@ -1,0 +1,108 @@
+"""The session of an engine: an embedded server, a server elsewhere, or Spark on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tranship.connectors import known_secrets
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from tranship.pipelines.settings_model import Settings
+
+_CLIENTS: Final = ("pyspark", "grpc", "py4j")
+_HERE: Final = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A session, whether its tasks run on this machine, and what is to be stopped with it."""
+
+    session: SparkSession
+    is_here: bool
+    closing: ExitStack
+
+    def close(self) -> None:
+        """End the session and the server, if this process started them."""
+        self.closing.close()
+
+
+def start(settings: Settings) -> Engine:
+    """Open the session that the settings name. Raises MissingDriver, and Unreachable."""
+    with ExitStack() as stack, failures():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if settings.remote is not None or "SPARK_REMOTE" in os.environ:
+                    session, is_here = _remote(settings.remote or os.environ["SPARK_REMOTE"], stack)
+                elif settings.engine == "sail":
+                    session, is_here = _embedded(stack), True
+                else:
+                    session, is_here = _local(stack)
+        except ImportError as error:
+            raise MissingDriver(
+                f"--engine {settings.engine}: needs an extra: pip install 'tranship[{settings.engine}]'"
+            ) from error
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        return Engine(session, is_here, stack.pop_all())
+
+
+def _embedded(stack: ExitStack) -> SparkSession:
+    os.environ.setdefault("RUST_LOG", "error")
+    from pysail.spark import SparkConnectServer
+
+    server = SparkConnectServer()
+    server.start(background=True)
+    stack.callback(server.stop)
+    host, port = server.listening_address
+    return _remote(f"sc://{host}:{port}", stack)[0]
+
+
+def _remote(address: str, stack: ExitStack) -> tuple[SparkSession, bool]:
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.builder.remote(address).create()
+    stack.callback(session.stop)
+    return session, urlsplit(address).hostname in _HERE
+
+
+def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
+    """Return a session within the one that this process has, or one of its own: by default on this machine."""
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is None:
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        builder = SparkSession.builder.config("spark.executorEnv.POLARS_MAX_THREADS", "1")
+        active = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+        stack.callback(active.stop)
+    with contextlib.suppress(AttributeError):  # a session of Spark Connect
+        active = active.newSession()
+    return active, str(active.conf.get("spark.master", "local")).startswith("local")
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Raise an error of the engine in the block as Unreachable."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(_CLIENTS):
+            raise
+        text = str(error)
+        if "No module named 'tranship'" in text:
+            raise ConfigError(
+                "Tranship is not installed on the machines of the cluster. Install it there in this version."
+            ) from error
+        reason = known_secrets.safe_message(next(iter(text.strip().splitlines()), type(error).__name__))[:300]
+        raise Unreachable(f"The engine failed: {reason}. See its logs.") from error

@@ -1,0 +1,86 @@
+"""The two ends of a run, opened together: on one machine or on an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+from tranship.connectors.contract import Destination, Layout, Source
+from tranship.pipelines.endpoints import open_destination, open_source, waiting_of
+from tranship.pipelines.expressions import Expression
+from tranship.pipelines.flow import Steps
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.observer import Observer
+from tranship.pipelines.one_machine import OneMachine
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.settings_model import Settings
+
+OpenDestination = Callable[[Settings, Observer], Destination]
+
+
+class Described(Protocol):
+    """A source, as far as it is known before anything is read (`connectors.contract.Source`)."""
+
+    def layouts(self) -> list[Layout]:
+        """Return the columns of each file."""
+        ...
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """Return what identifies the input."""
+        ...
+
+
+class Ends(Protocol):
+    """The ends of a run until they are closed. Only the destination is opened for a run whose stage is complete."""
+
+    @property
+    def source(self) -> Described:
+        """What is read, by the steps."""
+        ...
+
+    def steps(
+        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], where: Expression | None = None
+    ) -> Steps:
+        """Return the steps between the ends."""
+        ...
+
+    def close(self) -> None:
+        """Close both."""
+        ...
+
+
+class MachineEnds:
+    """The ends of a run on this machine."""
+
+    def __init__(self, settings: Settings, observer: Observer, open_destination: OpenDestination, *, reads: bool):
+        with ExitStack() as stack:
+            self.destination = open_destination(settings, observer)
+            stack.callback(self.destination.close)
+            self._source = open_source(settings, waiting_of(settings, observer)) if reads else None
+            if self._source is not None:
+                stack.callback(self._source.close)
+            self.close = stack.pop_all().close
+
+    @property
+    def source(self) -> Source:
+        """What is read."""
+        assert self._source is not None  # noqa: S101  (it was opened to be read)
+        return self._source
+
+    def steps(
+        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], where: Expression | None = None
+    ) -> OneMachine:
+        """Return the steps of one machine."""
+        return OneMachine(run, self.destination, columns, raw_columns, self._source, where)
+
+
+def open_ends(
+    settings: Settings, observer: Observer, open_destination: OpenDestination = open_destination, *, reads: bool = True
+) -> Ends:
+    """Open both ends, or with `reads` false the destination only. Raises ConfigError or ConnectorError."""
+    if settings.engine is None:
+        return MachineEnds(settings, observer, open_destination, reads=reads)
+    from tranship.pipelines.distributed import engine_ends
+
+    return engine_ends.open_ends(settings, observer, reads=reads)

@@ -1,0 +1,259 @@
+"""A run on an engine beside the same run on one machine: the files for people are the same, byte for byte or row by
+row, and so is the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+import tranship
+from support import engines
+from support.commands import told
+from support.engines import IS_SPARK
+from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.pipelines.report import Report
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.slow
+
+LONG = "TRANSHIP_LONG_TESTS" in os.environ
+SAME = ("counts", "status", "rejects_by_code", "warnings_by_code", "merges_by_rule", "examples", "columns", "kept")
+
+
+@pytest.fixture
+def engine(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The settings of a run on the engine of these tests, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    if IS_SPARK:
+        return {"engine": "spark"}
+    return {"engine": "sail", "remote": f"sc://{spark.client._builder.endpoint}"}
+
+
+def moved(*given: Any, **options: Any) -> Report:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tranship.run(*given, **options)
+
+
+def messy(seed: int, rows: int = 300) -> str:
+    """Records with ties, shared and ambiguous keys, broken and quoted lines, values that are refused or left out."""
+    dice = random.Random(seed)
+    lines = ["Customer ID,email,Name,phone,updated_at,note"]
+    for at in range(rows):
+        key = dice.choice(["", f"{at // 6}", f"{at // 6}", f"{at // 6}b", "n/a"])
+        email = dice.choice(["", f"x@w{at // 9}.co", f"X@W{at // 9}.co", f"y@w{at // 9}.co", "no address"])
+        name = dice.choice(["Ann", "ANN", "Bob", '"Bo\nBo"', '"A ""B"""', ""])
+        time = dice.choice(["2024-01-01", "2024-01-02T10:00:00+02:00", "", "soon"])
+        note = dice.choice(["", "a", "x" * 300])
+        lines.append(f"{key},{email},{name},{dice.choice(['', 'call me'])},{time},{note}")
+        if dice.random() < 0.03:
+            lines.append(dice.choice(["too,few", "1,2,3,4,5,6,7,8", lines[0], 'a,"b"c,d"']))
+    return "\n".join(lines) + "\n"
+
+
+def assert_same(many: Report, one: Report) -> None:
+    """Assert that both runs have read the same into the same: whole files, and the report."""
+    ours, theirs = (json.loads(report.to_json()) for report in (many, one))
+    for name in SAME:
+        assert ours[name] == theirs[name], name
+    folders = [Path(report.run_dir) for report in (many, one)]
+    assert sorted(ours["files"]) == sorted(theirs["files"])
+    rejects = [(folder / "rejects.csv").read_bytes() if "rejects" in one.files else b"" for folder in folders]
+    assert rejects[0] == rejects[1]
+    for name in ("merges", "warnings"):
+        found, expected = (pl.read_parquet(folder / f"{name}.parquet") for folder in folders)
+        assert found.schema == expected.schema
+        if name == "merges":
+            assert found.rows() == expected.rows()
+        assert found.sort(pl.all()).rows() == expected.sort(pl.all()).rows()
+
+
+def current(folder: Path) -> pl.DataFrame:
+    """Return the customers of a dataset, as readers find them."""
+    pointer = json.loads((folder / "_current.json").read_text())
+    return pl.read_parquet(folder / pointer["folder"] / "*.parquet")
+
+
+def assert_same_customers(folder: Path, file: Path) -> None:
+    found, expected = current(folder), pl.read_parquet(file)
+    assert found.schema == expected.schema
+    assert found.sort(pl.all()).rows() == expected.sort(pl.all()).rows()
+
+
+ALL: dict[str, Any] = {"max_conflicts": "100%"}
+OPTIONS: dict[str, Any] = {**ALL, "fields": {"name": "Name"}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"survivor": "first", "fill": True, "where": "note is distinct from 'a'"},
+        {"survivor": "last", "strict": True, "extra": "drop"},
+    ],
+)
+def test_csv_files(engine: dict[str, Any], options: dict[str, Any]) -> None:
+    # The order in which sources are given decides ties, not that of their names.
+    for seed, name in enumerate(("c.csv", "a.csv", "b.csv")):
+        Path(name).write_text(messy(seed), encoding="utf-8")
+    sources = ["c.csv", "a.csv", "b.csv"]
+    many = moved(sources, "many", **OPTIONS, **options, **engine)
+    one = moved(sources, "one.parquet", **OPTIONS, **options)
+    assert_same(many, one)
+    assert_same_customers(Path("many"), Path("one.parquet"))
+    assert not [*Path(many.run_dir).glob("work")], "the tables between the steps are removed"
+
+
+def test_files_of_several_formats_and_folders_that_are_columns(engine: dict[str, Any], tmp_path: Path) -> None:
+    for at, name in enumerate(("ds=2024-01-01/a.csv.gz", "ds=2024-01-02/b.jsonl", "ds=2024-01-03/c.parquet")):
+        file = Path("in", name)
+        file.parent.mkdir(parents=True)
+        rows = [{"id": f"{at}{row % 5}", "email": f"{row}@x.co", "name": "A", "size": row} for row in range(9)]
+        if name.endswith(".gz"):
+            text = "id;email;name;size\n" + "".join(";".join(map(str, row.values())) + "\n" for row in rows) + "1;2\n"
+            subprocess.run(["gzip", "-c"], input=text.encode(), stdout=file.open("wb"), check=True)
+        elif name.endswith(".jsonl"):
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n")
+        else:
+            pl.DataFrame(rows).write_parquet(file)
+    many, one = moved("in", "many", **ALL, **engine), moved("in", "one.parquet", **ALL)
+    assert_same(many, one)
+    assert_same_customers(Path("many"), Path("one.parquet"))
+    assert many.notes[: len(one.notes)] == one.notes
+
+
+def test_findings_are_fetched_in_pieces(engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tranship.pipelines.distributed.fetching.AT_ONCE", 20)
+    for seed, name in enumerate(("b.csv", "a.csv")):
+        Path(name).write_text(messy(seed), encoding="utf-8")
+    many = moved(["b.csv", "a.csv"], "many", **OPTIONS, **engine)
+    assert_same(many, moved(["b.csv", "a.csv"], "one.parquet", **OPTIONS))
+
+
+def test_the_same_customers_are_not_written_again(engine: dict[str, Any]) -> None:
+    Path("a.csv").write_text("id,name\n1,A\n2,B\n")
+    first = moved("a.csv", "many", **engine)
+    again = moved("a.csv", "many", **engine)
+    assert (first.counts.created, again.counts.created, again.counts.unchanged) == (2, 0, 2)
+    [folder] = Path("many").glob("run=*")
+    # A value that moves from one column to the next is a change.
+    Path("a.csv").write_text("id,name\n1,A\n2,C\n")
+    changed = moved("a.csv", "many", **engine)
+    assert changed.counts.created == 2
+    assert current(Path("many"))["name"].sort().to_list() == ["A", "C"]
+    assert folder.exists(), "the folder of an earlier run is kept for its readers"
+
+
+def test_gates_stop_it_before_anything_is_written(engine: dict[str, Any]) -> None:
+    Path("a.csv").write_text("id,name\n1,A\n2,\n")
+    with pytest.raises(GateClosed, match=r"1 of 2 records rejected, more than --max-rejects 0") as stopped:
+        moved("a.csv", "many", max_rejects=0, **engine)
+    assert stopped.value.report is not None
+    assert Path(stopped.value.report.files["rejects"]).read_text().count("\n") == 2
+    assert not Path("many").exists()
+    dry = moved("a.csv", "many", dry_run=True, **engine)
+    assert (dry.counts.created, dry.counts.rejected, Path("many").exists()) == (1, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "options", "message"),
+    [
+        ("duckdb:///a.duckdb?table=t", "many", {}, "an engine reads CSV, JSON and Parquet files."),
+        ("https://x.co/a.csv", "many", {}, "an engine reads CSV, JSON and Parquet files."),
+        ("metronome://", "many", {}, "an engine reads CSV, JSON and Parquet files."),
+        ("a.csv", "many.csv", {}, "many.csv: an engine writes folders of Parquet files, and tables."),
+        ("a.csv", "-", {}, "-: an engine writes folders of Parquet files, and tables."),
+        ("a.zip", "many", {}, "cannot be opened by several machines. Unpack or save it as a file"),
+        ("a.csv", "many", {"mode": "insert"}, "many: a dataset is written whole; --mode insert needs a table."),
+        ("a.csv", ".", {}, ".: contains files that Tranship did not write, such as a.csv."),
+        ("a.csv", "many", {"fields": {"name": "nmae"}}, "nmae"),
+    ],
+)
+def test_what_an_engine_does_not_do_is_said(
+    engine: dict[str, Any], source: str, destination: str, options: dict[str, Any], message: str
+) -> None:
+    Path("a.csv").write_text("id,name\n1,A\n")
+    subprocess.run([sys.executable, "-m", "zipfile", "-c", "a.zip", "a.csv"], check=True)
+    with pytest.raises(ConfigError) as refused:
+        moved(source, destination, **options, **engine)
+    assert message in str(refused.value)
+
+
+def test_an_engine_elsewhere_needs_a_folder_that_it_reaches() -> None:
+    with pytest.raises(ConfigError, match="remote contains a secret"):
+        moved("a.csv", "many", engine="sail", remote="sc://h:1/;token=abc")
+    with pytest.raises(ConfigError, match="work applies only to a run on an engine"):
+        moved("a.csv", "many", work="there")
+
+
+def test_an_error_in_a_task_is_the_one_of_one_machine(engine: dict[str, Any]) -> None:
+    Path("a.csv").write_text("id,name,Email,E-Mail\n1,A,a@x.co,a@x.co\n2,B,b@x.co,c@x.co\n")
+    errors = []
+    for options in (engine, {}):
+        with pytest.raises(ConfigError) as refused:
+            moved("a.csv", "many" if options else "one.parquet", **options)
+        errors.append((type(refused.value), str(refused.value)))
+    assert errors[0] == errors[1]
+
+
+def test_the_commands_of_the_documentation_run(engine: dict[str, Any]) -> None:
+    [block] = re.findall(r"```sh\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    Path("in").mkdir()
+    Path("in", "a.csv").write_text("id,name\n1,A\n2,B\n")
+    on_engine = [] if IS_SPARK else ["--remote", engine["remote"]]
+    for line in block.splitlines():
+        words = [word.replace("sail", engine["engine"]) for word in shlex.split(line)]
+        assert words[0] == "tranship"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code, _, text = told(*words[1:], *on_engine)
+        assert code == 0, text
+    assert current(Path("lake", "customers"))["name"].sort().to_list() == ["A", "B"]
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "beyond-one-machine.md"
+KILLABLE = Path(engines.__file__).with_name("killable_engine_run.py")
+
+
+@pytest.mark.kill
+@pytest.mark.skipif(IS_SPARK, reason="the embedded server dies with the process")
+@pytest.mark.parametrize("moment", range(1, 70, 3) if LONG else [20])
+def test_a_run_that_is_killed_continues_with_the_same_result(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("b.csv", "a.csv")):
+        Path(name).write_text(messy(seed, 60), encoding="utf-8")
+    was_killed = started(moment) == -signal.SIGKILL
+    assert not was_killed or started(0) == 0
+    assert was_killed or moment > 40
+    [folder] = Path(".tranship", "runs").iterdir()
+    one = moved(["b.csv", "a.csv"], "one.parquet", **OPTIONS, fill=True, state_dir="one")
+    assert_same(Report.from_json((folder / "report.json").read_text()), one)
+    assert_same_customers(Path("many"), Path("one.parquet"))
+    assert len([*Path("many").glob("run=*")]) == 1
+    assert not (folder / "work").exists()
+
+
+def started(moment: int) -> int:
+    """Start a run that is killed at this moment, or not at all with 0; return its exit code."""
+    given = {"source": ["b.csv", "a.csv"], "destination": "many", "engine": "sail", "fill": True, **OPTIONS}
+    code = [sys.executable, str(KILLABLE), str(engines.PACKAGES), str(moment), json.dumps(given)]
+    ran = subprocess.run(code, capture_output=True, text=True)
+    assert ran.returncode in (-signal.SIGKILL, 0), ran.stderr
+    return ran.returncode
