@@ -75,6 +75,7 @@ def request_of(step: Step, session: SparkSession, folder: Path) -> Request:
         mode=given.mode,
         tables=WorkTables(session, str(folder / "work")),
         ledger=given.ledger,
+        workspace=folder,
         sparse=given.survivors.sparse,
         older=given.older,
         overwrite_nulls=given.overwrite_nulls,

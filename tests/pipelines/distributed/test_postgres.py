@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +45,15 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def both(spark: SparkSession, postgres_database: Database, monkeypatch: pytest.MonkeyPatch) -> Both:
+def both(spark: SparkSession, postgres_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
     def open_table() -> Destination:
         from tranship.pipelines.distributed.destinations.opening import open_table
 
         return open_table(address(postgres_database), spark, OPTIONS | {"observer": WriteProgress(Quiet())})
 
-    return Both(open_table, lambda: rows(postgres_database), spark, monkeypatch)
+    made = Both(open_table, lambda: rows(postgres_database), spark, monkeypatch)
+    yield made
+    made.table.close()
 
 
 def rows(database: Database) -> pl.DataFrame:
@@ -76,7 +79,6 @@ def test_what_the_server_cannot_store_is_refused(both: Both) -> None:
     planned = both.table.plan(request)
     assert (planned.counts["refused"], planned.reasons) == (1, {"does_not_fit: phone VARCHAR": 1})
     assert [*map(tuple, planned.left_out.collect())] == [(0, "refused", "does_not_fit: phone VARCHAR")]
-    both.table.close()
 
 
 def test_a_failure_of_a_task_is_a_sentence_without_the_password(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,5 +92,4 @@ def test_a_failure_of_a_task_is_a_sentence_without_the_password(both: Both, monk
         monkeypatch.setattr(postgres, "CopyTask", lambda place: copied(replace(place, server=server)))
         with pytest.raises(Unreachable, match="A machine of the cluster could not copy its customers") as failed:
             both.table.plan(request)
-    both.table.close()
     assert "s3cret" not in f"{failed.value} {failed.value.__cause__}"
