@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -185,7 +185,7 @@ class Both:
         assert_same_rows(self.rows())
         return planned
 
-    def write_sequence(self, seed: int, runs: int) -> None:
+    def write_sequence(self, seed: int, runs: int, deletes: Sequence[str] = ("mark", "mark", "remove")) -> None:
         """Write some runs of one seed, in all modes."""
         dice = random.Random(seed)
         for number in range(runs):
@@ -195,7 +195,7 @@ class Both:
                 mode=dice.choice(["upsert", "upsert", "insert", "update", "mirror", "mirror"]) if number else "upsert",
                 older=dice.choice(["skip", "write", "refuse"]),
                 nulls=dice.choice(["keep", "overwrite"]),
-                deletes=dice.choice(["mark", "mark", "remove"]),
+                deletes=dice.choice(deletes),
                 fill=dice.choice([True, False]),
                 blocked=["blocked@a.co"],
             )

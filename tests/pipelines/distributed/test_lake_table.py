@@ -1,4 +1,4 @@
-"""A Delta table is, row by row, the DuckDB table that ordinary runs write of the same customers."""
+"""A table of Delta or Iceberg is, row by row, the DuckDB table that ordinary runs write of the same customers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -22,7 +22,7 @@ from tranship.pipelines.distributed.stage_rows import spark_schema
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from tranship.pipelines.distributed.destinations.delta import DeltaTable
+    from tranship.pipelines.distributed.destinations.lake_table import LakeTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(engines.IS_SPARK, reason="needs the jar of Delta")]
 
@@ -34,10 +34,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def delta_table(address: str, spark: SparkSession, *, create: bool = True) -> DeltaTable:
-    from tranship.pipelines.distributed.destinations.delta import DeltaTable
+def lake_table(address: str, spark: SparkSession, *, create: bool = True) -> LakeTable:
+    from tranship.pipelines.distributed.destinations.lake_table import LakeTable
 
-    return DeltaTable(address, spark, create=create)
+    return LakeTable(address, spark, create=create)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def lake(tmp_path: Path) -> str:
 
 @pytest.fixture
 def both(spark: SparkSession, lake: str, monkeypatch: pytest.MonkeyPatch) -> Both:
-    return Both(lambda: delta_table(f"delta://{lake}", spark), lambda: rows(spark, lake), spark, monkeypatch)
+    return Both(lambda: lake_table(f"delta://{lake}", spark), lambda: rows(spark, lake), spark, monkeypatch)
 
 
 def rows(spark: SparkSession, lake: str) -> pl.DataFrame:
@@ -80,7 +80,7 @@ def test_a_killed_run_knows_whether_it_has_written(both: Both, lake: str, spark:
         request = both.request(records(A, changed))
         assert not both.table.applied(request.run_id)
         both.table.apply(request, both.table.plan(request))
-        assert delta_table(f"delta://{lake}", spark).applied(request.run_id)
+        assert lake_table(f"delta://{lake}", spark).applied(request.run_id)
         assert both.table.plan(request).counts["unchanged"] == 2
 
 
@@ -155,10 +155,62 @@ def test_columns_that_the_table_lacks(both: Both, lake: str, spark: SparkSession
 
 def test_a_missing_table_may_be_forbidden(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lake does not exist"):
-        delta_table(f"delta://{tmp_path}/lake", spark, create=False)
+        lake_table(f"delta://{tmp_path}/lake", spark, create=False)
 
 
 @pytest.mark.parametrize("address", ["delta://", "delta:///", "delta://lake?table=x"])
 def test_an_address_is_a_folder(spark: SparkSession, address: str) -> None:
-    with pytest.raises(ConfigError, match="is no address of a Delta table"):
-        delta_table(address, spark)
+    with pytest.raises(ConfigError, match="is no address of a table"):
+        lake_table(address, spark)
+
+
+@pytest.fixture
+def iceberg(spark: SparkSession, lake: str, monkeypatch: pytest.MonkeyPatch) -> Both:
+    def read() -> pl.DataFrame:
+        return collected(spark.read.format("iceberg").load(lake))
+
+    return Both(lambda: lake_table(f"iceberg://{lake}", spark), read, spark, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(100, 100 + SEEDS // 2))
+def test_sequences_of_runs_in_iceberg(iceberg: Both, seed: int) -> None:
+    iceberg.write_sequence(seed, 4, deletes=["mark"])
+
+
+def test_a_killed_run_knows_whether_it_has_written_to_iceberg(iceberg: Both, lake: str) -> None:
+    for changed in (B, B | {"name": "Bo"}):
+        request = iceberg.request(records(A, changed))
+        assert not iceberg.table.applied(request.run_id)
+        iceberg.table.apply(request, iceberg.table.plan(request))
+        assert iceberg.table.applied(request.run_id)
+        assert iceberg.table.plan(request).counts["unchanged"] == 2
+    assert len([*Path(lake, "metadata").glob("*.metadata.json")]) == 2
+
+
+def test_what_another_program_has_written_to_iceberg_since_is_compared_again(
+    iceberg: Both, spark: SparkSession, lake: str
+) -> None:
+    iceberg.write(records(A, B))
+    request = iceberg.request(records(A | {"name": "An"}, B | {"name": "Bo"}))
+    planned = iceberg.table.plan(request)
+    spark.sql(f"DELETE FROM iceberg.`{lake}` WHERE customer_key = '2'").collect()
+    with pytest.raises(Interfered):
+        iceberg.table.apply(request, planned)
+    again = iceberg.table.plan(request)
+    assert (again.counts["create"], again.counts["update"]) == (1, 1)
+    iceberg.table.apply(request, again)
+    assert iceberg.rows().sort("customer_key")["name"].to_list() == ["An", "Bo"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "mirror", "hard_delete": True}, "rows of an Iceberg table are marked, not removed"),
+        ({"evolve": True}, "columns are not added to an Iceberg table"),
+        ({"chosen": {"name": "full_name"}}, "--column name=full_name: columns of table iceberg://"),
+    ],
+)
+def test_what_iceberg_cannot_do_is_refused(iceberg: Both, options: dict[str, Any], message: str) -> None:
+    request = dataclasses.replace(iceberg.request(records(A)), **options)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        iceberg.table.plan(request)
