@@ -73,7 +73,8 @@ def test_pieces_are_the_same_by_the_other_driver(postgres_database: Database, mo
     [
         ("postgresql://u:p@db/x", {"PGPASSWORD": "no", "PGHOST": "no"}, "postgresql://u:p@db/x"),
         ("postgresql://u@db/x", {"PGPASSWORD": "a&b"}, "postgresql://u@db/x?password=a%26b"),
-        ("postgresql://db/x?user=v", {"PGPORT": "1"}, "postgresql://db/x?user=v"),
+        ("postgresql://db/x?user=v", {"PGPORT": "1"}, "postgresql://db/x?user=v&port=1"),
+        ("postgresql://db:2/x?user=v", {"PGPORT": "1"}, "postgresql://db:2/x?user=v"),
         ("postgresql://", {"PGHOST": "h", "PGDATABASE": "d"}, "postgresql://?user=me&host=h&dbname=d"),
     ],
 )
