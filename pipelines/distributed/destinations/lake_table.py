@@ -143,9 +143,11 @@ class LakeTable:
             raise self._interfered()
         changes = compared.tables.keep("changes", self._changes(request, compared))
         changes.createOrReplaceTempView(_VIEW)
-        with self._telling_conflicts():
-            self._session.sql(self._statement(request, planned)).collect()
-        self._session.catalog.dropTempView(_VIEW)
+        try:
+            with self._telling_conflicts():
+                self._session.sql(self._statement(request, planned)).collect()
+        finally:
+            self._session.catalog.dropTempView(_VIEW)
         self._check_counts(request, planned, self._log.counts(expected + 1, request.run_id))
 
     def _changes(self, request: Request, compared: Compared) -> DataFrame:
