@@ -110,7 +110,7 @@ class LakeTable:
         return self._log.has_run(run_id)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is open."""
 
     def _must_have_keys(self, compared: Compared) -> None:
         """Raise Refused if rows cannot be told apart, since a merge changes all that have a key."""
@@ -190,7 +190,10 @@ class LakeTable:
     def _check_counts(self, request: Request, planned: Planned, metrics: Mapping[str, Any] | None) -> None:
         """Raises Interfered if another program wrote a version in between, so that its rows were not compared."""
         if metrics is None:
-            raise self._interfered()
+            raise Interfered(
+                f"{self._where}: another program has written it, too, between the comparison and the write. What this "
+                "run has written is there; the table is compared again."
+            )
         counts, deleted = planned.counts, planned.counts["delete"]
         wanted = {
             "numTargetRowsInserted": counts["create"],

@@ -97,6 +97,21 @@ def test_what_another_program_has_written_since_is_compared_again(both: Both, la
     assert both.rows().sort("customer_key")["name"].to_list() == ["An", "Bo"]
 
 
+def test_a_write_that_another_program_overtakes_is_compared_again(
+    both: Both, spark: SparkSession, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.write(records(A, B))
+    request = both.request(records(A | {"name": "An"}, B))
+    planned = both.table.plan(request)
+    spark.sql(f"UPDATE delta.`{lake}` SET name = 'Bo' WHERE customer_key = '2'").collect()
+    with monkeypatch.context() as before:
+        before.setattr("tranship.pipelines.distributed.destinations.table_logs.DeltaLog.version", lambda _: 0)
+        with pytest.raises(Interfered, match=r"What this run has written is there; the table is compared again"):
+            both.table.apply(request, planned)
+    assert both.table.plan(request).changed_fields == {"name": 1}
+    assert both.rows().sort("customer_key")["name"].to_list() == ["An", "Bo"]
+
+
 def test_a_table_that_appears_meanwhile_is_not_replaced(both: Both, lake: str, spark: SparkSession) -> None:
     request = both.request(records(A, B))
     planned = both.table.plan(request)
