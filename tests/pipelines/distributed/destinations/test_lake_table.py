@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(engines.IS_SPARK, reason="needs the jar of Delta")]
 
+KILLABLE = Path(engines.__file__).with_name("killable_engine_run.py")
 SEEDS = 40 if "TRANSHIP_LONG_TESTS" in os.environ else 2
 
 
@@ -177,6 +182,23 @@ def test_a_missing_table_may_be_forbidden(spark: SparkSession, tmp_path: Path) -
 def test_an_address_is_a_folder(spark: SparkSession, address: str) -> None:
     with pytest.raises(ConfigError, match="is no address of a table"):
         lake_table(address, spark)
+
+
+@pytest.mark.kill
+def test_a_run_that_is_killed_after_the_write_reports_it(lake: str) -> None:
+    def started(moment: str) -> subprocess.CompletedProcess[str]:
+        given = {"source": "in.csv", "destination": f"delta://{lake}", "engine": "sail"}
+        code = [sys.executable, str(KILLABLE), str(engines.PACKAGES), moment, json.dumps(given)]
+        return subprocess.run(code, capture_output=True, text=True)
+
+    Path("in.csv").write_text("id,email,name\n1,a@x.co,Ann\n2,b@x.co,Bob\n", encoding="utf-8")
+    ran = started("written")
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
+    ran = started("0")
+    assert ran.returncode == 0, ran.stderr
+    [report] = Path(".tranship", "runs").glob("*/report.json")
+    counts = json.loads(report.read_text(encoding="utf-8"))["counts"]
+    assert (counts["created"], counts["unchanged"], versions(lake)) == (2, 0, 1)
 
 
 @pytest.fixture
