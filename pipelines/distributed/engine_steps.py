@@ -221,6 +221,7 @@ class EngineSteps:
             mode=settings.mode,
             tables=self._tables,
             ledger={"read": total.read, "rejected": total.rejected, "merged": merged, "skipped": total.skipped},
+            workspace=directory.path,
             sparse=sparse,
             older=settings.older or "skip",
             overwrite_nulls=settings.nulls == "overwrite",

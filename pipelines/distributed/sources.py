@@ -15,7 +15,7 @@ from tranship.connectors.contract import Layout, Source
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.task_files import TaskFile
 from tranship.pipelines.distributed import stage_rows
-from tranship.pipelines.distributed.destinations import delta
+from tranship.pipelines.distributed.destinations.lake_table import path_of
 from tranship.pipelines.distributed.file_task import FileTask
 from tranship.pipelines.distributed.frame_source import FrameSource
 from tranship.pipelines.judging import Rules
@@ -107,9 +107,8 @@ class TableSource:
         """Raises ConfigError if the engine does not read it."""
         self._shown = redacted(address)
         scheme = scheme_of(address)
-        place = delta.path_of(address) if scheme == delta.SCHEME else address.partition("://")[2]
         try:
-            self._frame = FrameSource(session.read.format(scheme).load(place), None, self._shown, _LINE)
+            self._frame = FrameSource(session.read.format(scheme).load(path_of(address)), None, self._shown, _LINE)
             self._layout = self._frame.layout()
         except PySparkException as error:
             raise ConfigError(f"{self._shown}: is no table that the engine can read. Check its path.") from error

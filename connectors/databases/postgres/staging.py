@@ -10,6 +10,7 @@ removed by the next one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -66,7 +67,7 @@ class Staging:
         schema, user = connection.query(f"SELECT coalesce({known}, current_schema())::text, session_user::text")[0]
         if schema is None:
             raise ConfigError(f"{address.shown}: the search path has no schema. Name one with ?table=schema.table")
-        place = StagingPlace(_complete(address.server, environment, user), address.shown, schema, f"{_PREFIX}{run_id}")
+        place = StagingPlace(complete(address.server, environment, user), address.shown, schema, f"{_PREFIX}{run_id}")
         if not connection.query_value(f"SELECT pg_try_advisory_lock({_lock(schema, place.table)})"):
             raise Busy(f"{address.shown}: another process is writing run {run_id}. Wait for it or stop it.")
         self._remove_leftovers(schema)
@@ -146,7 +147,7 @@ def _lock(schema: str, name: str) -> str:
     return f"hashtextextended({literal(f'tranship stage:{schema}.{name}')}, 0)"
 
 
-def _complete(server: str, environment: Mapping[str, str], user: str) -> str:
+def complete(server: str, environment: Mapping[str, str], user: str) -> str:
     """Return the address of a server with what the environment of this process says about it: other machines have
     another one.
     """
@@ -155,7 +156,8 @@ def _complete(server: str, environment: Mapping[str, str], user: str) -> str:
     login, at, host = authority.rpartition("@")
     given = {option.partition("=")[0] for option in options.split("&") if option}
     given |= {"dbname"} if database else set()
-    given |= {"host", "port"} if host else set()
+    given |= {"host"} if host else set()
+    given |= {"port"} if re.search(r":\d+$", host) else set()
     given |= {"user"} if at and login else set()
     given |= {"password"} if ":" in login else set()
     added = {name: environment[variable] for variable, name in _OF_ENVIRONMENT.items() if environment.get(variable)}
