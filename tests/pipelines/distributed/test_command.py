@@ -24,7 +24,7 @@ import tranship
 from support import engines
 from support.commands import told
 from support.engines import IS_SPARK
-from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.connectors.errors import ConfigError, GateClosed, Unreachable
 from tranship.pipelines.report import Report
 
 if TYPE_CHECKING:
@@ -232,6 +232,34 @@ def test_an_error_in_a_task_is_the_one_of_one_machine(engine: dict[str, Any]) ->
             moved("a.csv", "many" if options else "one.parquet", **options)
         errors.append((type(refused.value), str(refused.value)))
     assert errors[0] == errors[1]
+
+
+def test_a_run_that_failed_resumes_with_the_tables_that_are_complete(
+    engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a.csv").write_text(messy(3, 60), encoding="utf-8")
+    one = moved("a.csv", "one.parquet", **OPTIONS)
+    from tranship.pipelines.distributed.destinations.dataset import ParquetDataset
+
+    def out_of_reach(*_: object) -> None:
+        raise Unreachable("the bucket does not answer")
+
+    with monkeypatch.context() as patched, pytest.raises(Unreachable) as failed:
+        patched.setattr(ParquetDataset, "apply", out_of_reach)
+        moved("a.csv", "many", **OPTIONS, **engine)
+    assert failed.value.report is not None
+    work = Path(failed.value.report.run_dir, "work")
+    assert work.exists()
+    # Nothing is read again.
+    Path("a.csv").unlink()
+    [kept] = work.glob("customers-*")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        many = tranship.resume("last")
+    assert many.run_id == failed.value.report.run_id
+    assert_same(many, one)
+    assert_same_customers(Path("many"), Path("one.parquet"))
+    assert not kept.exists()
 
 
 def test_the_commands_of_the_documentation_run(engine: dict[str, Any]) -> None:
