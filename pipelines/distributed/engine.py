@@ -109,7 +109,7 @@ def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
         stack.callback(active.stop)
     with contextlib.suppress(AttributeError):  # a session of Spark Connect
         active = active.newSession()
-    return active, str(active.conf.get("spark.master", "local")).startswith("local")
+    return active, str(active.conf.get("spark.master", "")).startswith("local")
 
 
 @contextmanager

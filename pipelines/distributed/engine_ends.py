@@ -40,9 +40,15 @@ class EngineEnds:
     """`pipelines.run.Ends` of a run on an engine."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, destination: Destination, source: EngineSource | None
+        self,
+        settings: Settings,
+        observer: Observer,
+        engine: Engine,
+        destination: Destination,
+        source: EngineSource | None,
     ) -> None:
-        self._settings, self._engine, self._destination, self._source = settings, engine, destination, source
+        self._settings, self._observer = settings, observer
+        self._engine, self._destination, self._source = engine, destination, source
         self._used: tuple[RunDirectory, str] | None = None
 
     @property
@@ -70,7 +76,13 @@ class EngineEnds:
             if self._source is not None:
                 stack.callback(self._source.close)
             if self._used is not None and self._used[0].manifest["status"] not in _KEPT:
-                data_folder(self._used[1]).remove()
+                self._remove(self._used[1])
+
+    def _remove(self, folder: str) -> None:
+        try:
+            data_folder(folder).remove()
+        except TranshipError as error:
+            self._observer.note(f"The tables between the steps were not removed. {error}")
 
     def _work_folder(self, directory: RunDirectory) -> str:
         given = self._settings.work
@@ -128,7 +140,7 @@ def open_ends(settings: Settings, observer: Observer, *, reads: bool = True) -> 
         stack.callback(destination.close)
         source = _open_source(settings, started.session) if reads else None
         stack.pop_all()
-        return EngineEnds(settings, started, destination, source)
+        return EngineEnds(settings, observer, started, destination, source)
 
 
 def _open_source(settings: Settings, session: SparkSession) -> EngineSource:

@@ -171,6 +171,7 @@ def test_gates_stop_it_before_anything_is_written(engine: dict[str, Any]) -> Non
     assert (dry.counts.created, dry.counts.rejected, Path("many").exists()) == (1, 1, False)
 
 
+@pytest.mark.skipif(IS_SPARK, reason="needs the package of Delta Lake")
 def test_a_delta_table_is_read(engine: dict[str, Any], spark: SparkSession, tmp_path: Path) -> None:
     # Without a place, records of the same time are told apart by their digest.
     records = [
@@ -244,9 +245,10 @@ def test_a_run_that_failed_resumes_with_the_tables_that_are_complete(
     def out_of_reach(*_: object) -> None:
         raise Unreachable("the bucket does not answer")
 
-    with monkeypatch.context() as patched, pytest.raises(Unreachable) as failed:
+    with monkeypatch.context() as patched:
         patched.setattr(ParquetDataset, "apply", out_of_reach)
-        moved("a.csv", "many", **OPTIONS, **engine)
+        with pytest.raises(Unreachable) as failed:
+            moved("a.csv", "many", **OPTIONS, **engine)
     assert failed.value.report is not None
     work = Path(failed.value.report.run_dir, "work")
     assert work.exists()
@@ -262,12 +264,44 @@ def test_a_run_that_failed_resumes_with_the_tables_that_are_complete(
     assert not kept.exists()
 
 
+@pytest.mark.skipif(IS_SPARK, reason="needs the packages of Hadoop")
+def test_source_tables_between_and_dataset_may_be_in_a_bucket(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
+    monkeypatch.chdir(tmp_path)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        monkeypatch.setenv(name, url)
+    for name, value in (("ALLOW_HTTP", "true"), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="lake")
+    client.put_object(Bucket="lake", Key="in/a.csv", Body=b"id,name\n1,A\n2\n")
+    client.put_object(Bucket="lake", Key="in/b.csv", Body=b"id,name\n1,B\n")
+    try:
+        report = moved("s3://lake/in/*.csv", "s3://lake/out", engine="sail", work="s3://lake/tmp")
+        assert (report.counts.rejected, report.counts.merged, report.counts.created) == (1, 1, 1)
+        keys = [found["Key"] for found in client.list_objects_v2(Bucket="lake")["Contents"]]
+        pointer = json.loads(client.get_object(Bucket="lake", Key="out/_current.json")["Body"].read())
+        assert sorted(key.rpartition("/")[0] for key in keys) == ["in", "in", "out", f"out/{pointer['folder']}"]
+        assert moved("s3://lake/in/*.csv", "s3://lake/out", engine="sail", work="s3://lake/tmp").counts.unchanged == 1
+    finally:
+        client.close()
+        server.stop()
+
+
 def test_the_commands_of_the_documentation_run(engine: dict[str, Any]) -> None:
     [block] = re.findall(r"```sh\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     Path("in").mkdir()
     Path("in", "a.csv").write_text("id,name\n1,A\n2,B\n")
     on_engine = [] if IS_SPARK else ["--remote", engine["remote"]]
     for line in block.splitlines():
+        if IS_SPARK and "delta://" in line:
+            continue
         words = [word.replace("sail", engine["engine"]) for word in shlex.split(line)]
         assert words[0] == "tranship"
         with warnings.catch_warnings():
