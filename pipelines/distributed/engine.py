@@ -71,7 +71,10 @@ def _embedded(stack: ExitStack) -> SparkSession:
     server.start(background=True)
     stack.callback(server.stop)
     host, port = server.listening_address
-    return _remote(f"sc://{host}:{port}", stack)[0]
+    session, _ = _remote(f"sc://{host}:{port}", stack)
+    # The server ends by itself on Ctrl-C, and with this process anyway.
+    session.release_session_on_close = False
+    return session
 
 
 def _remote(address: str, stack: ExitStack) -> tuple[SparkSession, bool]:
@@ -87,8 +90,14 @@ def _remote(address: str, stack: ExitStack) -> tuple[SparkSession, bool]:
             f"sc://{host}:{port}: no engine answers there ({error.strerror or error}). Check address and network."
         ) from error
     session = SparkSession.builder.remote(address).create()
-    stack.callback(session.stop)
+    stack.callback(_stop, session)
     return session, host in _HERE
+
+
+def _stop(session: SparkSession) -> None:
+    """End a session. A server that does not answer any more is not asked again and again for ten minutes."""
+    session.client.set_retry_policies([])
+    session.stop()
 
 
 def _local(stack: ExitStack) -> tuple[SparkSession, bool]:

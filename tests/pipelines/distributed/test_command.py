@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -327,6 +328,31 @@ def test_the_commands_of_the_documentation_run(engine: dict[str, Any]) -> None:
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "beyond-one-machine.md"
 KILLABLE = Path(engines.__file__).with_name("killable_engine_run.py")
+
+
+@pytest.mark.kill
+@pytest.mark.skipif(IS_SPARK, reason="the embedded server gets the signal, too")
+def test_ctrl_c_stops_a_run_that_can_be_resumed(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text(messy(5, 60), encoding="utf-8")
+    words = ["run", "a.csv", "many", "--engine", "sail", "--max-conflicts", "100%", "--map", "name=Name"]
+    path = os.pathsep.join([str(engines.PACKAGES), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "tranship", *words]
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
+    ) as running:
+        while running.poll() is None and not [*Path(".tranship", "runs").glob("*/work/ranked-*")]:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        _, text = running.communicate(timeout=200)
+    assert running.returncode == 130, text
+    assert "Continue with: tranship resume" in text
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        many = tranship.resume("last")
+    assert_same(many, moved("a.csv", "one.parquet", **OPTIONS))
 
 
 @pytest.mark.kill
