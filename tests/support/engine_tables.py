@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -112,11 +112,16 @@ def assert_same_plan(step: Step, planned: Planned) -> None:
     assert sorted(collected(planned.stale).rows()) == sorted(stale)
 
 
-def assert_same_rows(rows: pl.DataFrame) -> None:
-    """Assert that a table has the rows of the ordinary one, in all columns. Times of deletion are those of each write."""
+def ordinary_rows() -> pl.DataFrame:
+    """Return the rows of the ordinary table."""
     with duckdb.connect(_DATABASE, read_only=True) as table:
         table.execute("SET TimeZone = 'UTC'")
-        expected = table.sql("FROM customers").pl()
+        return table.sql("FROM customers").pl()
+
+
+def assert_same_rows(rows: pl.DataFrame) -> None:
+    """Assert that a table has the rows of the ordinary one, in all columns. Times of deletion are those of each write."""
+    expected = ordinary_rows()
     assert rows.columns == expected.columns
     for theirs, ours in zip(_comparable(expected), _comparable(rows), strict=True):
         assert ours == theirs
@@ -149,6 +154,27 @@ def dirt(dice: random.Random, number: int) -> pl.DataFrame:
     }
     rows = [{name: dice.choice(values) for name, values in choices.items()} for _ in range(number)]
     return records(*rows)
+
+
+def sequence(seed: int, runs: int, deletes: Sequence[str]) -> Iterator[tuple[pl.DataFrame, dict[str, Any]]]:
+    """Yield the records and the settings of some runs, in all modes."""
+    dice = random.Random(seed)
+    for number in range(runs):
+        columns = ["external_id", "email", "name", *dice.sample(COLUMNS[3:], 3 if number else 5)]
+        records = dirt(dice, dice.choice([4, 12, 25])).select(columns)
+        yield (
+            records,
+            {
+                "mode": dice.choice(["upsert", "upsert", "insert", "update", "mirror", "mirror"])
+                if number
+                else "upsert",
+                "older": dice.choice(["skip", "write", "refuse"]),
+                "nulls": dice.choice(["keep", "overwrite"]),
+                "deletes": dice.choice(deletes),
+                "fill": dice.choice([True, False]),
+                "blocked": ["blocked@a.co"],
+            },
+        )
 
 
 class Both:
@@ -187,15 +213,5 @@ class Both:
 
     def write_sequence(self, seed: int, runs: int, deletes: Sequence[str] = ("mark", "mark", "remove")) -> None:
         """Write some runs of one seed, in all modes."""
-        dice = random.Random(seed)
-        for number in range(runs):
-            columns = ["external_id", "email", "name", *dice.sample(COLUMNS[3:], 3 if number else 5)]
-            self.write(
-                dirt(dice, dice.choice([4, 12, 25])).select(columns),
-                mode=dice.choice(["upsert", "upsert", "insert", "update", "mirror", "mirror"]) if number else "upsert",
-                older=dice.choice(["skip", "write", "refuse"]),
-                nulls=dice.choice(["keep", "overwrite"]),
-                deletes=dice.choice(deletes),
-                fill=dice.choice([True, False]),
-                blocked=["blocked@a.co"],
-            )
+        for records, options in sequence(seed, runs, deletes):
+            self.write(records, **options)

@@ -85,7 +85,7 @@ class Staging:
             f"AND starts_with(c.relname::text, {literal(_PREFIX)}) AND pg_has_role(c.relowner, 'USAGE')"
         )
         for (table,) in tables:
-            # A transaction of its own: if its owner is alive, it is left alone.
+            # The run that made it holds the lock while it lives.
             if self._connection.query_value(f"SELECT pg_try_advisory_lock({_lock(schema, table)})"):
                 self._connection.execute(f"DROP TABLE IF EXISTS {quoted(schema)}.{quoted(table)}")
                 self._connection.query(f"SELECT pg_advisory_unlock({_lock(schema, table)})")
@@ -160,9 +160,10 @@ def complete(server: str, environment: Mapping[str, str], user: str) -> str:
     given |= {"port"} if re.search(r":\d+$", host) else set()
     given |= {"user"} if at and login else set()
     given |= {"password"} if ":" in login else set()
-    added = {name: environment[variable] for variable, name in _OF_ENVIRONMENT.items() if environment.get(variable)}
-    added = {"user": user} | added
+    added = {"user": user}
+    if "service" not in given and not environment.get("PGSERVICE"):  # what a service says counts more
+        added |= {
+            name: environment[variable] for variable, name in _OF_ENVIRONMENT.items() if environment.get(variable)
+        }
     more = [f"{name}={quote(value, safe='')}" for name, value in added.items() if name not in given]
-    if not more:
-        return server
-    return f"{server}{'&' if '?' in server else '?'}{'&'.join(more)}"
+    return f"{server}{'&' if '?' in server else '?'}{'&'.join(more)}" if more else server

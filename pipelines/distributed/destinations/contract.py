@@ -71,8 +71,12 @@ class Request:
         return self.overwrite_nulls and name not in ("external_id", *self.sparse)
 
 
-LEFT_OUT: Final = {"_row": pl.Int64, "action": pl.String, "reason": pl.String}
-STALE: Final = {
+LEFT_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "_row": pl.Int64,
+    "action": pl.String,
+    "reason": pl.String,
+}
+STALE: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     **{"source": pl.String, "line": pl.Int64, "external_id": pl.String, "email": pl.String},
     **{"updated_at": INSTANT, "destination_updated_at": INSTANT},
 }

@@ -117,7 +117,7 @@ def _present(request: Request, folder: Path) -> Path | None:
     if request.present is None:
         return None
     file = folder / "present.parquet"
-    pl.DataFrame(request.present.toArrow()).cast(PRESENT).write_parquet(file)
+    pl.DataFrame(request.present.toArrow()).cast(pl.Schema(PRESENT)).write_parquet(file)
     return file
 
 

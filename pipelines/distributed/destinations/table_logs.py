@@ -146,8 +146,9 @@ def _numbers(session: SparkSession, files: str, name: str) -> list[int]:
 def _rows(files: DataFrame) -> list[Any]:
     """Return the rows of files; none if there are no files, which some engines take for an error."""
     try:
-        return files.collect()
+        rows: list[Any] = files.collect()
     except PySparkException as error:
         if "PATH_NOT_FOUND" in str(error):
             return []
         raise
+    return rows

@@ -75,6 +75,7 @@ def test_pieces_are_the_same_by_the_other_driver(postgres_database: Database, mo
         ("postgresql://u@db/x", {"PGPASSWORD": "a&b"}, "postgresql://u@db/x?password=a%26b"),
         ("postgresql://db/x?user=v", {"PGPORT": "1"}, "postgresql://db/x?user=v&port=1"),
         ("postgresql://db:2/x?user=v", {"PGPORT": "1"}, "postgresql://db:2/x?user=v"),
+        ("postgresql://?service=s", {"PGHOST": "h"}, "postgresql://?service=s&user=me"),
         ("postgresql://", {"PGHOST": "h", "PGDATABASE": "d"}, "postgresql://?user=me&host=h&dbname=d"),
     ],
 )
