@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from tranship.connectors.contract import Destination, Layout, Source
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import endpoints
 from tranship.pipelines.endpoints import open_destination, open_source, waiting_of
 from tranship.pipelines.flow import Steps
 from tranship.pipelines.judging import Rules
@@ -98,6 +101,24 @@ def open_ends(
     """
     if settings.engine is None:
         return MachineEnds(settings, observer, open_destination, now or datetime.now(UTC), reads=reads)
-    from tranship.pipelines.distributed import engine_ends
+    return _of_engine(settings).open_ends(settings, observer, reads=reads)
 
-    return engine_ends.open_ends(settings, observer, reads=reads)
+
+def check_ends(settings: Settings, out: Path | None) -> None:
+    """Raises ConfigError for ends that cannot be read or written as the settings say, or are the same."""
+    if settings.engine is None:
+        endpoints.check_ends(settings, out)
+        return
+    if out is not None:
+        raise ConfigError(f"--engine {settings.engine}: makes no plan to apply later. Use tranship run with --dry-run.")
+    _of_engine(settings).check(settings)
+
+
+def _of_engine(settings: Settings) -> Any:
+    from tranship.pipelines.distributed import engine
+
+    try:
+        from tranship.pipelines.distributed import engine_ends
+    except ImportError as error:
+        raise engine.needs_extra(settings) from error
+    return engine_ends

@@ -20,13 +20,12 @@ from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, increment, mapping, partial_read, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
-    check_ends,
     check_options,
     open_compared,
     open_destination,
     open_source,
 )
-from tranship.pipelines.ends import Ends, OpenDestination, open_ends
+from tranship.pipelines.ends import Ends, OpenDestination, check_ends, open_ends
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.observer import Observer, Quiet
@@ -69,21 +68,10 @@ def run(
     job = _Job(settings, observer or Quiet(), now, out)
     check_values(settings)
     check_options(settings)
-    _check_ends(settings, out)
+    check_ends(settings, out)
     increment.check(settings)
     with owned(settings, job.observer):
         return _run(job)
-
-
-def _check_ends(settings: Settings, out: Path | None) -> None:
-    if settings.engine is None:
-        check_ends(settings, out)
-        return
-    if out is not None:
-        raise ConfigError(f"--engine {settings.engine}: makes no plan to apply later. Use tranship run with --dry-run.")
-    from tranship.pipelines.distributed import engine_ends
-
-    engine_ends.check(settings)
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:

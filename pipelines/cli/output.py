@@ -64,8 +64,9 @@ def _next_step(report: Report) -> list[str]:
         return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
     if not report.counts.rejected:
         return []
-    can_add = lookup.connector_of(loaded.destination).abilities.keeps_state and loaded.mode != "mirror"
-    if not can_add:  # the records of the rejects file would replace all others
+    can_add = not loaded.engine and loaded.mode != "mirror"
+    can_add = can_add and lookup.connector_of(loaded.destination).abilities.keeps_state
+    if not can_add:  # the records of the rejects file would replace all others, or are read by one machine
         again = "make the same call in Python" if in_python else "run the same command"
         return [f"correct the rejected records at the source, then {again} again"]
     # Tranship writes the rejects file: options of the source do not apply to it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _CLIENTS: Final = ("pyspark", "grpc", "py4j")
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
+_PORT: Final = 15002
+_SECONDS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,14 @@ def start(settings: Settings) -> Engine:
                 else:
                     session, is_here = _local(stack)
         except ImportError as error:
-            raise MissingDriver(
-                f"--engine {settings.engine}: needs an extra: pip install 'tranship[{settings.engine}]'"
-            ) from error
+            raise needs_extra(settings) from error
         session.conf.set("spark.sql.session.timeZone", "UTC")
         return Engine(session, is_here, stack.pop_all())
+
+
+def needs_extra(settings: Settings) -> MissingDriver:
+    """Return the error for an engine that is not installed."""
+    return MissingDriver(f"--engine {settings.engine}: needs an extra: pip install 'tranship[{settings.engine}]'")
 
 
 def _embedded(stack: ExitStack) -> SparkSession:
@@ -65,21 +71,45 @@ def _embedded(stack: ExitStack) -> SparkSession:
     server.start(background=True)
     stack.callback(server.stop)
     host, port = server.listening_address
-    return _remote(f"sc://{host}:{port}", stack)[0]
+    session, _ = _remote(f"sc://{host}:{port}", stack)
+    # The server ends by itself on Ctrl-C, and with this process anyway.
+    session.release_session_on_close = False
+    return session
 
 
 def _remote(address: str, stack: ExitStack) -> tuple[SparkSession, bool]:
     from pyspark.sql import SparkSession
 
+    parts = urlsplit(address.partition(";")[0])
+    host, port = parts.hostname or "", parts.port or _PORT
+    try:
+        # The client would try for ten minutes.
+        socket.create_connection((host, port), _SECONDS).close()
+    except OSError as error:
+        raise Unreachable(
+            f"sc://{host}:{port}: no engine answers there ({error.strerror or error}). Check address and network."
+        ) from error
     session = SparkSession.builder.remote(address).create()
-    stack.callback(session.stop)
-    return session, urlsplit(address).hostname in _HERE
+    stack.callback(_stop, session)
+    return session, host in _HERE
+
+
+def _stop(session: SparkSession) -> None:
+    """End a session. A server that does not answer any more is not asked again and again for ten minutes."""
+    session.client.set_retry_policies([])
+    session.stop()
 
 
 def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
     """Return a session within the one that this process has, or one of its own: by default on this machine."""
     from pyspark.sql import SparkSession
+    from pyspark.util import is_remote_only
 
+    if is_remote_only():
+        raise MissingDriver(
+            "--engine spark: only the client of Spark is installed. Name a server, --remote sc://HOST:15002, or start "
+            "Spark on this machine: pip install 'tranship[spark]'"
+        )
     active = SparkSession.getActiveSession()
     if active is None:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -88,7 +118,7 @@ def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
         stack.callback(active.stop)
     with contextlib.suppress(AttributeError):  # a session of Spark Connect
         active = active.newSession()
-    return active, str(active.conf.get("spark.master", "local")).startswith("local")
+    return active, str(active.conf.get("spark.master", "")).startswith("local")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tranship.pipelines.distributed.destinations.dataset import ParquetDataset
 from tranship.pipelines.distributed.destinations.opening import open_table
 from tranship.pipelines.distributed.engine import Engine
 from tranship.pipelines.distributed.engine_steps import EngineSteps
-from tranship.pipelines.distributed.sources import FileSource
+from tranship.pipelines.distributed.sources import EngineSource, FileSource, TableSource
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
@@ -41,12 +41,20 @@ class EngineEnds:
 
     before = None
 
-    def __init__(self, settings: Settings, engine: Engine, destination: Destination, source: FileSource | None) -> None:
-        self._settings, self._engine, self._destination, self._source = settings, engine, destination, source
+    def __init__(
+        self,
+        settings: Settings,
+        observer: Observer,
+        engine: Engine,
+        destination: Destination,
+        source: EngineSource | None,
+    ) -> None:
+        self._settings, self._observer = settings, observer
+        self._engine, self._destination, self._source = engine, destination, source
         self._used: tuple[RunDirectory, str] | None = None
 
     @property
-    def source(self) -> FileSource:
+    def source(self) -> EngineSource:
         """What is read."""
         assert self._source is not None  # noqa: S101  (it was opened to be read)
         return self._source
@@ -69,7 +77,13 @@ class EngineEnds:
             if self._source is not None:
                 stack.callback(self._source.close)
             if self._used is not None and self._used[0].manifest["status"] not in _KEPT:
-                data_folder(self._used[1]).remove()
+                self._remove(self._used[1])
+
+    def _remove(self, folder: str) -> None:
+        try:
+            data_folder(folder).remove()
+        except TranshipError as error:
+            self._observer.note(f"The tables between the steps were not removed. {error}")
 
     def _work_folder(self, directory: RunDirectory) -> str:
         given = self._settings.work
@@ -81,12 +95,23 @@ class EngineEnds:
 
 def check(settings: Settings) -> None:
     """Raises ConfigError for sources and destinations that a run on an engine does not have."""
+    if any(scheme_of(source) in lookup.ENGINE_SCHEMES for source in settings.sources):
+        _check_table(settings)
+        return
     for source in settings.sources:
         if scheme_of(source) in ("http", "https") or source == "-" or not lookup.connector_of(source).suffixes:
             raise ConfigError(
                 f"{redacted(source)}: an engine reads CSV, JSON and Parquet files. Leave --engine out, or save the "
                 "records as files that all machines reach."
             )
+    _must_be_destination(settings)
+
+
+def _check_table(settings: Settings) -> None:
+    if len(settings.sources) > 1:
+        raise ConfigError(f"{settings.source_name}: a table is read alone. Run the command for each source.")
+    if settings.mode == "mirror":
+        raise ConfigError(f"{settings.source_name}: --mode mirror needs files as source. Use --mode upsert.")
     _must_be_destination(settings)
 
 
@@ -114,12 +139,15 @@ def open_ends(settings: Settings, observer: Observer, *, reads: bool = True) -> 
             )
         destination = _open_destination(settings, started.session, observer)
         stack.callback(destination.close)
-        source = _open_source(settings) if reads else None
+        source = _open_source(settings, started.session) if reads else None
         stack.pop_all()
-        return EngineEnds(settings, started, destination, source)
+        return EngineEnds(settings, observer, started, destination, source)
 
 
-def _open_source(settings: Settings) -> FileSource:
+def _open_source(settings: Settings, session: SparkSession) -> EngineSource:
+    if scheme_of(settings.sources[0]) in lookup.ENGINE_SCHEMES:
+        with engine.failures():
+            return TableSource(session, settings.sources[0])
     opened = endpoints.open_source(settings)
     try:
         return FileSource(opened, task_files.of_source(opened), endpoints.source_options(settings))

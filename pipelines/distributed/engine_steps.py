@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import polars as pl
 from pyspark.sql import functions as fn
 
-from tranship.connectors import errors
 from tranship.connectors.contract import Outcomes, Plan
-from tranship.connectors.errors import ConfigError, Malformed
+from tranship.connectors.errors import TranshipError
 from tranship.pipelines import identity_step, parts, plan_step, reading, write_step
-from tranship.pipelines.distributed import cleaned, engine, fetching, identity, stage_rows
+from tranship.pipelines.distributed import cleaned, engine, fetching, identity, stage_facts, stage_rows
 from tranship.pipelines.distributed.destinations.contract import Destination, Planned, Request
-from tranship.pipelines.distributed.file_task import first_row
 from tranship.pipelines.distributed.identity import AMBIGUOUS
-from tranship.pipelines.distributed.sources import FileSource
-from tranship.pipelines.distributed.stage_rows import FACT, GOOD, PRESENT, RECORD
+from tranship.pipelines.distributed.sources import EngineSource
+from tranship.pipelines.distributed.stage_facts import StageFacts
+from tranship.pipelines.distributed.stage_rows import GOOD, PRESENT, RECORD
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP
 from tranship.pipelines.step_result import StepResult
@@ -36,18 +31,6 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 20_000_000
 """One machine is quicker with fewer records."""
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the tasks have found: the counts of each part, the columns of files with rejects and of files with records
-    that have no id, and the notes on all files.
-    """
-
-    parts: list[BatchCounts]
-    columns_of_rejects: frozenset[str]
-    columns_of_alone: frozenset[str]
-    notes: tuple[str, ...]
 
 
 class EngineSteps:
@@ -60,7 +43,7 @@ class EngineSteps:
         destination: Destination,
         columns: ColumnMap,
         raw_columns: Sequence[str],
-        source: FileSource | None,
+        source: EngineSource | None,
         rules: Rules | None,
     ) -> None:
         self._run, self._tables, self._destination = run, tables, destination
@@ -77,7 +60,7 @@ class EngineSteps:
             mirrors = run.settings.mode == "mirror"
             staged = self._source.staged(self._tables.session, self._raw_columns, self._rules, with_present=mirrors)
             self._tables.keep("stage", staged)
-            found = self._found(len(self._source.files))
+            found = self._facts(self._source.files)
         total = StepResult()
         for counts in found.parts:
             result = reading.result_of(counts)
@@ -98,14 +81,14 @@ class EngineSteps:
         settings, directory = run.settings, run.directory
         with run.timed("identify", None), engine.failures():
             stage = self._stage
-            decisions = identity.decide(stage, settings.survivor, tables, identity.BY_ROW)
+            found = self._facts()
+            decisions = identity.decide(stage, settings.survivor, tables, found.order)
             filled = None
             if settings.fill:
-                filled = tables.keep("filled", cleaned.filled(stage, decisions, settings.survivor, identity.BY_ROW))
+                filled = tables.keep("filled", cleaned.filled(stage, decisions, settings.survivor, found.order))
             customers = tables.keep("customers", cleaned.survivors(stage, decisions, filled))
             done = directory.done(IDENTIFY_STEP)
             if done is None:
-                found = self._found()
                 fetching.write_stage_findings(run, stage, self._raw_columns, found.columns_of_rejects)
                 originals = fetching.own_columns(self._raw_columns, found.columns_of_alone)
                 done = fetching.write_identity(run, stage, decisions, originals)
@@ -155,39 +138,13 @@ class EngineSteps:
     def _stage(self) -> DataFrame:
         return self._tables.kept("stage", stage_rows.spark_schema(stage_rows.columns(len(self._raw_columns))))
 
-    def _found(self, files: int | None = None) -> _Facts:
-        """Return the facts of the stage. Raises the first error of a task, and Malformed if a part is lost or doubled;
-        `files` is the number of files, if that is to be checked.
-        """
-        facts = self._stage.where(fn.col("_kind") == FACT).select("_row", "code", "value")
-        rows = pl.DataFrame(facts.toArrow()).sort("_row")
-        of_code = {str(code): frame for (code,), frame in rows.partition_by("code", as_dict=True).items()}
-        nothing = rows.clear()
-        for text in of_code.get(stage_rows.FAILED, nothing)["value"]:
-            name, message = json.loads(text)
+    def _facts(self, files: int | None = None) -> StageFacts:
+        try:
+            return stage_facts.of_stage(self._stage, self._raw_columns, self._run.settings.source_name, files)
+        except TranshipError:
+            # It is computed again by a run that continues.
             self._tables.drop("stage")
-            raise getattr(errors, name, ConfigError).combined([message])
-        read = of_code.get(stage_rows.FILE, nothing)
-        of_files = [json.loads(text) for text in read["value"]]
-        counted = of_code.get(stage_rows.PART, nothing)
-        of_parts = [json.loads(text) for text in counted["value"]]
-        expected = [first_row(at, part) for at, (count, *_) in enumerate(of_files) for part in range(count)]
-        if counted["_row"].to_list() != expected or (files is not None and len(of_files) != files):
-            self._tables.drop("stage")
-            raise Malformed("The engine has lost or repeated a part of the source. Run the same command again.")
-        columns = {name: own for _, _, name, own in of_files}
-        found = [msgspec.convert(counts, BatchCounts) for counts, _ in of_parts]
-        return _Facts(
-            found,
-            frozenset(column for part in found if part.rejected for column in columns[part.source]),
-            frozenset(
-                column
-                for part, (_, has_alone) in zip(found, of_parts, strict=True)
-                if has_alone
-                for column in columns[part.source]
-            ),
-            tuple(note for _, notes, *_ in of_files for note in notes),
-        )
+            raise
 
     def _present(self, decisions: identity.Decisions) -> DataFrame:
         """Return the keys of records that are not among the customers."""
@@ -217,6 +174,7 @@ class EngineSteps:
             mode=settings.mode,
             tables=self._tables,
             ledger={"read": total.read, "rejected": total.rejected, "merged": merged, "skipped": total.skipped},
+            workspace=directory.path,
             sparse=sparse,
             older=settings.older or "skip",
             overwrite_nulls=settings.nulls == "overwrite",
@@ -238,7 +196,7 @@ class EngineSteps:
         ).write_parquet(rows)
         ambiguous = planned.left_out.where(fn.col("action") == "ambiguous").select("_row")
         if planned.counts["ambiguous"]:
-            originals = fetching.own_columns(self._raw_columns, self._found().columns_of_alone)
+            originals = fetching.own_columns(self._raw_columns, self._facts().columns_of_alone)
             fetching.write_originals(path, "000001", self._stage, ambiguous, originals)
         stale = path / "stale.parquet"
         stale.unlink(missing_ok=True)

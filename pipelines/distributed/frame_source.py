@@ -27,12 +27,15 @@ _WHOLE_NUMBERS: Final = ("byte", "short", "integer", "long")
 class FrameSource:
     """The records of a DataFrame, without the two columns that say where each came from: `place`."""
 
-    def __init__(self, df: DataFrame, place: tuple[str, str] | None) -> None:
-        """Raises ConfigError if this is no DataFrame of Spark, or lacks the columns of the place."""
+    def __init__(self, df: DataFrame, place: tuple[str, str] | None, name: str = NAME, line: int | None = None) -> None:
+        """`line` is that of all records, if they have no place. Raises ConfigError if this is no DataFrame of Spark, or
+        lacks the columns of the place.
+        """
         if not hasattr(df, "mapInArrow"):
             raise ConfigError(f"df: {type(df).__name__} is not accepted. Give a DataFrame of Spark.")
         self._df = df
         self._place = place
+        self._name, self._line = name, line
         names = list(df.columns)
         self._at = None if place is None else _positions(df, place)
         self._data = [at for at in range(len(names)) if at not in (self._at or ())]
@@ -58,14 +61,14 @@ class FrameSource:
         """Return the columns and their types."""
         twice = repeated(self._columns)
         none = pa.RecordBatch.from_arrays(unfolded(self._empty.schema, self._empty.columns), list(self._columns))
-        return Layout(NAME, self.columns, notes_on(twice), twice, pl.DataFrame(none).schema)
+        return Layout(self._name, self.columns, notes_on(twice), twice, pl.DataFrame(none).schema)
 
     def staged(self, rules: Rules) -> DataFrame:
         """Return the stage (`stage_rows.columns`), which is computed by the tasks of the engine."""
         numbered = self._numbered()
         data = [f"c{at}" for at in self._data]
         rows = numbered.select(*data, fn.monotonically_increasing_id().alias("_row"), *self._places(data))
-        task = StageTask(self._given, self.columns, self._place, rules, metadata.version("tranship"))
+        task = StageTask(self._given, self.columns, self._place, rules, metadata.version("tranship"), self._name)
         return rows.mapInArrow(task, stage_rows.spark_schema(stage_rows.columns(len(self.columns))))
 
     def _numbered(self) -> DataFrame:
@@ -75,7 +78,7 @@ class FrameSource:
     def _places(self, data: list[str]) -> list[Column]:
         if self._at is None:
             digest = fn.md5(fn.to_json(fn.struct(*data)))
-            return [digest.alias("_source"), fn.lit(None).cast("bigint").alias("_line")]
+            return [digest.alias("_source"), fn.lit(self._line).cast("bigint").alias("_line")]
         source, line = (fn.col(f"c{at}") for at in self._at)
         return [source.cast("string").alias("_source"), line.cast("bigint").alias("_line")]
 

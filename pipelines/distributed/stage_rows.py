@@ -34,6 +34,7 @@ UNDECIDED: Final = "undecided"
 PART: Final = "part"
 FILE: Final = "file"
 FAILED: Final = "failed"
+FACTS: Final = (READ, SKIPPED, FILLED, MATCHED, UNDECIDED, PART, FILE, FAILED)
 """Codes of facts: counts of records (`count`); a column that has a value in a file (`rivals.filled`); a word of
 `--value` that occurred; a message for the user. Of files, as JSON: the counts of a part (`parts.BatchCounts`), what was
 found in a whole file, and the name and message of an error."""

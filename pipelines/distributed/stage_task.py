@@ -45,6 +45,8 @@ class StageTask:
     rules: Rules
     version: str
     """The version of Tranship that asks; another one may answer differently."""
+    name: str = NAME
+    """The name of the source in messages."""
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the stage (`stage_rows.columns`). A message for the user is the last of them."""
@@ -75,7 +77,7 @@ class StageTask:
         # Positions stand for lines, so that rows of many files are one batch.
         positions = pl.int_range(records.height, dtype=pl.UInt64, eager=True)
         try:
-            return self._judged(Batch(NAME, records, positions, pl.DataFrame(schema=BROKEN)), places)
+            return self._judged(Batch(self.name, records, positions, pl.DataFrame(schema=BROKEN)), places)
         except Undecided:
             self._blame(records, places)
             raise
@@ -116,7 +118,7 @@ class StageTask:
             rows = pl.Series(at, dtype=pl.UInt32)
             of_source = dataclasses.replace(batch, records=batch.records[rows])
             filled = rivals.filled(of_source, self.rules.columns, normalised.records[rows])
-            yield facts(stage_rows.FILLED, filled, source=source if self.place else NAME)
+            yield facts(stage_rows.FILLED, filled, source=source if self.place else self.name)
 
     def _blame(self, records: pl.DataFrame, places: pl.DataFrame) -> None:
         """Raises the Undecided of these records with the name and line that a person knows."""

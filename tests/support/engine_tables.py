@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from support.engines import collected
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.duckdb.table import DuckDbTable
 from tranship.pipelines.distributed import stage_rows
-from tranship.pipelines.distributed.destinations.contract import Planned, Request
+from tranship.pipelines.distributed.destinations.contract import Destination, Planned, Request
 from tranship.pipelines.distributed.work_tables import WorkTables
 from tranship.pipelines.present import PRESENT
 from tranship.schemas.customer import INSTANTS
@@ -73,6 +75,7 @@ def request_of(step: Step, session: SparkSession, folder: Path) -> Request:
         mode=given.mode,
         tables=WorkTables(session, str(folder / "work")),
         ledger=given.ledger,
+        workspace=folder,
         sparse=given.survivors.sparse,
         older=given.older,
         overwrite_nulls=given.overwrite_nulls,
@@ -109,11 +112,16 @@ def assert_same_plan(step: Step, planned: Planned) -> None:
     assert sorted(collected(planned.stale).rows()) == sorted(stale)
 
 
-def assert_same_rows(rows: pl.DataFrame) -> None:
-    """Assert that a table has the rows of the ordinary one, in all columns. Times of deletion are those of each write."""
+def ordinary_rows() -> pl.DataFrame:
+    """Return the rows of the ordinary table."""
     with duckdb.connect(_DATABASE, read_only=True) as table:
         table.execute("SET TimeZone = 'UTC'")
-        expected = table.sql("FROM customers").pl()
+        return table.sql("FROM customers").pl()
+
+
+def assert_same_rows(rows: pl.DataFrame) -> None:
+    """Assert that a table has the rows of the ordinary one, in all columns. Times of deletion are those of each write."""
+    expected = ordinary_rows()
     assert rows.columns == expected.columns
     for theirs, ours in zip(_comparable(expected), _comparable(rows), strict=True):
         assert ours == theirs
@@ -121,4 +129,89 @@ def assert_same_rows(rows: pl.DataFrame) -> None:
 
 def _comparable(table: pl.DataFrame) -> list[Mapping[str, Any]]:
     marked = table.with_columns(pl.col("_deleted_at").is_not_null(), pl.col(INSTANTS).dt.epoch("us"))
-    return marked.sort("customer_key").to_dicts()
+    rows = marked.sort("customer_key").to_dicts()
+    return [row | {"metadata": row["metadata"] and json.loads(row["metadata"])} for row in rows]
+
+
+COLUMNS = ("external_id", "email", "name", "city", "invoice_cc_emails", "net_terms", "updated_at", "metadata")
+
+
+def records(*rows: dict[str, Any], columns: tuple[str, ...] = COLUMNS) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=dict.fromkeys(columns, pl.String), orient="row")
+
+
+def dirt(dice: random.Random, number: int) -> pl.DataFrame:
+    """Records of few ids and e-mails, so that customers meet, part and exchange their e-mails between runs."""
+    choices: dict[str, list[str | None]] = {
+        "external_id": [None, None, *(f"c{at}" for at in range(6)), "C1", "email:x@a.co", "id:1"],
+        "email": [None, *(f"{letter}@a.co" for letter in "stuvwxyz"), "no address", "blocked@a.co"],
+        "name": ["Ann", "Bob", "Cy", "Di", None],
+        "city": [None, "Rome", "Oslo"],
+        "invoice_cc_emails": [None, "q@a.co", "q@a.co;r@a.co"],
+        "net_terms": [None, "30", "14"],
+        "updated_at": [None, "2024-01-01", "2024-01-02T03:04:05.123456Z", "2024-03-01", "9999-12-31"],
+        "metadata": [None, '{"a": 1}', "odd"],
+    }
+    rows = [{name: dice.choice(values) for name, values in choices.items()} for _ in range(number)]
+    return records(*rows)
+
+
+def sequence(seed: int, runs: int, deletes: Sequence[str]) -> Iterator[tuple[pl.DataFrame, dict[str, Any]]]:
+    """Yield the records and the settings of some runs, in all modes."""
+    dice = random.Random(seed)
+    for number in range(runs):
+        columns = ["external_id", "email", "name", *dice.sample(COLUMNS[3:], 3 if number else 5)]
+        records = dirt(dice, dice.choice([4, 12, 25])).select(columns)
+        yield (
+            records,
+            {
+                "mode": dice.choice(["upsert", "upsert", "insert", "update", "mirror", "mirror"])
+                if number
+                else "upsert",
+                "older": dice.choice(["skip", "write", "refuse"]),
+                "nulls": dice.choice(["keep", "overwrite"]),
+                "deletes": dice.choice(deletes),
+                "fill": dice.choice([True, False]),
+                "blocked": ["blocked@a.co"],
+            },
+        )
+
+
+class Both:
+    """A table of an engine and the ordinary one, written by the same runs."""
+
+    table: Destination
+    """The table of the engine, as it is opened for the current run."""
+
+    def __init__(
+        self,
+        open_table: Callable[[], Destination],
+        rows: Callable[[], pl.DataFrame],
+        session: SparkSession,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Take how to open the table and read it. The ordinary one, and all files, are in the current folder."""
+        self._open, self.rows = open_table, rows
+        self._session, self._monkeypatch, self._runs = session, monkeypatch, 0
+
+    def request(self, records: pl.DataFrame, **options: Any) -> Request:
+        """Open the table, and return the request of a run that the ordinary table has already carried out."""
+        self._runs += 1
+        self.step = ordinary_run(records, self._monkeypatch, **options)
+        self.table = self._open()
+        return request_of(self.step, self._session, Path(f"run{self._runs}").absolute())
+
+    def write(self, records: pl.DataFrame, **options: Any) -> Planned:
+        """Write records to both tables, which must agree."""
+        request = self.request(records, **options)
+        planned = self.table.plan(request)
+        assert_same_plan(self.step, planned)
+        self.table.apply(request, planned)
+        self.table.close()
+        assert_same_rows(self.rows())
+        return planned
+
+    def write_sequence(self, seed: int, runs: int, deletes: Sequence[str] = ("mark", "mark", "remove")) -> None:
+        """Write some runs of one seed, in all modes."""
+        for records, options in sequence(seed, runs, deletes):
+            self.write(records, **options)

@@ -2,7 +2,7 @@
 is kept, the manifest is written or the pointer is set.
 
 `killable_engine_run.py PACKAGES MOMENT SETTINGS`: PACKAGES is the folder of the engine, SETTINGS are JSON. With moment 0
-the run ends.
+the run ends; with moment `written` it is killed when a table of Delta or Iceberg is written.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ def main(packages: str, moment: str, given: str) -> None:
     warnings.simplefilter("ignore")
     import tranship
     from tranship.connectors.files import data_folder
+    from tranship.pipelines.distributed.destinations.lake_table import LakeTable
     from tranship.pipelines.distributed.work_tables import WorkTables
     from tranship.pipelines.run_directory import RunDirectory
 
-    clock = Clock(int(moment))
-    for owner, name in ((WorkTables, "keep"), (RunDirectory, "save"), (data_folder._Local, "write")):
+    moments: list[tuple[Any, str]] = [(WorkTables, "keep"), (RunDirectory, "save"), (data_folder._Local, "write")]
+    clock = Clock(2 if moment == "written" else int(moment))
+    for owner, name in [(LakeTable, "apply")] if moment == "written" else moments:
         setattr(owner, name, clock.around(getattr(owner, name)))
     tranship.run(**json.loads(given))
 

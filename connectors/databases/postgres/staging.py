@@ -10,6 +10,7 @@ removed by the next one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -66,7 +67,7 @@ class Staging:
         schema, user = connection.query(f"SELECT coalesce({known}, current_schema())::text, session_user::text")[0]
         if schema is None:
             raise ConfigError(f"{address.shown}: the search path has no schema. Name one with ?table=schema.table")
-        place = StagingPlace(_complete(address.server, environment, user), address.shown, schema, f"{_PREFIX}{run_id}")
+        place = StagingPlace(complete(address.server, environment, user), address.shown, schema, f"{_PREFIX}{run_id}")
         if not connection.query_value(f"SELECT pg_try_advisory_lock({_lock(schema, place.table)})"):
             raise Busy(f"{address.shown}: another process is writing run {run_id}. Wait for it or stop it.")
         self._remove_leftovers(schema)
@@ -84,7 +85,7 @@ class Staging:
             f"AND starts_with(c.relname::text, {literal(_PREFIX)}) AND pg_has_role(c.relowner, 'USAGE')"
         )
         for (table,) in tables:
-            # A transaction of its own: if its owner is alive, it is left alone.
+            # The run that made it holds the lock while it lives.
             if self._connection.query_value(f"SELECT pg_try_advisory_lock({_lock(schema, table)})"):
                 self._connection.execute(f"DROP TABLE IF EXISTS {quoted(schema)}.{quoted(table)}")
                 self._connection.query(f"SELECT pg_advisory_unlock({_lock(schema, table)})")
@@ -146,7 +147,7 @@ def _lock(schema: str, name: str) -> str:
     return f"hashtextextended({literal(f'tranship stage:{schema}.{name}')}, 0)"
 
 
-def _complete(server: str, environment: Mapping[str, str], user: str) -> str:
+def complete(server: str, environment: Mapping[str, str], user: str) -> str:
     """Return the address of a server with what the environment of this process says about it: other machines have
     another one.
     """
@@ -155,12 +156,14 @@ def _complete(server: str, environment: Mapping[str, str], user: str) -> str:
     login, at, host = authority.rpartition("@")
     given = {option.partition("=")[0] for option in options.split("&") if option}
     given |= {"dbname"} if database else set()
-    given |= {"host", "port"} if host else set()
+    given |= {"host"} if host else set()
+    given |= {"port"} if re.search(r":\d+$", host) else set()
     given |= {"user"} if at and login else set()
     given |= {"password"} if ":" in login else set()
-    added = {name: environment[variable] for variable, name in _OF_ENVIRONMENT.items() if environment.get(variable)}
-    added = {"user": user} | added
+    added = {"user": user}
+    if "service" not in given and not environment.get("PGSERVICE"):  # what a service says counts more
+        added |= {
+            name: environment[variable] for variable, name in _OF_ENVIRONMENT.items() if environment.get(variable)
+        }
     more = [f"{name}={quote(value, safe='')}" for name, value in added.items() if name not in given]
-    if not more:
-        return server
-    return f"{server}{'&' if '?' in server else '?'}{'&'.join(more)}"
+    return f"{server}{'&' if '?' in server else '?'}{'&'.join(more)}" if more else server

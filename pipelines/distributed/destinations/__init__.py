@@ -1,1 +1,1 @@
-"""Destinations that an engine writes: tables of Delta and Postgres, compared and written by its tasks."""
+"""Destinations that an engine writes: tables of Delta, Iceberg and Postgres, and folders of Parquet files."""

@@ -47,7 +47,7 @@ class Compared:
     def repeated_keys(self) -> int:
         """Return the number of keys that several rows have, or that rows lack."""
         found = self.held.groupBy("target").count()
-        return found.where((fn.col("count") > 1) | fn.col("target").isNull()).count()
+        return int(found.where((fn.col("count") > 1) | fn.col("target").isNull()).count())
 
 
 def all_created(request: Request, notes: tuple[str, ...]) -> Planned:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
@@ -43,6 +44,8 @@ class Request:
     tables: WorkTables
     ledger: Mapping[str, int]
     """The counts that are known before the plan: read, skipped, rejected, merged."""
+    workspace: Path
+    """A private folder of this machine for intermediate files."""
     sparse: tuple[str, ...] = ()
     """Those of `columns` in which a null has no meaning, because only some records have them."""
     older: Older = "skip"
@@ -68,8 +71,12 @@ class Request:
         return self.overwrite_nulls and name not in ("external_id", *self.sparse)
 
 
-LEFT_OUT: Final = {"_row": pl.Int64, "action": pl.String, "reason": pl.String}
-STALE: Final = {
+LEFT_OUT: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "_row": pl.Int64,
+    "action": pl.String,
+    "reason": pl.String,
+}
+STALE: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     **{"source": pl.String, "line": pl.Int64, "external_id": pl.String, "email": pl.String},
     **{"updated_at": INSTANT, "destination_updated_at": INSTANT},
 }

@@ -9,7 +9,7 @@ from tranship.connectors import opening
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.distributed.destinations.contract import Destination
-from tranship.pipelines.distributed.destinations.delta import SCHEME, DeltaTable
+from tranship.pipelines.distributed.destinations.lake_table import LOGS, LakeTable
 from tranship.pipelines.distributed.destinations.postgres import PostgresOnEngine
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ def open_table(address: str, session: SparkSession, options: Mapping[str, Any]) 
     ConnectorError.
     """
     scheme = scheme_of(address)
-    if scheme == SCHEME:
-        return DeltaTable(address, session, create=options["create"])
+    if scheme in LOGS:
+        return LakeTable(address, session, create=options["create"])
     if scheme in _POSTGRES:
         return PostgresOnEngine(address, opening.open_destination(address, options))
     raise ConfigError(
-        f"{redacted(address)}: an engine writes tables of Delta (delta://lake/customers) and Postgres "
-        "(postgresql://host/database?table=customers). Name one, or write it from one machine: leave --engine out."
+        f"{redacted(address)}: an engine writes tables of Delta (delta://lake/customers), Iceberg "
+        "(iceberg://lake/customers) and Postgres (postgresql://host/database?table=customers). Name one, or write it "
+        "from one machine: leave --engine out."
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +38,9 @@ from tranship.pipelines.present import PRESENT
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_FOLDER: Final = "taken"
+"""The folder of this machine with what it has taken from the server."""
+_GROUP_ROWS: Final = 120_000
 _PART: Final = "_part"
 _COPIED: Final = {"part": pl.Int32, "rows": pl.Int64}
 _RECORD: Final = stage_rows.RECORD
@@ -51,24 +54,25 @@ class PostgresOnEngine:
     def __init__(self, address: str, table: Destination) -> None:
         """Take the address of the table, and the table as one machine writes it."""
         self._address, self._table = parse_address(address), table
-        self._folder = tempfile.TemporaryDirectory(prefix="tranship-")
-        self._written: tuple[WriteRequest, Plan] | None = None
+        self._folder: Path | None = None
+        self._taken: WriteRequest | None = None
+        """The request to the table, with the customers on this machine."""
+        self._plan: Plan | None = None
 
     def plan(self, request: Request) -> Planned:
         """Take the customers from the engine, unless an earlier plan did, and compare them with the table."""
-        if self._written is None:
-            write = self._request(request, self._staged(request), self._present(request))
-        else:
-            write, _ = self._written
-        plan = self._table.plan(write)
-        self._written = write, plan
-        return _as_planned(request, write, plan)
+        if self._taken is None:
+            self._folder = folder = request.workspace / _FOLDER
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            self._taken = _request(request, self._staged(request, folder), _present(request, folder))
+        self._plan = self._table.plan(self._taken)
+        return _as_planned(request, self._taken, self._plan)
 
     def apply(self, request: Request, _planned: Planned, /) -> Outcomes | None:
         """Write the plan in the transaction in which it was made. Raises what the table raises."""
-        assert self._written is not None  # noqa: S101  (the plan is made)
-        write, plan = self._written
-        return self._table.apply(replace(write, ledger=request.ledger), plan)
+        assert self._taken is not None and self._plan is not None  # noqa: S101, PT018  (the plan is made)
+        return self._table.apply(replace(self._taken, ledger=request.ledger), self._plan)
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run."""
@@ -77,49 +81,65 @@ class PostgresOnEngine:
     def close(self) -> None:
         """Roll back what is not committed, close the connection and remove the customers from this machine."""
         self._table.close()
-        self._folder.cleanup()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _staged(self, request: Request) -> Path:
+    def _staged(self, request: Request, folder: Path) -> Path:
         """Copy the customers to the server and from there to a file of this machine; return the file."""
-        file = Path(self._folder.name) / "customers.parquet"
+        file = folder / "customers.parquet"
         with closing(Staging(self._address, request.run_id, os.environ)) as staging:
             rows = request.customers.select(*_RECORD, fn.spark_partition_id().alias(_PART))
             with _telling_tasks():
                 rows.mapInArrow(CopyTask(staging.place), stage_rows.spark_schema(_COPIED)).collect()
             if (copied := staging.rows()) != request.count:
                 raise RuntimeError(f"{copied} customers staged, not {request.count}")
-            with pq.ParquetWriter(file, _arrow(_SURVIVOR)) as written:
-                for batch in staging.batches():
-                    written.write_table(pa.Table.from_batches([batch]).cast(_arrow(_SURVIVOR)))
+            schema = pl.DataFrame(schema=_SURVIVOR).to_arrow().schema
+            with pq.ParquetWriter(file, schema) as written:
+                for batches in _grouped(staging.batches()):
+                    written.write_table(pa.Table.from_batches(batches).cast(schema))
         return file
 
-    def _present(self, request: Request) -> Path | None:
-        """Keep the keys of records that are not written on this machine; return the file."""
-        if request.present is None:
-            return None
-        file = Path(self._folder.name) / "present.parquet"
-        pl.DataFrame(request.present.toArrow()).cast(PRESENT).write_parquet(file)
-        return file
 
-    def _request(self, request: Request, customers: Path, present: Path | None) -> WriteRequest:
-        folder = customers.parent
-        dropped = folder / "dropped.parquet"
-        pl.DataFrame(schema={"row": pl.UInt64}).write_parquet(dropped)
-        return WriteRequest(
-            run_id=request.run_id,
-            survivors=Survivors((customers,), dropped, request.columns, request.count, request.sparse),
-            source=request.source,
-            mode=request.mode,
-            overwrite_nulls=request.overwrite_nulls,
-            evolve=request.evolve,
-            hard_delete=request.hard_delete,
-            workspace=folder,
-            started_at=request.started.isoformat(),
-            ledger=request.ledger,
-            columns=request.chosen,
-            older=request.older,
-            present=(present,) if present else (),
-        )
+def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Yield batches in groups of about as many rows as a group of rows in Parquet should have."""
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(held.num_rows for held in group) >= _GROUP_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _present(request: Request, folder: Path) -> Path | None:
+    """Keep the keys of records that are not written on this machine; return the file."""
+    if request.present is None:
+        return None
+    file = folder / "present.parquet"
+    pl.DataFrame(request.present.toArrow()).cast(pl.Schema(PRESENT)).write_parquet(file)
+    return file
+
+
+def _request(request: Request, customers: Path, present: Path | None) -> WriteRequest:
+    folder = customers.parent
+    dropped = folder / "dropped.parquet"
+    pl.DataFrame(schema={"row": pl.UInt64}).write_parquet(dropped)
+    return WriteRequest(
+        run_id=request.run_id,
+        survivors=Survivors((customers,), dropped, request.columns, request.count, request.sparse),
+        source=request.source,
+        mode=request.mode,
+        overwrite_nulls=request.overwrite_nulls,
+        evolve=request.evolve,
+        hard_delete=request.hard_delete,
+        workspace=folder,
+        started_at=request.started.isoformat(),
+        ledger=request.ledger,
+        columns=request.chosen,
+        older=request.older,
+        present=(present,) if present else (),
+    )
 
 
 def _as_planned(request: Request, write: WriteRequest, plan: Plan) -> Planned:
@@ -145,10 +165,6 @@ def _as_planned(request: Request, write: WriteRequest, plan: Plan) -> Planned:
 def _on_engine(request: Request, rows: pl.DataFrame, columns: Mapping[str, Any]) -> DataFrame:
     table = pa.Table.from_batches(stage_rows.to_arrow(rows, columns), stage_rows.arrow_schema(columns))
     return request.session.createDataFrame(table, stage_rows.spark_schema(columns))
-
-
-def _arrow(columns: Mapping[str, Any]) -> pa.Schema:
-    return pl.DataFrame(schema=columns).to_arrow().schema
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""A Delta table as a destination: `delta://lake/customers`, `delta://s3://bucket/customers`.
+"""A table of Delta or Iceberg as a destination: `delta://lake/customers`, `iceberg://s3://bucket/customers`.
 
 The customers that change, and no others, are merged into it by one statement: the table has all of a run or nothing.
-The log of the table keeps the predicates of that statement, which name the run: a run that was killed finds out from
-the log whether it had written.
+The log of a Delta table keeps the predicates of that statement, which name the run; in an Iceberg table, its rows do.
+So a run that was killed finds out whether it had written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tranship.connectors.existing import not_created, will_be_created
 from tranship.pipelines.distributed.destinations import comparison, matching, table_columns
 from tranship.pipelines.distributed.destinations.comparison import Compared
 from tranship.pipelines.distributed.destinations.contract import Planned, Request
-from tranship.pipelines.distributed.destinations.delta_log import DeltaLog
+from tranship.pipelines.distributed.destinations.table_logs import DeltaLog, IcebergLog, TableLog
 from tranship.pipelines.distributed.stage_rows import spark_schema
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, KEY
@@ -32,10 +32,11 @@ from tranship.schemas.customer import COLUMNS, KEY
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SCHEME: Final = "delta"
+LOGS: Final[Mapping[str, type[TableLog]]] = {"delta": DeltaLog, "iceberg": IcebergLog}
+"""Scheme of an address → the log of such a table."""
 _ACTION: Final = "_action"
 _VIEW: Final = "tranship_changes"
-_CONFLICTS: Final = ("failed to commit transaction", "concurrent", "already exists")
+_CONFLICTS: Final = ("failed to commit transaction", "commit failed", "concurrent", "already exists")
 """What engines say, in lower case, if another program has written the table at the same time."""
 
 
@@ -43,14 +44,15 @@ def path_of(address: str) -> str:
     """Return the path or URL of the table. A relative path is one of this machine. Raises ConfigError."""
     path = address.partition("://")[2].rstrip("/")
     if not path or "?" in path:
+        scheme = scheme_of(address)
         raise ConfigError(
-            f"{redacted(address)}: is no address of a Delta table. Write delta:// and its folder: "
-            "delta://lake/customers, delta:///data/customers or delta://s3://bucket/customers"
+            f"{redacted(address)}: is no address of a table. Write {scheme}:// and its folder: "
+            f"{scheme}://lake/customers, {scheme}:///data/customers or {scheme}://s3://bucket/customers"
         )
     return path if scheme_of(path) else str(Path(path).absolute())
 
 
-class DeltaTable:
+class LakeTable:
     """One table as a destination. A version that another program has written since the comparison stops the write."""
 
     def __init__(self, address: str, session: SparkSession, *, create: bool = True) -> None:
@@ -58,7 +60,8 @@ class DeltaTable:
         self._where = f"table {redacted(address)}"
         self._path = path_of(address)
         self._session = session
-        self._log = DeltaLog(session, self._path)
+        self._log = LOGS[scheme_of(address)](session, self._path)
+        self._format = self._log.format
         self._version: int | None = None
         self._compared: Compared | None = None
         self._fields: tuple[str, ...] = ()
@@ -70,12 +73,16 @@ class DeltaTable:
         """Compare the customers with the version of the table that is the newest now."""
         if request.chosen:
             named = " ".join(f"--column {field}={column}" for field, column in request.chosen.items())
-            raise ConfigError(f"{named}: the columns of a Delta table have the names of the fields. Leave it out.")
+            raise ConfigError(
+                f"{named}: the columns of a table on an engine have the names of the fields. Leave it out."
+            )
+        self._log.check(self._where, request)
         self._compared, self._added = None, []
         self._version = self._log.version()
         if self._version is None:
             return comparison.all_created(request, (will_be_created(self._where, ""),))
-        table = self._session.read.format("delta").option("versionAsOf", self._version).load(self._path)
+        options = self._log.read_options(self._version)
+        table = self._session.read.format(self._format).options(**options).load(self._path)
         table_columns.check_columns(self._where, table)
         missing = table_columns.missing_columns(request, table)
         notes = [f"not stored, no matching column: {', '.join(missing)} (--evolve adds columns)"] if missing else []
@@ -103,7 +110,7 @@ class DeltaTable:
         return self._log.has_run(run_id)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is open."""
 
     def _must_have_keys(self, compared: Compared) -> None:
         """Raise Refused if rows cannot be told apart, since a merge changes all that have a key."""
@@ -121,13 +128,13 @@ class DeltaTable:
         rows = request.customers if planned.counts["create"] else request.customers.limit(0)
         created = rows.select(*(table_columns.commented(name, value) for name, value in values.items()))
         with self._telling_conflicts():
-            created.write.format("delta").mode("error").option("userMetadata", request.run_id).save(self._path)
+            created.write.format(self._format).mode("error").option("userMetadata", request.run_id).save(self._path)
 
     def _add_columns(self) -> None:
         types = spark_schema(COLUMNS)
         none = self._session.createDataFrame([], StructType([types[name] for name in self._added]))
         with self._telling_conflicts():
-            none.write.format("delta").mode("append").option("mergeSchema", "true").save(self._path)
+            none.write.format(self._format).mode("append").option("mergeSchema", "true").save(self._path)
 
     def _merge(self, request: Request, planned: Planned, compared: Compared) -> None:
         version = self._log.version()
@@ -136,10 +143,12 @@ class DeltaTable:
             raise self._interfered()
         changes = compared.tables.keep("changes", self._changes(request, compared))
         changes.createOrReplaceTempView(_VIEW)
-        with self._telling_conflicts():
-            self._session.sql(self._statement(request, planned)).collect()
-        self._session.catalog.dropTempView(_VIEW)
-        self._check_counts(request, planned, self._log.metrics(expected + 1, request.run_id))
+        try:
+            with self._telling_conflicts():
+                self._session.sql(self._statement(request, planned)).collect()
+        finally:
+            self._session.catalog.dropTempView(_VIEW)
+        self._check_counts(request, planned, self._log.counts(expected + 1, request.run_id))
 
     def _changes(self, request: Request, compared: Compared) -> DataFrame:
         """Return a line for each row that is created, updated or deleted."""
@@ -167,7 +176,7 @@ class DeltaTable:
             for action, clause in clauses.items()
             if planned.counts[action]
         )
-        return f"MERGE INTO delta.{_quoted(self._path)} t USING {_VIEW} s ON t.{KEY} = s.{KEY} {whens}"
+        return f"MERGE INTO {self._format}.{_quoted(self._path)} t USING {_VIEW} s ON t.{KEY} = s.{KEY} {whens}"
 
     def _updated(self, request: Request, planned: Planned) -> dict[str, str]:
         """Return column → its new value, of the columns in which any row changes."""
@@ -181,7 +190,10 @@ class DeltaTable:
     def _check_counts(self, request: Request, planned: Planned, metrics: Mapping[str, Any] | None) -> None:
         """Raises Interfered if another program wrote a version in between, so that its rows were not compared."""
         if metrics is None:
-            raise self._interfered()
+            raise Interfered(
+                f"{self._where}: another program has written it, too, between the comparison and the write. What this "
+                "run has written is there; the table is compared again."
+            )
         counts, deleted = planned.counts, planned.counts["delete"]
         wanted = {
             "numTargetRowsInserted": counts["create"],

@@ -1,0 +1,41 @@
+"""Folders whose files an engine writes; those in buckets are tested with an engine (`distributed/test_command.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.files.data_folder import data_folder
+
+
+def test_a_folder_that_does_not_exist_is_empty(tmp_path: Path) -> None:
+    folder = data_folder(str(tmp_path / "none"))
+    assert (folder.names(), folder.read("a.json")) == ([], None)
+    folder.remove()
+
+
+def test_files_are_replaced_as_a_whole_and_readable_for_others(tmp_path: Path) -> None:
+    folder = data_folder(str(tmp_path))
+    for text in ("first", "second"):
+        folder.write("a.json", text)
+    assert folder.read("a.json") == b"second"
+    assert folder.names() == ["a.json"]
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_folder_in_it_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "run=1").mkdir()
+    (tmp_path / "run=1" / "a.parquet").write_bytes(b"")
+    folder = data_folder(str(tmp_path))
+    folder.remove("run=1")
+    assert folder.names() == []
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    with pytest.raises(ConfigError, match=r"is a file\. Name a folder"):
+        data_folder(str(tmp_path / "a")).names()
+    with pytest.raises(ConfigError, match="hdfs://lake: is no folder that Tranship reaches"):
+        data_folder("hdfs://lake")
