@@ -101,7 +101,8 @@ def open_ends(
     """
     if settings.engine is None:
         return MachineEnds(settings, observer, open_destination, now or datetime.now(UTC), reads=reads)
-    return _of_engine(settings).open_ends(settings, observer, reads=reads)
+    ends: Ends = _of_engine(settings).open_ends(settings, observer, reads=reads)
+    return ends
 
 
 def check_ends(settings: Settings, out: Path | None) -> None:
