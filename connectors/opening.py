@@ -28,7 +28,7 @@ from tranship.connectors.registry import DEFAULT_FORMAT, FILE_CONNECTORS
 
 if TYPE_CHECKING:
     from tranship.connectors.files.inputs import Downloads
-    from tranship.connectors.files.new_files import NewFiles
+    from tranship.connectors.files.new_files import NewFiles as NewFiles
     from tranship.connectors.files.storage import File, Seen
 
 

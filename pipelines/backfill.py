@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError
@@ -76,7 +76,8 @@ def _windows(settings: Settings, start: str, end: str, window: str) -> list[tupl
         raise ConfigError(f"--from {start} --to {end}: the end is not after the beginning.")
     windows: list[tuple[Position, Position]] = []
     while first < last:  # type: ignore[operator]
-        following = min(first + step, last)  # type: ignore[operator,type-var]
+        following: Any = first + step  # type: ignore[operator]
+        following = min(following, last)
         windows.append((first, following))
         first = following
         if len(windows) > _MOST_WINDOWS:
