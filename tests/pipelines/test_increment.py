@@ -259,6 +259,7 @@ def test_records_that_a_provider_refuses_are_named_with_the_command_that_retries
 ) -> None:
     there = account("growpanel")
     rows = [{**row("a", "09:00:00"), "country": "DE"}, row("b", "10:00:00")]  # GrowPanel needs a country
+    rows = [{**given, "created_at": "2026-01-01"} for given in rows]
     report = Warehouse(tmp_path).load(rows, destination=there.address, since="last")
     assert (report.counts.created, report.counts.refused) == (1, 1)
     assert said(report, f"1 record refused or failed and will not be read again as new: tranship retry {report.run_id}")
