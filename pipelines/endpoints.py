@@ -20,7 +20,7 @@ from tranship.pipelines.setting_values import per_second, seconds
 from tranship.pipelines.settings_model import Reading, Settings
 
 if TYPE_CHECKING:
-    from tranship.connectors.opening import NewFiles
+    from tranship.connectors.opening import NewFiles as NewFiles
 
 log = logging.getLogger("tranship")
 

@@ -228,17 +228,17 @@ def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], 
         assert extent.first is not None  # noqa: S101  (there is one)
         source, line = extent.first
         yield (
-            f"{counted(extent.unreadable, 'record')} {have} a {name} that is not {what}: every run reads them; the "
-            f"first: {source}, line {line}"
+            f"{counted(extent.unreadable, 'record')} {have} a value in {name} that is not {what}, and every "
+            f"run reads them; the first: {source}, line {line}"
         )
     if extent.ahead:
         have = "has" if extent.ahead == 1 else "have"
         yield (
-            f"{counted(extent.ahead, 'record')} {have} a {name} after the start of this run: the watermark stays "
-            "before it, and the next run reads them again. If the source's times are local, set --timezone"
+            f"{counted(extent.ahead, 'record')} {have} a value in {name} after the start of this run: the watermark "
+            "stays before it, and the next run reads them again. If the source's times are local, set --timezone"
         )
     if not extent.filled:
-        yield f"no record has a {name}: the next run reads everything again"
+        yield f"no record has a value in {name}: the next run reads everything again"
     if rejected and facts["moves"]:
         yield (
             f"the watermark will move past {counted(rejected, 'rejected record')}: correct them in the rejects file "

@@ -578,6 +578,13 @@ def test_every_setting_goes_from_command_to_command() -> None:
         strict=True,
         survivor="last",
         fill=True,
+        since="last",
+        until=None,
+        cursor="Row Version",
+        lookback="1h",
+        full=True,
+        new_files=False,
+        settle="0",
         mode="mirror",
         nulls="overwrite",
         deletes="remove",
@@ -609,9 +616,12 @@ def test_every_setting_goes_from_command_to_command() -> None:
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
 
-    # Missing columns exclude nulls that overwrite, and a header line excludes no header.
+    # Missing columns exclude nulls that overwrite, and a header line excludes no header. A partial read excludes mirror.
     other = {"nulls": "keep", "allow_missing": True, "header": False, "header_line": None}
-    for given in (said, said.model_copy(update=other)):
+    span = {"mode": "upsert", "full": False, "since": "2026-01-31", "until": "2026-02-28", "lookback": "0"}
+    files = {**span, "since": None, "until": None, "cursor": None, "new_files": True, "settle": "60s"}
+    for update in ({}, other, span, files):
+        given = said.model_copy(update=update)
         words = shlex.split(options.format_run_command(given, given.sources, others))
         with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
             flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
