@@ -70,11 +70,11 @@ PATHS = ("source", "destination", "profile", "crosswalk", "state_dir")
 @pytest.mark.parametrize("text", ["a\0.csv", "\ud800.csv"])
 @pytest.mark.parametrize("name", PATHS)
 def test_a_text_that_can_be_no_path_is_refused(name: str, text: str) -> None:
-    ends = {"source": "in.csv", "destination": "out.csv"}
+    given: Any = {"source": "in.csv", "destination": "out.csv", name: text}
     with pytest.raises(ConfigError, match=f"{name}: contains a character that no path can have"):
-        settings.load({**ends, name: text}, {})
+        settings.load(given, {})
     with pytest.raises(ConfigError, match="no path can have"):
-        tranship.run(**{**ends, name: text})
+        tranship.run(**given)
 
 
 def test_one_of_several_sources_that_can_be_no_path_is_refused_without_the_password_of_another() -> None:
