@@ -144,6 +144,6 @@ def resolved_path(path: Path) -> Path:
     """Return one path for all spellings of it: absolute and without links, whether or not the file exists."""
     try:
         return local_path(str(path)).resolve()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         # A loop of links: opening the file fails with a message.
         return path.absolute()

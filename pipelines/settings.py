@@ -4,6 +4,7 @@ environment overrides the file.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,6 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import earlier_columns, option_names, setting_errors, toml_file
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
 from tranship.pipelines.setting_errors import COMMAND, ENVIRONMENT
-from tranship.pipelines.setting_values import path_text
 from tranship.pipelines.settings_model import Cleaning, Reading, Settings
 
 
@@ -68,7 +68,7 @@ def _settings_file(source: object) -> Path | None:
     sources.
     """
     given = source if isinstance(source, list | tuple) else [source]
-    addresses = [path_text(address) for address in given]
+    addresses = [os.fspath(address) if isinstance(address, os.PathLike) else address for address in given]
     files = [address for address in addresses if isinstance(address, str) and address.lower().endswith(".toml")]
     if files and len(given) > 1:
         raise ConfigError(f"{files[0]}: is a settings file and names its own sources. Remove the other sources.")

@@ -292,7 +292,7 @@ def test_the_password_of_an_address_where_none_belongs_is_not_repeated(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "customers.csv").write_text(CUSTOMERS)
-    address = f"{scheme}://ann:hunter2+hunter2@host.invalid/db"
+    address = f"{scheme}://ann:hunter2-hunter2@host.invalid/db"
     code, found = left_behind(tmp_path, monkeypatch, capfd, *(word.format(address) for word in words))
     assert code == 2, dict(found)["stderr"]
     assert "hunter2" not in dict(found)["stderr"]
@@ -311,7 +311,7 @@ def test_the_password_of_an_address_anywhere_in_a_settings_file_is_not_repeated(
         else 'source = "customers.csv"\ndestination = "out.csv"\n'
     )
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "s.toml").write_text(ends + place.format("postgresql://ann:hunter2+hunter2@host.invalid/db"))
+    (tmp_path / "s.toml").write_text(ends + place.format("postgresql://ann:hunter2-hunter2@host.invalid/db"))
     code, found = left_behind(tmp_path, monkeypatch, capfd, "run", "s.toml", "--json")
     assert code == 2
     assert not [where for where, text in found if "hunter2" in text and where != "s.toml"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from aiohttp import web
 
 from support.served import served
 from tranship.connectors.errors import ConfigError
@@ -35,10 +36,10 @@ def test_no_expression_reads_a_file_or_a_url(reader: str, form: str, tmp_path: P
 
 
 def test_no_expression_sends_a_request() -> None:
-    async def handler(_: object) -> None:
-        raise AssertionError("never called")
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="id\n1\n")
 
-    with served(handler) as server:  # type: ignore[arg-type]
+    with served(handler) as server:
         with pytest.raises(ConfigError):
             expressions.parse("--where", FORMS[0].format("read_csv", f"{server.url}/a.csv"), is_condition=True)
         assert server.calls == []

@@ -31,7 +31,10 @@ WRONG: dict[str, Any] = {
     "a device": (device, "is a pipe or a device"),
     "a folder": (Path.mkdir, "cannot be read (Is a directory)"),
     "large": (large, "has 20 MB"),
-    "nested deeply": (lambda file: file.write_text(f"a = {'[' * 5000}{']' * 5000}"), "nested too deeply"),
+    "nested deeply": (
+        lambda file: file.write_text(f"a = {'[' * 5000}{']' * 5000}"),
+        "is not valid TOML: its values are nested too deeply",
+    ),
     "a long number": (lambda file: file.write_text(f"a = {'9' * 5000}"), "is not valid TOML"),
     "not UTF-8": (lambda file: file.write_bytes(b'a = "\xff"'), "is not valid TOML"),
     "a password": (lambda file: file.write_text('[fields]\nx = "ann@acme.example'), "is not valid TOML"),
@@ -70,11 +73,11 @@ PATHS = ("source", "destination", "profile", "crosswalk", "state_dir")
 @pytest.mark.parametrize("text", ["a\0.csv", "\ud800.csv"])
 @pytest.mark.parametrize("name", PATHS)
 def test_a_text_that_can_be_no_path_is_refused(name: str, text: str) -> None:
-    ends = {"source": "in.csv", "destination": "out.csv"}
-    with pytest.raises(ConfigError, match=f"{name}: contains a character that no path can have"):
-        settings.load({**ends, name: text}, {})
+    given: Any = {"source": "in.csv", "destination": "out.csv", name: text}
+    with pytest.raises(ConfigError, match="contains a character that no path can have"):
+        settings.load(given, {})
     with pytest.raises(ConfigError, match="no path can have"):
-        tranship.run(**{**ends, name: text})
+        tranship.run(**given)
 
 
 def test_one_of_several_sources_that_can_be_no_path_is_refused_without_the_password_of_another() -> None:

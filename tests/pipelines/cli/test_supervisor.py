@@ -74,7 +74,7 @@ def working_child(command: subprocess.Popen[str]) -> int:
 
 
 @contextmanager
-def reading(folder: Path, **options: bool) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def reading(folder: Path, *, own_group: bool = False) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A limited command that waits for its standard input, and the process that works."""
     with subprocess.Popen(
         [*COMMAND, "run", "-", "out.csv"],
@@ -84,7 +84,7 @@ def reading(folder: Path, **options: bool) -> Iterator[tuple[subprocess.Popen[st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
+        start_new_session=own_group,
     ) as command:
         child = working_child(command)
         try:
@@ -138,7 +138,7 @@ def test_a_signal_is_forwarded(number: signal.Signals, folder: Path) -> None:
 
 
 def test_a_signal_to_the_whole_group_interrupts_once(folder: Path) -> None:
-    with reading(folder, start_new_session=True) as (command, _):
+    with reading(folder, own_group=True) as (command, _):
         os.killpg(command.pid, signal.SIGINT)
         _, err = command.communicate(timeout=30)
     assert command.returncode == 130
