@@ -54,6 +54,12 @@ def changes(table: Table, report: Report) -> dict[str, dict[str, Any]]:
     return made
 
 
+def set_time_zone(postgres: PostgresWarehouse, zone: str) -> None:
+    """Set the time zone of sessions that begin later."""
+    name = postgres.database.url.rpartition("/")[2]
+    postgres.do(f"ALTER DATABASE {name} SET TimeZone = '{zone}'")
+
+
 def has_changes(table: Table) -> bool:
     return bool(table.rows(f"SELECT 1 FROM information_schema.tables WHERE table_name = '{CHANGES}'"))
 
@@ -240,8 +246,7 @@ def check_changes(table: Table, report: Report, before: Mapping[str, Any], after
 def test_changes_turn_each_state_of_the_table_into_the_next(table: Table, seed: int) -> None:
     dice = random.Random(seed)
     if isinstance(table, PostgresWarehouse):
-        [name] = table.column("current_database()", table="(SELECT 1) one")
-        table.do(f"ALTER DATABASE {name} SET TimeZone = 'UTC'")
+        set_time_zone(table, "UTC")
     table.load(given(dice, 8))
     for options in dice.sample(OPTIONS, len(OPTIONS)):
         before = state(table)
@@ -253,8 +258,7 @@ def test_changes_turn_each_state_of_the_table_into_the_next(table: Table, seed: 
 
 
 def test_instants_are_in_utc_whatever_the_time_zone_of_the_session(postgres: PostgresWarehouse) -> None:
-    [name] = postgres.column("current_database()", table="(SELECT 1) one")
-    postgres.do(f"ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'")
+    set_time_zone(postgres, "Asia/Tokyo")
     postgres.load([{**ANN, "created_at": "2024-01-01T00:00:00Z"}])
     report = postgres.load([{**ANN, "created_at": "2024-01-02T00:00:00Z"}])
     assert changes(postgres, report)["1"]["before"] == {"created_at": "2024-01-01T00:00:00+00:00"}
