@@ -58,8 +58,8 @@ def of_source(source: Source) -> list[TaskFile]:
 def _task_file(kind: str, file: File) -> TaskFile:
     if kind not in _KINDS:
         raise ConfigError(
-            f"{file.name}: {named(kind).shown} files are read on one machine. Leave --engine out, or convert the file "
-            "to CSV or Parquet."
+            f"{file.name}: {named(kind).shown} is read on one machine only. Leave --engine out, or convert the file to "
+            "CSV or Parquet."
         )
     if file.size is None or not file.address or file.container is not None:
         raise ConfigError(

@@ -309,6 +309,8 @@ class Settings(Cleaning):
                 "remote contains a secret, which other users of this machine can see. Put the whole address in the "
                 "environment variable SPARK_REMOTE and leave remote out"
             )
+        if self.work is not None and redacted(self.work) != self.work:
+            raise ValueError("work contains a secret, which the files of the run would keep. Set it in the environment")
         return self
 
     @model_validator(mode="after")

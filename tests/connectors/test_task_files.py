@@ -66,5 +66,5 @@ def test_what_a_task_cannot_open_is_said() -> None:
     with pytest.raises(ConfigError, match="cannot be opened by several machines"):
         files_of("a.zip")
     pl.DataFrame({"id": ["1"], "name": ["A"]}).write_excel("a.xlsx")
-    with pytest.raises(ConfigError, match=r"a\.xlsx: Excel files are read on one machine\. Leave --engine out"):
+    with pytest.raises(ConfigError, match=r"a\.xlsx: Excel is read on one machine only\. Leave --engine out"):
         files_of("a.xlsx")
