@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+from tranship.connectors.addresses import scheme_of
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Source
 from tranship.connectors.errors import ConfigError
@@ -58,11 +60,13 @@ def of_source(source: Source) -> list[TaskFile]:
 def _task_file(kind: str, file: File) -> TaskFile:
     if kind not in _KINDS:
         raise ConfigError(
-            f"{file.name}: {named(kind).shown} files are read on one machine. Leave --engine out, or convert the file "
-            "to CSV or Parquet."
+            f"{file.name}: {named(kind).shown} is read on one machine only. Leave --engine out, or convert the file to "
+            "CSV or Parquet."
         )
     if file.size is None or not file.address or file.container is not None:
         raise ConfigError(
             f"{file.name}: cannot be opened by several machines. Unpack or save it as a file, or leave --engine out."
         )
-    return TaskFile(kind, file.name, file.address, file.size, file.changed, file.called, dict(file.partitions))
+    # A task has another working directory.
+    address = file.address if scheme_of(file.address) else str(Path(file.address).absolute())
+    return TaskFile(kind, file.name, address, file.size, file.changed, file.called, dict(file.partitions))

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 _CLIENTS: Final = ("pyspark", "grpc", "py4j")
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
+_SETTINGS: Final = {
+    "spark.sql.session.timeZone": "UTC",
+    # Spark writes another type by default, which has no time zone for other readers.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
 _PORT: Final = 15002
 _SECONDS: Final = 10
 
@@ -54,7 +59,8 @@ def start(settings: Settings) -> Engine:
                     session, is_here = _local(stack)
         except ImportError as error:
             raise needs_extra(settings) from error
-        session.conf.set("spark.sql.session.timeZone", "UTC")
+        for name, value in _SETTINGS.items():
+            session.conf.set(name, value)
         return Engine(session, is_here, stack.pop_all())
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tranship.connectors import lookup, task_files
+from tranship.connectors import apart, lookup, task_files
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
@@ -105,11 +107,23 @@ def check(settings: Settings) -> None:
                 "records as files that all machines reach."
             )
     _must_be_destination(settings)
+    if folder := _folder(settings.destination):
+        # A file that the run would write stands for all.
+        apart.must_be_apart(settings.sources, f"{folder}/run=ID/part.parquet")
+
+
+def _folder(address: str) -> str:
+    """Return the folder of a dataset or table in files, as an address of files; empty for a table of a database."""
+    scheme = scheme_of(address)
+    folder = address.partition("://")[2] if scheme in lookup.ENGINE_SCHEMES else address if scheme in _FOLDERS else ""
+    return re.sub("^s3a://", "s3://", folder.rstrip("/"))
 
 
 def _check_table(settings: Settings) -> None:
     if len(settings.sources) > 1:
         raise ConfigError(f"{settings.source_name}: a table is read alone. Run the command for each source.")
+    if _folder(settings.sources[0]) == _folder(settings.destination):
+        raise ConfigError(f"{settings.source_name}: is also the destination. Name another one.")
     if settings.mode == "mirror":
         raise ConfigError(f"{settings.source_name}: --mode mirror needs files as source. Use --mode upsert.")
     _must_be_destination(settings)
@@ -150,10 +164,26 @@ def _open_source(settings: Settings, session: SparkSession) -> EngineSource:
             return TableSource(session, settings.sources[0])
     opened = endpoints.open_source(settings)
     try:
-        return FileSource(opened, task_files.of_source(opened), endpoints.source_options(settings))
+        files = task_files.of_source(opened)
+        _must_be_apart([file.address for file in files], settings)
+        return FileSource(opened, files, endpoints.source_options(settings))
     except TranshipError:
         opened.close()
         raise
+
+
+def _must_be_apart(addresses: Sequence[str], settings: Settings) -> None:
+    """Raises ConfigError if one of the files was written by an earlier run of this command."""
+    folder = _folder(settings.destination)
+    if not folder:
+        return
+    below = f"{folder}/" if scheme_of(folder) else f"{Path(folder).expanduser().resolve()}/"
+    for address in addresses:
+        place = address if scheme_of(address) else str(Path(address).resolve())
+        if place.startswith(below):
+            raise ConfigError(
+                f"{redacted(address)}: lies in the destination, and would be read as a source. Name another folder."
+            )
 
 
 def _open_destination(settings: Settings, session: SparkSession, observer: Observer) -> Destination:

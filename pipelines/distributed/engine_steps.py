@@ -25,6 +25,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, IDENTIFY_STEP, PLAN_STEP
 from tranship.pipelines.step_result import StepResult
+from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -221,4 +222,4 @@ def _hint(records: int) -> tuple[str, ...]:
 
 def _must_balance(customers: int, request: Request) -> None:
     if customers != request.count:
-        raise RuntimeError(f"the ledger does not balance: {customers} customers, {request.count} expected")
+        raise RuntimeError(f"the ledger does not balance: {counted(customers, 'customer')}, not {request.count:,}")

@@ -35,7 +35,9 @@ def files_of(*specs: str) -> list[TaskFile]:
         return found
 
 
-def test_a_file_opens_elsewhere_with_the_same_records_and_columns() -> None:
+def test_a_file_opens_elsewhere_with_the_same_records_and_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = files_of("in", "in/c.parquet")
     assert [(file.kind, file.name) for file in found] == [
         *[("json", "in/b.jsonl"), ("parquet", "in/c.parquet"), ("csv", "in/ds=1/a.csv")],
@@ -44,6 +46,8 @@ def test_a_file_opens_elsewhere_with_the_same_records_and_columns() -> None:
     sent = [TaskFile(**json.loads(json.dumps(dataclasses.asdict(file)))) for file in found]
     with closing(open_sources(["in"])) as whole:
         expected = [part.read() for part in whole.parts(Path("pages"))]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     for file, batch in zip(sent, expected, strict=True):
         with closing(file.open({})) as source:
             [part] = source.parts(Path("pages"))
@@ -66,5 +70,5 @@ def test_what_a_task_cannot_open_is_said() -> None:
     with pytest.raises(ConfigError, match="cannot be opened by several machines"):
         files_of("a.zip")
     pl.DataFrame({"id": ["1"], "name": ["A"]}).write_excel("a.xlsx")
-    with pytest.raises(ConfigError, match=r"a\.xlsx: Excel files are read on one machine\. Leave --engine out"):
+    with pytest.raises(ConfigError, match=r"a\.xlsx: Excel is read on one machine only\. Leave --engine out"):
         files_of("a.xlsx")

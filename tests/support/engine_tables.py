@@ -141,18 +141,25 @@ def records(*rows: dict[str, Any], columns: tuple[str, ...] = COLUMNS) -> pl.Dat
 
 
 def dirt(dice: random.Random, number: int) -> pl.DataFrame:
-    """Records of few ids and e-mails, so that customers meet, part and exchange their e-mails between runs."""
+    """Records of few ids and e-mails, so that customers meet, part and exchange their e-mails between runs. Most of what
+    they contain is the same in every run.
+    """
     choices: dict[str, list[str | None]] = {
-        "external_id": [None, None, *(f"c{at}" for at in range(6)), "C1", "email:x@a.co", "id:1"],
-        "email": [None, *(f"{letter}@a.co" for letter in "stuvwxyz"), "no address", "blocked@a.co"],
-        "name": ["Ann", "Bob", "Cy", "Di", None],
-        "city": [None, "Rome", "Oslo"],
-        "invoice_cc_emails": [None, "q@a.co", "q@a.co;r@a.co"],
-        "net_terms": [None, "30", "14"],
-        "updated_at": [None, "2024-01-01", "2024-01-02T03:04:05.123456Z", "2024-03-01", "9999-12-31"],
-        "metadata": [None, '{"a": 1}', "odd"],
+        "city": ["Rome", "Oslo", None],
+        "invoice_cc_emails": ["q@a.co", "q@a.co;r@a.co", None],
+        "net_terms": ["30", "14", None],
+        "updated_at": ["2024-01-01", "2024-01-02T03:04:05.123456Z", "2023-03-01", "9999-12-31", None],
+        "metadata": ['{"a": 1}', "odd", None],
     }
-    rows = [{name: dice.choice(values) for name, values in choices.items()} for _ in range(number)]
+    rows: list[dict[str, Any]] = []
+    for _ in range(number):
+        at = dice.randrange(14)
+        usual = ["email:m3@a.co", "id:1", "C2"][at] if at < 3 else f"c{at}"
+        external_id = dice.choice([None, None, usual, usual, usual, f"c{dice.randrange(14)}"])
+        email = dice.choice([f"m{at}@a.co"] * 6 + [f"m{dice.randrange(14)}@a.co", "blocked@a.co", "no address", None])
+        row = {name: values[at % 2] if dice.random() < 0.8 else dice.choice(values) for name, values in choices.items()}
+        name = dice.choice([f"Ann {at}"] * 9 + ["Bob", None])
+        rows.append(row | {"external_id": external_id, "email": email, "name": name})
     return records(*rows)
 
 
@@ -160,8 +167,9 @@ def sequence(seed: int, runs: int, deletes: Sequence[str]) -> Iterator[tuple[pl.
     """Yield the records and the settings of some runs, in all modes."""
     dice = random.Random(seed)
     for number in range(runs):
-        columns = ["external_id", "email", "name", *dice.sample(COLUMNS[3:], 3 if number else 5)]
-        records = dirt(dice, dice.choice([4, 12, 25])).select(columns)
+        identity = ["external_id", "email"] if dice.random() < 0.7 else ["email"]
+        columns = [*identity, "name", *dice.sample(COLUMNS[3:], 3 if number else 5)]
+        records = dirt(dice, dice.choice([6, 14, 30])).select(columns)
         yield (
             records,
             {

@@ -32,7 +32,7 @@ _ENDLESS: Final = 253_402_214_400_000_000
 
 @dataclass(frozen=True)
 class Compared:
-    """What becomes of each customer and row, beside the plan for people.
+    """The action for each customer and row, beside the plan for people.
 
     `rows` has _row, action, reason, target (null for a new row), new_key and changed (fields, for updates); `gone` has
     the targets to delete; `held` are the rows of the table (`matching.Keys`). All are kept in `tables`.

@@ -34,6 +34,7 @@ from tranship.connectors.databases.postgres.staging import Staging, StagingPlace
 from tranship.pipelines.distributed import stage_rows
 from tranship.pipelines.distributed.destinations.contract import LEFT_OUT, STALE, Planned, Request
 from tranship.pipelines.present import PRESENT
+from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -92,7 +93,7 @@ class PostgresOnEngine:
             with _telling_tasks():
                 rows.mapInArrow(CopyTask(staging.place), stage_rows.spark_schema(_COPIED)).collect()
             if (copied := staging.rows()) != request.count:
-                raise RuntimeError(f"{copied} customers staged, not {request.count}")
+                raise RuntimeError(f"{counted(copied, 'customer')} staged, not {request.count:,}")
             schema = pl.DataFrame(schema=_SURVIVOR).to_arrow().schema
             with pq.ParquetWriter(file, schema) as written:
                 for batches in _grouped(staging.batches()):

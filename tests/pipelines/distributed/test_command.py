@@ -221,12 +221,18 @@ def test_a_delta_table_is_read(engine: dict[str, Any], spark: SparkSession, tmp_
         ("a.csv", "many", {"mode": "insert"}, "many: a dataset is written whole; --mode insert needs a table."),
         ("a.csv", ".", {}, ".: contains files that Tranship did not write, such as a.csv."),
         ("a.csv", "many", {"fields": {"name": "nmae"}}, "nmae"),
+        (".", "many", {}, "cannot be the destination, because it is in the folder that is read"),
+        (".", "delta://many", {}, "cannot be the destination, because it is in the folder that is read"),
+        ("*/*.csv", "in", {"overwrite": True}, "in/b.csv: lies in the destination, and would be read as a source."),
+        ("delta://t", "delta://t/", {}, "delta://t: is also the destination. Name another one."),
     ],
 )
 def test_what_an_engine_does_not_do_is_said(
     engine: dict[str, Any], source: str, destination: str, options: dict[str, Any], message: str
 ) -> None:
-    Path("a.csv").write_text("id,name\n1,A\n")
+    Path("in").mkdir()
+    for file in ("a.csv", "in/b.csv"):
+        Path(file).write_text("id,name\n1,A\n")
     subprocess.run([sys.executable, "-m", "zipfile", "-c", "a.zip", "a.csv"], check=True)
     with pytest.raises(ConfigError) as refused:
         moved(source, destination, **options, **engine)

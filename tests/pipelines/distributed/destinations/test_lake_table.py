@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -151,6 +152,28 @@ def test_rows_that_cannot_be_told_apart_are_refused(both: Both, lake: str, spark
     table.where("customer_key = '1'").write.format("delta").mode("append").save(lake)
     with pytest.raises(Refused, match="1 value of customer_key occurs in several rows or is missing"):
         both.table.plan(both.request(records(A, B)))
+
+
+def test_an_id_that_several_rows_have(both: Both, spark: SparkSession, lake: str) -> None:
+    both.write(records(A, B))
+    with duckdb.connect("one.duckdb") as ordinary:
+        twice = "SELECT * REPLACE ('other' AS customer_key) FROM customers WHERE customer_key = '1'"
+        ordinary.execute(f"INSERT INTO customers {twice}")
+    spark.sql(f"SELECT * FROM delta.`{lake}` WHERE customer_key = '1'").replace(
+        "1", "other", "customer_key"
+    ).write.format("delta").mode("append").save(lake)
+    planned = both.write(records(A | {"name": "An"}, B), mode="mirror")
+    assert (planned.reasons, planned.counts["delete"]) == ({"matches_several": 1}, 0)
+
+
+def test_a_key_that_another_customer_was_given(both: Both) -> None:
+    alone = {"email": "a@x.co", "name": "Ann"}
+    both.write(records(alone))
+    both.write(records(A, {"external_id": "9", "email": "z@x.co", "name": "Zoe"}))
+    both.write(records(A | {"email": "b@x.co"}))
+    assert both.write(records(alone)).reasons == {"taken: customer_key": 1}
+    assert both.write(records({"email": "z@x.co", "name": "Zo"}, A | {"email": "z@x.co"})).counts["update"] >= 1
+    assert both.write(records({"email": "z@x.co", "name": "Z"})).counts["ambiguous"] == 1
 
 
 def test_columns_that_the_table_lacks(both: Both, lake: str, spark: SparkSession) -> None:
