@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,23 +29,29 @@ if TYPE_CHECKING:
     from tranship.pipelines.distributed.cleaned import Cleaned
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ROOT / "build" / "sail"
-"""Where `make test` puts Sail and its client: beside the other packages, every process would import pandas."""
 PLACE = ("file", "line")
-
 
 ENGINE = os.environ.get("TRANSHIP_ENGINE")
 """The engine of the tests, `sail` or `spark`; one process cannot have both. Tests need a separate process for it, since
 pandera and others behave differently beside pandas and pyspark.
 """
 IS_SPARK = ENGINE == "spark"
+PACKAGES = ROOT / "build" / str(ENGINE)
+"""Where make puts the engine: beside the other packages, every process would import pandas."""
+
+
+@contextmanager
+def session() -> Iterator[SparkSession]:
+    """Yield a session on the engine of the tests. Skips the test if that is not installed."""
+    if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
+        sys.path.append(str(PACKAGES))
+    with apache_spark() if IS_SPARK else sail() as made:
+        yield made
 
 
 @contextmanager
 def sail() -> Iterator[SparkSession]:
-    """Yield a session on a server of its own, in this process. Skips the test if the engine is not installed."""
-    if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
-        sys.path.append(str(PACKAGES))
+    """Yield a session on a server of its own, in this process."""
     os.environ.setdefault("RUST_LOG", "error")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -63,19 +70,24 @@ def sail() -> Iterator[SparkSession]:
 
 @contextmanager
 def apache_spark() -> Iterator[SparkSession]:
-    """Yield a session of Apache Spark on this machine. Skips the test if Java or the engine are not installed."""
+    """Yield a session of Apache Spark on this machine."""
+    if shutil.which("java") is None or find_spec("py4j") is None:
+        pytest.skip("needs Java 17 and Apache Spark: make spark installs the latter")
     from pyspark.sql import SparkSession
 
-    if shutil.which("java") is None or find_spec("py4j") is None:
-        pytest.skip("needs Java, and the package pyspark instead of pyspark-client")
     os.environ["PYSPARK_PYTHON"] = sys.executable
+    # Its processes that run Python need pandas, too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(PACKAGES))))
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", value=False)
         .config("spark.sql.shuffle.partitions", 4)
         .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.memory", "3g")
+        .config("spark.executorEnv.POLARS_MAX_THREADS", "1")
         .getOrCreate()
     )
+    session.sparkContext.setLogLevel("ERROR")
     try:
         yield session
     finally:
@@ -169,8 +181,11 @@ def assert_equal(engine: Result, machine: Result) -> None:
     assert engine.counts == machine.counts
     for name in ("customers", "rejects", "merges", "warnings"):
         ours, theirs = getattr(engine, name), getattr(machine, name)
-        if theirs.height or ours.height:
-            assert ours.columns == theirs.columns, name
-            different = [(a, b) for a, b in zip(ours.rows(), theirs.rows(), strict=False) if a != b]
-            assert ours.height == theirs.height, name
-            assert not different, (name, different[:2])
+        if not theirs.height and not ours.height:
+            continue
+        assert ours.columns == theirs.columns, name
+        assert ours.height == theirs.height, name
+        theirs = theirs.cast(dict(ours.schema))
+        if not ours.equals(theirs):
+            different = ((a, b) for a, b in zip(ours.iter_rows(), theirs.iter_rows(), strict=True) if a != b)
+            pytest.fail(f"{name}: {list(islice(different, 2))}")
