@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -60,7 +61,9 @@ def sail() -> Iterator[SparkSession]:
     server = pysail.SparkConnectServer()
     server.start(background=True)
     host, port = server.listening_address
-    session = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    # Programs that ask for the session of their cluster find this one.
+    os.environ["SPARK_REMOTE"] = f"sc://{host}:{port}"
+    session = SparkSession.builder.remote(os.environ["SPARK_REMOTE"]).create()
     try:
         yield session
     finally:
@@ -78,20 +81,22 @@ def apache_spark() -> Iterator[SparkSession]:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     # Its processes that run Python need pandas, too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(PACKAGES))))
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", value=False)
-        .config("spark.sql.shuffle.partitions", 4)
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.memory", "3g")
-        .config("spark.executorEnv.POLARS_MAX_THREADS", "1")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    try:
-        yield session
-    finally:
-        session.stop()
+    with TemporaryDirectory() as warehouse:
+        session = (
+            SparkSession.builder.master("local[2]")
+            .config("spark.ui.enabled", value=False)
+            .config("spark.sql.shuffle.partitions", 4)
+            .config("spark.sql.warehouse.dir", Path(warehouse).as_uri())
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.memory", "3g")
+            .config("spark.executorEnv.POLARS_MAX_THREADS", "1")
+            .getOrCreate()
+        )
+        session.sparkContext.setLogLevel("ERROR")
+        try:
+            yield session
+        finally:
+            session.stop()
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,8 @@ def on_one_machine(records: pl.DataFrame, **options: Any) -> Result:
     rejects = pl.read_parquet(report.files["rejects_parquet"]) if "rejects_parquet" in report.files else pl.DataFrame()
     merges, warned = (pl.read_parquet(file) for file in (directory.path / "merges.parquet", report.files["warnings"]))
     counts = report.counts
-    return Result(
-        *_sorted(customers, rejects.drop("_text", strict=False), merges, warned),
+    return in_order(
+        *(customers, rejects.drop("_text", strict=False), merges, warned),
         {
             **{"read": counts.read, "skipped": counts.skipped, "rejected": counts.rejected, "merged": counts.merged},
             "customers": survivors.height,
@@ -152,8 +157,8 @@ def on_engine(df: DataFrame, work: Path, **options: Any) -> Result:
 def result_of(cleaned: Cleaned) -> Result:
     """Return all results of cleaning, computed."""
     counts = cleaned.counts
-    return Result(
-        *_sorted(*map(collected, (cleaned.customers, cleaned.rejects, cleaned.merges, cleaned.warnings))),
+    return in_order(
+        *map(collected, (cleaned.customers, cleaned.rejects, cleaned.merges, cleaned.warnings)),
         {name: getattr(counts, name) for name in ("read", "skipped", "rejected", "merged", "customers")},
     )
 
@@ -163,13 +168,21 @@ def collected(df: DataFrame) -> pl.DataFrame:
     return pl.DataFrame(df.toArrow())
 
 
-def _sorted(
-    customers: pl.DataFrame, rejects: pl.DataFrame, merges: pl.DataFrame, warned: pl.DataFrame
-) -> Iterator[pl.DataFrame]:
-    yield customers.sort(KEY).with_columns(_UNSIGNED)
-    yield rejects.sort("_source", "_line").with_columns(_UNSIGNED) if rejects.width else rejects
-    yield merges.sort("loser_source", "loser_line").with_columns(_UNSIGNED)
-    yield warned.sort("source", "line", "code", "value").with_columns(_UNSIGNED)
+def in_order(
+    customers: pl.DataFrame,
+    rejects: pl.DataFrame,
+    merges: pl.DataFrame,
+    warned: pl.DataFrame,
+    counts: Mapping[str, int],
+) -> Result:
+    """Return results with their rows sorted."""
+    return Result(
+        customers.sort(KEY).with_columns(_UNSIGNED),
+        rejects.sort("_source", "_line").with_columns(_UNSIGNED) if rejects.width else rejects,
+        merges.sort("loser_source", "loser_line").with_columns(_UNSIGNED),
+        warned.sort("source", "line", "code", "value").with_columns(_UNSIGNED),
+        counts,
+    )
 
 
 _UNSIGNED = pl.col("^.*line$").cast(pl.UInt64)
