@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,12 @@ def test_both_engines_are_tested_with_the_same_other_packages() -> None:
     assert {name: sail[name] for name in sail.keys() & spark.keys()} == {
         name: spark[name] for name in sail.keys() & spark.keys()
     }
+
+
+def test_an_installation_without_extras_stays_as_small_as_it_is() -> None:
+    """546 MB with the versions of November 2026, of which polars has 178 and pyarrow 171. An engine would add hundreds."""
+    size = 0
+    for name in locked("run.txt"):
+        files = metadata.distribution(name).files or []
+        size += sum(file.size or 0 for file in files if file.suffix != ".pyc")
+    assert size < 600_000_000

@@ -1,0 +1,50 @@
+"""The benchmark of engines runs from start to table, and checks the counts of each run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BENCH = ROOT / "benchmarks" / "bench_spark.py"
+
+
+def test_each_step_is_measured_on_one_machine_and_on_the_engine(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(BENCH),
+        "--rows",
+        "1000",
+        "--steps",
+        "1,2",
+        "--engines",
+        "sail",
+        "--out",
+        str(tmp_path),
+    ]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
+    runs = json.loads((tmp_path / "engines.json").read_text())["runs"]
+    expected = [("Tranship", 1000), ("Tranship", 2000)]
+    if (ROOT / "build" / "sail" / "pyspark").is_dir():
+        expected += [("Sail", 1000), ("Sail", 2000)]
+        assert "| Sail: processor seconds | 2.20x |" in answer.stdout
+    else:
+        assert "Sail is not installed: make build/sail/stamp" in answer.stdout
+    assert sorted((one["contender"], one["rows"]) for one in runs) == sorted(expected)
+    assert all(one["run"]["processor"] > 0 and one["run"]["anonymous"] > 0 and one["work"] > 0 for one in runs)
+
+
+def test_an_unknown_engine_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCH), "--engines", "dask", "--out", str(tmp_path)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 2
+    assert "unknown engine dask; known: sail, spark" in answer.stderr
