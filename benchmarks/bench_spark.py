@@ -55,8 +55,8 @@ def split(data: Data, folder: Path) -> Path:
 
 def on_one_machine(data: Data, given: Path, out: Path) -> Measured:
     program = (sys.executable, "-m", "tranship", "run", str(given / "*.parquet"), str(out / "customers.parquet"))
-    options = ("--ignore", "file", "--ignore", "line", "--state-dir", str(out / "state"), "--json")
-    run = measured_tree((*program, *options), {}, out / "output")
+    options = ("--ignore", "file", "--ignore", "line", "--strict", "--max-rejects", "100%")
+    run = measured_tree((*program, *options, "--state-dir", str(out / "state"), "--json"), {}, out / "output")
     _check(json.loads((out / "output").read_text(encoding="utf-8"))["counts"], data)
     return Measured(TRANSHIP, data.expected["read"], run, _size(out / "state"))
 

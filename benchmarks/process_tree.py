@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import ROOT, NotMeasuredError, last_line
 
-SAMPLE_SECONDS = 0.1
+SAMPLE_SECONDS = 0.2
 TICKS = os.sysconf("SC_CLK_TCK")
 
 

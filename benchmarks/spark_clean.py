@@ -71,7 +71,7 @@ def main() -> None:
     known = {"sail": sail, "spark": spark}
     with known[engine](out) if engine in known else remote(engine) as session:
         df = session.read.parquet(str(given))
-        cleaned = clean(df, work=out / "work", place=("file", "line"))
+        cleaned = clean(df, work=out / "work", place=("file", "line"), strict=True)
         for name in ("customers", "rejects", "merges", "warnings"):
             getattr(cleaned, name).write.parquet(str(out / name))
         counts = cleaned.counts

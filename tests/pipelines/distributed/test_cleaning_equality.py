@@ -269,4 +269,4 @@ def test_two_workers_in_processes_of_their_own(tmp_path: Path) -> None:
     counts["customers"] = counts.pop("created")
     names = ("customers", "rejects", "merges", "warnings")
     engine = in_order(*(pl.read_parquet(out / name) for name in names), counts)
-    assert_equal(engine, on_one_machine(records, max_conflicts="100%"))
+    assert_equal(engine, on_one_machine(records, strict=True))
