@@ -30,7 +30,9 @@ def sail(_out: Path) -> Iterator[SparkSession]:
     server = SparkConnectServer()
     server.start(background=True)
     host, port = server.listening_address
-    yield SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    session = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    yield session
+    session.stop()
     server.stop()
 
 
@@ -63,7 +65,9 @@ def spark(out: Path) -> Iterator[SparkSession]:
 def remote(address: str) -> Iterator[SparkSession]:
     from pyspark.sql import SparkSession
 
-    yield SparkSession.builder.remote(address).create()
+    session = SparkSession.builder.remote(address).create()
+    yield session
+    session.stop()
 
 
 def main() -> None:
