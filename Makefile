@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # pyproject.toml. Override this with LOCKED=yes or LOCKED=no.
 LOCKED ?= $(shell $(PYTHON) -c "import sys; print('yes' if sys.platform == 'linux' and sys.version_info[:2] == (3, 11) else 'no')")
 
+# Apache Spark is installed for tests where there is Java, which it needs.
+SPARK := $(if $(shell command -v java),build/spark/stamp)
+
 DEMO_TABLE := duckdb:///demo/customers.duckdb?table=customers
 DEMO_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$(DEMO_TABLE)" --state-dir demo/.tranship
 DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/python -c "import duckdb; duckdb.sql( \
@@ -16,7 +19,7 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
-.PHONY: help demo demo-postgres demo-postgres-run test quick check format chaos fuzz bench bench-postgres bench-api bench-load lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -53,6 +56,14 @@ test: $(VENV)/dev.stamp build/sail/stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
 	$(if $(ARGS),,TRANSHIP_ENGINE=sail $(BIN)/python -m pytest --verbosity=0 tests/pipelines/distributed)
 
+spark: $(VENV)/dev.stamp $(SPARK)  ## Run the tests of cleaning on Apache Spark (needs Java 17)
+	$(if $(SPARK),,@echo "There is no Java: the tests on Apache Spark are skipped. Install Java 17 or newer.")
+	TRANSHIP_ENGINE=spark $(BIN)/python -m pytest --verbosity=0 $(or $(ARGS),tests/pipelines/distributed)
+
+equality: $(VENV)/dev.stamp build/sail/stamp $(SPARK)  ## Compare cleaning of millions of records on Sail and Spark with one machine (takes half an hour)
+	TRANSHIP_LONG_TESTS=1 TRANSHIP_ENGINE=sail $(BIN)/python -m pytest --verbosity=1 tests/pipelines/distributed $(ARGS)
+	TRANSHIP_LONG_TESTS=1 TRANSHIP_ENGINE=spark $(BIN)/python -m pytest --verbosity=1 tests/pipelines/distributed $(ARGS)
+
 quick: $(VENV)/dev.stamp  ## Run the quick tests: without Postgres and killed processes
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 -m "not slow and not kill and not postgres" $(ARGS)
 
@@ -78,6 +89,9 @@ bench-api: $(VENV)/dev.stamp  ## Compare the speed of reading a paginated API wi
 bench-load: $(VENV)/dev.stamp  ## Measure extreme loads: little memory, only rejects, one customer, many files or columns
 	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
+bench-spark: $(VENV)/dev.stamp build/sail/stamp $(SPARK)  ## Measure how cleaning on Sail and Apache Spark grows, beside one machine
+	$(BIN)/python benchmarks/bench_spark.py $(ARGS)
+
 chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything eight times at once, damage run directories (takes an hour)
 	TRANSHIP_CHAOS=100 TRANSHIP_DOUBLE_STARTS=20 $(BIN)/python -m pytest --verbosity=1 tests/test_one_effect.py \
 	    tests/test_double_start.py $(ARGS)
@@ -90,9 +104,11 @@ fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals,
 lock: $(VENV)/lock.stamp  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
-	$(PIP_COMPILE) --upgrade --output-file=requirements/sail.txt --constraint=requirements/dev.txt --extra=sail \
-	    $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--unsafe-package=\1/p' requirements/dev.txt) pyproject.toml
-	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt requirements/sail.txt
+	for engine in sail spark; do $(PIP_COMPILE) --upgrade --output-file=requirements/$$engine.txt \
+	    --constraint=requirements/dev.txt --extra=$$engine \
+	    $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--unsafe-package=\1/p' requirements/dev.txt) pyproject.toml || exit; done
+	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt requirements/sail.txt \
+	    requirements/spark.txt
 
 sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship.cdx.json
 	$(PYTHON) -m venv --clear --without-pip build/sbom
@@ -142,12 +158,12 @@ endif
 	@touch $@ $(VENV)/run.stamp
 
 # Beside the other packages, all processes that tests start would import pandas: its tests alone find them here.
-build/sail/stamp: requirements/sail.txt | $(VENV)/dev.stamp
-	@rm -rf build/sail && mkdir -p build/sail
+build/sail/stamp build/spark/stamp: build/%/stamp: requirements/%.txt | $(VENV)/dev.stamp
+	@rm -rf build/$* && mkdir -p build/$*
 ifeq ($(LOCKED),yes)
-	$(PIP) install --target build/sail --no-deps --require-hashes --no-build-isolation -r requirements/sail.txt
+	$(PIP) install --target build/$* --no-deps --require-hashes --no-build-isolation -r requirements/$*.txt
 else
-	@echo "The tests on Sail are skipped: their packages are known in exact versions only."
+	@echo "The tests on $* are skipped: their packages are known in exact versions only."
 endif
 	@touch $@
 

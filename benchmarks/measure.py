@@ -182,11 +182,15 @@ def measured(command: Sequence[str], variables: Mapping[str, str], output: Path)
         sampler.stopped.set()
         sampler.join()
     if child.returncode:
-        said = (output.with_suffix(".err").read_text(errors="replace") + output.read_text(errors="replace")).split("\n")
-        last = next((line.strip() for line in reversed(said) if line.strip()), "nothing said")
-        raise NotMeasuredError(f"exit {child.returncode}: {last[:200]}")
+        raise NotMeasuredError(f"exit {child.returncode}: {last_line(output)}")
     scale = 1 if sys.platform == "darwin" else 1024
     return Run(seconds, usage.ru_maxrss * scale, sampler.peak or None)
+
+
+def last_line(output: Path) -> str:
+    """Return the last line that a command has printed, errors first read."""
+    said = (output.with_suffix(".err").read_text(errors="replace") + output.read_text(errors="replace")).split("\n")
+    return next((line.strip() for line in reversed(said) if line.strip()), "nothing said")[:200]
 
 
 class _Sampler(threading.Thread):

@@ -623,8 +623,12 @@ NAMING = (
     "pyproject.toml",
     "schemas/data/README.md",
     "benchmarks/README.md",
+    "docs/beyond-one-machine.md",
+    "examples/README.md",
 )
-A_PATH = re.compile(r"(?<![\w/.])((?:tranship|schemas|connectors|pipelines|tests|benchmarks)/[\w/.]+\.(?:py|csv|md))\b")
+A_PATH = re.compile(
+    r"(?<![\w/.])((?:tranship|schemas|connectors|pipelines|tests|benchmarks|examples)/[\w/.]+\.(?:py|csv|md))\b"
+)
 A_FILE = re.compile(r"`(\w+\.py)`")
 A_NAME = re.compile(r"`(?:tranship\.)?((?:schemas|connectors|pipelines)(?:\.\w+)+)")
 
@@ -669,6 +673,18 @@ def test_what_a_text_names_is_there(path: str) -> None:
 def test_what_is_gone_is_seen() -> None:
     text = "`connectors.errors.TranshipError` `connectors.errors.Gone`, see schemas/gone.py, `gone.py` and `codes.py`"
     assert [*missing(text)] == ["schemas/gone.py", "gone.py", "connectors.errors.Gone"]
+
+
+EXAMPLES = [path for path in files(ROOT) if path.is_relative_to(ROOT / "examples") and path.suffix == ".py"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_uses_what_users_may(example: Path) -> None:
+    for target, line in imports(_tree(example)):
+        ours = target.split(".")[0] in ("tranship", *ROOMS)
+        assert not ours or target in ("tranship", "tranship.spark"), (
+            f"examples/{example.name}:{line} imports {target}. Examples use the public API."
+        )
 
 
 def test_every_rule_is_for_somebody() -> None:

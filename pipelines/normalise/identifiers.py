@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -20,6 +19,10 @@ ROUNDED: Final = r"^[+-]?[0-9]+(?:[.,][0-9]*[eE][+-]?|[eE][+])[0-9]{1,3}$"
 _TOO_NARROW: Final = "^##+$"
 """Text that a spreadsheet saves for a value wider than its column."""
 
+_PLACEHOLDERS: Final = "|".join(re.escape(word) for word in sorted(codes.BLOCKED_IDS) if word.isascii())
+ODD_ID: Final = rf"^(?:$|['=\s\[{{]|(?i-u:true|false|{_PLACEHOLDERS})$)|\s$|[^ -~]|{_TOO_NARROW}|{ROUNDED}"
+"""Ids that may need cleaning."""
+
 
 class Ids(NamedTuple):
     """Ids, and masks: `blocked` marks place-holders, which became null; `rounded` numbers that have lost digits
@@ -34,10 +37,12 @@ class Ids(NamedTuple):
 
 def external_id(values: pl.Series, blocked: frozenset[str]) -> Ids:
     """Return ids trimmed and without invisible characters or a spreadsheet's guard (`'00123`, `="00123"`)."""
-    words = codes.BLOCKED_IDS | {word.strip().lower() for word in blocked}
+    given = {word.strip().lower() for word in blocked}
+    words = codes.BLOCKED_IDS | given
     none = constant(False, len(values))
-    # One scan finds the few ids that need work.
-    rows = values.str.contains(odd_id_pattern(words)).arg_true()
+    # One scan finds the few ids that need work. Given words may be too many for a pattern.
+    odd = VALUE.str.contains(ODD_ID)
+    rows = evaluate(values, odd | VALUE.str.to_lowercase().is_in(list(given)) if given else odd).arg_true()
     if rows.is_empty():
         return Ids(values, none, none, none)
     cleaned = _clean_ids(values.gather(rows))
@@ -50,13 +55,6 @@ def external_id(values: pl.Series, blocked: frozenset[str]) -> Ids:
         none.clone().scatter(rows, cleaned.str.contains(ROUNDED).fill_null(value=False)),
         none.clone().scatter(rows, not_text(cleaned)),
     )
-
-
-@cache
-def odd_id_pattern(words: frozenset[str]) -> str:
-    """Return a pattern of the ids that may need cleaning; `words` are place-holders."""
-    plain = "|".join(re.escape(word) for word in sorted(words) if word.isascii())
-    return rf"^(?:$|['=\s\[{{]|(?i-u:true|false|{plain})$)|\s$|[^ -~]|{_TOO_NARROW}|{ROUNDED}"
 
 
 def _clean_ids(values: pl.Series) -> pl.Series:
@@ -76,8 +74,10 @@ def blocked_emails(addresses: pl.Series, blocked: frozenset[str]) -> tuple[pl.Se
     emptied = addresses.str.contains(_only_words(codes.EMPTY_WORDS_EMAIL)).fill_null(value=False)
     kept = replace_where(addresses, emptied, lambda part: null_text(len(part)))
     local_parts = "|".join(map(re.escape, codes.BLOCKED_EMAIL_LOCALS))
-    whole = _only_words(codes.BLOCKED_EMAILS | {word.strip().lower() for word in blocked})
-    return kept, emptied, kept.str.contains(rf"^(?:{local_parts})@|{whole}").fill_null(value=False)
+    usual = VALUE.str.contains(rf"^(?:{local_parts})@|{_only_words(codes.BLOCKED_EMAILS)}")
+    given = [word.strip().lower() for word in blocked]
+    found = evaluate(kept, usual | VALUE.is_in(given) if given else usual)
+    return kept, emptied, found.fill_null(value=False)
 
 
 def _only_words(words: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from tranship.pipelines.normalise.identifiers import external_id, odd_id_pattern
+from tranship.pipelines.normalise.identifiers import ODD_ID, external_id
 from tranship.pipelines.normalise.series import VALUE, evaluate, replace_where
 from tranship.pipelines.normalise.text import addresses, email, trimmed
 from tranship.schemas import codes
@@ -52,7 +52,7 @@ def tidy_items(lists: pl.Series, *, lower: bool) -> pl.Series:
     if lower:
         item = item.str.to_lowercase()
     spelt = evaluate(lists.explode(), VALUE.str.strip_chars().str.to_lowercase() if lower else VALUE.str.strip_chars())
-    odd = spelt.filter(spelt.str.contains(r"[^\x00-\x7f]" if lower else odd_id_pattern(codes.BLOCKED_IDS))).unique()
+    odd = spelt.filter(spelt.str.contains(r"[^\x00-\x7f]" if lower else ODD_ID)).unique()
     if not odd.is_empty():
         # A function passed to `list.eval` would be called for each list.
         item = item.replace(odd, email(odd) if lower else external_id(odd, frozenset())[0])

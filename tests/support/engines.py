@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -28,23 +30,29 @@ if TYPE_CHECKING:
     from tranship.pipelines.distributed.cleaned import Cleaned
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ROOT / "build" / "sail"
-"""Where `make test` puts Sail and its client: beside the other packages, every process would import pandas."""
 PLACE = ("file", "line")
-
 
 ENGINE = os.environ.get("TRANSHIP_ENGINE")
 """The engine of the tests, `sail` or `spark`; one process cannot have both. Tests need a separate process for it, since
 pandera and others behave differently beside pandas and pyspark.
 """
 IS_SPARK = ENGINE == "spark"
+PACKAGES = ROOT / "build" / str(ENGINE)
+"""Where make puts the engine: beside the other packages, every process would import pandas."""
+
+
+@contextmanager
+def session() -> Iterator[SparkSession]:
+    """Yield a session on the engine of the tests. Skips the test if that is not installed."""
+    if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
+        sys.path.append(str(PACKAGES))
+    with apache_spark() if IS_SPARK else sail() as made:
+        yield made
 
 
 @contextmanager
 def sail() -> Iterator[SparkSession]:
-    """Yield a session on a server of its own, in this process. Skips the test if the engine is not installed."""
-    if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
-        sys.path.append(str(PACKAGES))
+    """Yield a session on a server of its own, in this process."""
     os.environ.setdefault("RUST_LOG", "error")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -53,7 +61,9 @@ def sail() -> Iterator[SparkSession]:
     server = pysail.SparkConnectServer()
     server.start(background=True)
     host, port = server.listening_address
-    session = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    # Programs that ask for the session of their cluster find this one.
+    os.environ["SPARK_REMOTE"] = f"sc://{host}:{port}"
+    session = SparkSession.builder.remote(os.environ["SPARK_REMOTE"]).create()
     try:
         yield session
     finally:
@@ -63,23 +73,30 @@ def sail() -> Iterator[SparkSession]:
 
 @contextmanager
 def apache_spark() -> Iterator[SparkSession]:
-    """Yield a session of Apache Spark on this machine. Skips the test if Java or the engine are not installed."""
+    """Yield a session of Apache Spark on this machine."""
+    if shutil.which("java") is None or find_spec("py4j") is None:
+        pytest.skip("needs Java 17 and Apache Spark: make spark installs the latter")
     from pyspark.sql import SparkSession
 
-    if shutil.which("java") is None or find_spec("py4j") is None:
-        pytest.skip("needs Java, and the package pyspark instead of pyspark-client")
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", value=False)
-        .config("spark.sql.shuffle.partitions", 4)
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .getOrCreate()
-    )
-    try:
-        yield session
-    finally:
-        session.stop()
+    # Its processes that run Python need pandas, too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(PACKAGES))))
+    with TemporaryDirectory() as warehouse:
+        session = (
+            SparkSession.builder.master("local[2]")
+            .config("spark.ui.enabled", value=False)
+            .config("spark.sql.shuffle.partitions", 4)
+            .config("spark.sql.warehouse.dir", Path(warehouse).as_uri())
+            .config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.memory", "3g")
+            .config("spark.executorEnv.POLARS_MAX_THREADS", "1")
+            .getOrCreate()
+        )
+        session.sparkContext.setLogLevel("ERROR")
+        try:
+            yield session
+        finally:
+            session.stop()
 
 
 @dataclass(frozen=True)
@@ -121,8 +138,8 @@ def on_one_machine(records: pl.DataFrame, **options: Any) -> Result:
     rejects = pl.read_parquet(report.files["rejects_parquet"]) if "rejects_parquet" in report.files else pl.DataFrame()
     merges, warned = (pl.read_parquet(file) for file in (directory.path / "merges.parquet", report.files["warnings"]))
     counts = report.counts
-    return Result(
-        *_sorted(customers, rejects.drop("_text", strict=False), merges, warned),
+    return in_order(
+        *(customers, rejects.drop("_text", strict=False), merges, warned),
         {
             **{"read": counts.read, "skipped": counts.skipped, "rejected": counts.rejected, "merged": counts.merged},
             "customers": survivors.height,
@@ -140,8 +157,8 @@ def on_engine(df: DataFrame, work: Path, **options: Any) -> Result:
 def result_of(cleaned: Cleaned) -> Result:
     """Return all results of cleaning, computed."""
     counts = cleaned.counts
-    return Result(
-        *_sorted(*map(collected, (cleaned.customers, cleaned.rejects, cleaned.merges, cleaned.warnings))),
+    return in_order(
+        *map(collected, (cleaned.customers, cleaned.rejects, cleaned.merges, cleaned.warnings)),
         {name: getattr(counts, name) for name in ("read", "skipped", "rejected", "merged", "customers")},
     )
 
@@ -151,13 +168,21 @@ def collected(df: DataFrame) -> pl.DataFrame:
     return pl.DataFrame(df.toArrow())
 
 
-def _sorted(
-    customers: pl.DataFrame, rejects: pl.DataFrame, merges: pl.DataFrame, warned: pl.DataFrame
-) -> Iterator[pl.DataFrame]:
-    yield customers.sort(KEY).with_columns(_UNSIGNED)
-    yield rejects.sort("_source", "_line").with_columns(_UNSIGNED) if rejects.width else rejects
-    yield merges.sort("loser_source", "loser_line").with_columns(_UNSIGNED)
-    yield warned.sort("source", "line", "code", "value").with_columns(_UNSIGNED)
+def in_order(
+    customers: pl.DataFrame,
+    rejects: pl.DataFrame,
+    merges: pl.DataFrame,
+    warned: pl.DataFrame,
+    counts: Mapping[str, int],
+) -> Result:
+    """Return results with their rows sorted."""
+    return Result(
+        customers.sort(KEY).with_columns(_UNSIGNED),
+        rejects.sort("_source", "_line").with_columns(_UNSIGNED) if rejects.width else rejects,
+        merges.sort("loser_source", "loser_line").with_columns(_UNSIGNED),
+        warned.sort("source", "line", "code", "value").with_columns(_UNSIGNED),
+        counts,
+    )
 
 
 _UNSIGNED = pl.col("^.*line$").cast(pl.UInt64)
@@ -169,8 +194,11 @@ def assert_equal(engine: Result, machine: Result) -> None:
     assert engine.counts == machine.counts
     for name in ("customers", "rejects", "merges", "warnings"):
         ours, theirs = getattr(engine, name), getattr(machine, name)
-        if theirs.height or ours.height:
-            assert ours.columns == theirs.columns, name
-            different = [(a, b) for a, b in zip(ours.rows(), theirs.rows(), strict=False) if a != b]
-            assert ours.height == theirs.height, name
-            assert not different, (name, different[:2])
+        if not theirs.height and not ours.height:
+            continue
+        assert ours.columns == theirs.columns, name
+        assert ours.height == theirs.height, name
+        theirs = theirs.cast(dict(ours.schema))
+        if not ours.equals(theirs):
+            different = ((a, b) for a, b in zip(ours.iter_rows(), theirs.iter_rows(), strict=True) if a != b)
+            pytest.fail(f"{name}: {list(islice(different, 2))}")

@@ -17,5 +17,5 @@ if TYPE_CHECKING:
 def spark() -> Iterator[SparkSession]:
     if engines.ENGINE is None:
         pytest.skip("in a separate process: TRANSHIP_ENGINE=sail, as in make test")
-    with engines.apache_spark() if engines.IS_SPARK else engines.sail() as session:
+    with engines.session() as session:
         yield session

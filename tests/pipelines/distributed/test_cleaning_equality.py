@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import generate
-from support.engines import PLACE, assert_equal, on_engine, on_one_machine
+from support.engines import IS_SPARK, PLACE, ROOT, assert_equal, in_order, on_engine, on_one_machine
+from support.spark_cluster import cluster
 from tranship.pipelines.identify import SurvivorRule
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
+FILES = 8 if LONG else 3
+BLOCKED = 400
+"""E-mails that identify nobody, so that groups may share them."""
 COLUMNS = (
     *("file", "line", "Customer ID", "email", "Name", "Contact Name", "phone", "street", "city", "country"),
     *("status", "updated_at", "note"),
@@ -58,8 +65,8 @@ def worlds(number: int, seed: int) -> pl.DataFrame:
     rows = []
     for world in range(number):
         ids = [None, None, f"{world}A", f"{world}a", f"{world}B", f" {world}A\u200b", "n/a"]
-        emails = [None, f"x@w{world}.co", f"X@W{world}.co ", f"y@w{world}.co", f"blocked@w{world}.co", "no address"]
-        emails.append(f"x@w{world}.co; z@w{world}.co")
+        emails = [None, f"x@w{world}.co", f"X@W{world}.co ", f"y@w{world}.co", "no address"]
+        emails += [f"blocked@w{world % BLOCKED}.co", f"x@w{world}.co; z@w{world}.co"]
         for _ in range(dice.randint(1, 7)):
             row = {"Customer ID": dice.choice(ids), "email": dice.choice(emails)}
             rows.append(row | {name: dice.choice(values) for name, values in CHOICES.items()})
@@ -75,17 +82,28 @@ def placed(rows: list[dict[str, Any]], files: int = 3) -> pl.DataFrame:
 
 
 OPTIONS: dict[str, Any] = {
-    **{"max_conflicts": "100%", "values": {"status": {"on hold": "suspended"}}, "fields": {"name": "Name"}},
-    "blocked": [f"blocked@w{world}.co" for world in range(400)],
+    "max_conflicts": "100%",
+    "values": {"status": {"on hold": "suspended"}},
+    "fields": {"name": "Name"},
+    "blocked": [f"blocked@w{world}.co" for world in range(BLOCKED)],
 }
+
+
+def shuffled(records: pl.DataFrame) -> str:
+    """Write records in another order, as several files; return their folder."""
+    folder = Path("shuffled").resolve()
+    folder.mkdir(exist_ok=True)
+    elsewhere = records.sample(fraction=1, shuffle=True, seed=5)
+    for number in range(FILES):
+        elsewhere.gather_every(FILES, number).write_parquet(folder / f"{number}.parquet")
+    return str(folder)
 
 
 def both(spark: SparkSession, records: pl.DataFrame, work: Path, **options: Any) -> None:
     """Assert that engine and machine agree about records; the engine has them in another order."""
-    records.sample(fraction=1, shuffle=True, seed=5).write_parquet("shuffled.parquet")
-    df = spark.read.parquet(str(Path("shuffled.parquet").resolve()))
+    df = spark.read.parquet(shuffled(records)).repartition(FILES)
     machine = on_one_machine(records, **OPTIONS | options)
-    assert_equal(on_engine(df.repartition(3), work, **OPTIONS | options), machine)
+    assert_equal(on_engine(df, work, **OPTIONS | options), machine)
 
 
 @pytest.fixture(autouse=True)
@@ -93,9 +111,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("survivor", "fill"), [("newest", False), ("newest", True), ("first", True), ("last", False)])
+RULES: list[tuple[SurvivorRule, bool]] = [("newest", False), ("newest", True), ("first", True), ("last", False)]
+if LONG:
+    RULES += [("first", False), ("last", True)]
+
+
+@pytest.mark.parametrize(("survivor", "fill"), RULES)
 def test_adversarial_records(spark: SparkSession, tmp_path: Path, survivor: SurvivorRule, fill: bool) -> None:
-    both(spark, worlds(400, 1), tmp_path / "work", survivor=survivor, fill=fill)
+    both(spark, worlds(50_000 if LONG else 400, 1), tmp_path / "work", survivor=survivor, fill=fill)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +162,8 @@ def test_any_keys(
             keys = {"Customer ID": row["Customer ID"] and f"{number}{row['Customer ID']}"}
             keys |= {"email": row["email"] and row["email"].replace("@", f"@{number}.")}
             rows.append(row | keys)
-    blocked = [f"blocked@{number}.w1.co" for number in range(8)]
-    both(spark, placed(rows), tmp_path / f"work{len(list(tmp_path.iterdir()))}", survivor=survivor, blocked=blocked)
+    nobody = [f"blocked@{number}.w1.co" for number in range(8)]
+    both(spark, placed(rows), tmp_path / f"work{len(list(tmp_path.iterdir()))}", survivor=survivor, blocked=nobody)
 
 
 def test_typed_columns(spark: SparkSession, tmp_path: Path) -> None:
@@ -200,15 +223,17 @@ def test_columns_that_are_named_like_ours(spark: SparkSession, tmp_path: Path) -
     both(spark, records.with_columns(*columns, **place), tmp_path / "work", fields={}, values={}, fill=True)
 
 
-def test_generated_records(spark: SparkSession, tmp_path: Path) -> None:
-    rows = 1_000_000 if LONG else 4_000
+def generated(rows: int) -> pl.DataFrame:
+    """Records of the benchmarks, in eight files."""
     whole = pl.concat(generate.chunks(rows, 7, shuffle=True))
     each = -(-rows // 8)
     at = pl.int_range(rows)
-    records = whole.with_columns(file=pl.format("{}.parquet", at // each), line=at % each + 1).select(
-        *PLACE, *whole.columns
-    )
-    both(spark, records, tmp_path / "work", fields={}, values={}, blocked=[])
+    placed = whole.with_columns(file=pl.format("{}.parquet", at // each), line=at % each + 1)
+    return placed.select(*PLACE, *whole.columns)
+
+
+def test_generated_records(spark: SparkSession, tmp_path: Path) -> None:
+    both(spark, generated(1_000_000 if LONG else 4_000), tmp_path / "work", fields={}, values={})
 
 
 def test_many_records_of_one_key(spark: SparkSession, tmp_path: Path) -> None:
@@ -222,3 +247,26 @@ def test_many_records_of_one_key(spark: SparkSession, tmp_path: Path) -> None:
     )
     absent = [pl.lit(None, pl.String).alias(name) for name in COLUMNS if name not in records.columns]
     both(spark, records.with_columns(absent).select(COLUMNS), tmp_path / "work", fill=True)
+
+
+@pytest.mark.skipif(not (LONG and IS_SPARK), reason="make equality starts a cluster")
+def test_two_workers_in_processes_of_their_own(tmp_path: Path) -> None:
+    client = ROOT / "build" / "sail"
+    if not client.is_dir():
+        pytest.skip("make test installs a client of Spark Connect")
+    records = generated(200_000)
+    out = tmp_path / "out"
+    out.mkdir()
+    with cluster(tmp_path) as running:
+        program = str(ROOT / "benchmarks" / "spark_clean.py")
+        command = [sys.executable, program, running.address, shuffled(records), str(out)]
+        environment = os.environ | {"PYTHONPATH": str(client)}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    logs = [[*folder.rglob("stderr")] for folder in running.workers]
+    assert all(any("Finished task" in log.read_text() for log in of_worker) for of_worker in logs), "both have worked"
+    counts = {"skipped": 0} | json.loads(ran.stdout.splitlines()[-1])
+    counts["customers"] = counts.pop("created")
+    names = ("customers", "rejects", "merges", "warnings")
+    engine = in_order(*(pl.read_parquet(out / name) for name in names), counts)
+    assert_equal(engine, on_one_machine(records, strict=True))

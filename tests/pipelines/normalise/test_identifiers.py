@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support import oracle
-from tranship.pipelines.normalise.identifiers import external_id
+from tranship.pipelines.normalise.identifiers import blocked_emails, external_id
 
 ODD = st.one_of(
     st.text(alphabet="'=\"-+@0aE.,\u200b\ufeff \u00a0#N/", max_size=8),
@@ -57,3 +57,15 @@ def test_words_of_the_user_s_own_are_no_ids_either():
     )
     assert ids.to_list() == [None, None, "7"]
     assert blocked.to_list() == [True, True, False]
+
+
+def test_any_number_of_words_may_be_blocked() -> None:
+    many = frozenset(f"Blocked{number}@x.co " for number in range(50_000))
+    ids, blocked, *_ = external_id(pl.Series(["BLOCKED7@x.co", " blocked8@x.co", "Ünique", "1", None]), many)
+    assert ids.to_list() == [None, None, "Ünique", "1", None]
+    assert blocked.to_list() == [True, True, False, False, False]
+    addresses = pl.Series(["blocked7@x.co", "noreply@x.co", "a@x.co", "none", None])
+    assert [mask.to_list() for mask in blocked_emails(addresses, many)[1:]] == [
+        [False, False, False, True, False],
+        [True, True, False, False, False],
+    ]
