@@ -265,7 +265,7 @@ def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) 
         for piece in _placed(archive, sheet, p, implied=extent.implied):
             search.add(piece)
     search.found.implied = extent.implied
-    return search.found
+    return search.end()
 
 
 class _Search:
@@ -275,6 +275,7 @@ class _Search:
         self.found = Scan()
         self._archive, self._sheet, self._p, self._shown = archive, sheet, p, shown
         self._of_style = _of_styles(p.number, shown) if shown else None
+        self._numbers: list[Numbers] = []
         self._last_row, self._is_over = 0, False
 
     def add(self, piece: Piece) -> None:
@@ -292,10 +293,21 @@ class _Search:
                 found.hidden_columns |= _columns_of(_attributes(match[1]))
         if self._of_style:
             numbers = piece.numbers(self._shown)
-            _show(found, _numbers_in(self._of_style.finditer(text)) if numbers is None else numbers, self._shown)
+            self._numbers.append(_numbers_in(self._of_style.finditer(text)) if numbers is None else numbers)
         if piece.has_element(b"mergeCell"):
             found.merged += [(int(top) - 1, int(bottom) - 1) for _, top, _, bottom in p.merged.findall(text)]
         found.has_midnights = found.has_midnights or _MIDNIGHT in text
+
+    def end(self) -> Scan:
+        """Return what was found, with the texts of all numbers that have a format."""
+        if self._numbers:
+            rows, columns, styles = (
+                np.concatenate([getattr(numbers, name) for numbers in self._numbers])
+                for name in ("rows", "columns", "styles")
+            )
+            texts = pl.concat([numbers.texts for numbers in self._numbers])
+            _show(self.found, Numbers(rows, columns, styles, texts), self._shown)
+        return self.found
 
     def _must_be_in_order(self, piece: Piece) -> None:
         # Of two rows with one number, the library would keep the cells of the later one.
