@@ -430,8 +430,8 @@ def _numbers_in(matches: Iterator[re.Match[bytes]]) -> Numbers:
         style = attributes.get(b"s", b"")
         styles.append(int(style) if style.isdigit() and len(style) < 9 else -1)
         texts.append(match[2].decode(errors="replace").strip())
-    ints = (np.array(values, np.int64) for values in (rows, columns, styles))
-    return Numbers(*ints, pl.Series(texts, dtype=pl.String))
+    places = np.array([rows, columns, styles], np.int64)
+    return Numbers(places[0], places[1], places[2], pl.Series(texts, dtype=pl.String))
 
 
 def _show(found: Scan, numbers: Numbers, shown: Mapping[int, Shown]) -> None:
