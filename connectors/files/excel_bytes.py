@@ -56,6 +56,7 @@ class Piece:
     def __init__(self, text: bytes, prefix: bytes = b"") -> None:
         self.text = text
         self._prefix = prefix
+        self._tags: dict[bytes, _Ints] = {}
         # What begins in the text can be read behind its end.
         padded = text + bytes(2 * _LONGEST_NUMBER)
         self._content: _Bytes = np.frombuffer(padded, np.uint8)
@@ -162,11 +163,14 @@ class Piece:
 
     def _named(self, name: bytes) -> _Ints:
         """The tags that open an element of this name."""
+        if name in self._tags:
+            return self._tags[name]
         full = self._prefix + name
         tags = np.flatnonzero(self._initials == full[0])
         if len(full) > 1:
             tags = tags[self._has(self._opens[tags] + 1, full)]
-        return tags[_ENDS_NAME[self._bytes(self._behind(tags, name))]]
+        tags = self._tags[name] = tags[_ENDS_NAME[self._bytes(self._behind(tags, name))]]
+        return tags
 
     def _behind(self, tags: _Ints, name: bytes) -> _Ints:
         """Where the tags continue behind this name."""
