@@ -144,7 +144,7 @@ _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
 _SHARED: Final = "xl/sharedStrings.xml"
 _MIDNIGHT: Final = b" 00:00:00<"
 _LONG_DECIMALS: Final = re.compile(
-    rb"\.\d{12,}</(?:[\w.-]{1,99}:)?t>|\st=[\"']str[\"'][^>]{0,400}>(?:<[^>]{0,400}>[^<]*){1,3}(?<=\d{12})</"
+    rb"\.\d{12,}</(?:[\w.-]{1,99}:)?t>|\st=[\"']str[\"'][^>]{0,400}>(?:<[^>]{0,400}>[^<]*){0,2}<[^>]{0,400}>[^<]*\.\d{12,}</"
 )
 """At the end of a text, or of the result of a formula."""
 
@@ -345,8 +345,13 @@ def has_shared_midnights(archive: Archive) -> bool:
 
 def has_long_decimals(archive: Archive, sheet: Sheet) -> bool:
     """Return whether some text looks like a number with more decimals than Excel keeps. Raises ConfigError."""
-    parts = [part for part in (sheet.part, _SHARED) if archive.has(part)]
-    return any(_LONG_DECIMALS.search(text) for part in parts for text in archive.rows(part, b"</"))
+    ends = {sheet.part: _patterns(_prefix(archive, sheet)).row_end, _SHARED: b">"}
+    return any(
+        _LONG_DECIMALS.search(text)
+        for part, end in ends.items()
+        if archive.has(part)
+        for text in archive.rows(part, end)
+    )
 
 
 def _placed(archive: Archive, sheet: Sheet, p: _Patterns, *, implied: bool) -> Iterator[Piece]:
