@@ -144,7 +144,8 @@ _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
 _SHARED: Final = "xl/sharedStrings.xml"
 _MIDNIGHT: Final = b" 00:00:00<"
 _LONG_DECIMALS: Final = re.compile(
-    rb"\.\d{12,}</(?:[\w.-]{1,99}:)?t>|\st=[\"']str[\"'][^>]{0,400}>(?:<[^>]{0,400}>[^<]*){0,2}<[^>]{0,400}>[^<]*\.\d{12,}</"
+    rb"\.\d{12,}</(?:[\w.-]{1,99}:)?t>"
+    rb"|\st=[\"']str[\"'][^>]{0,400}>(?:<[^>]{0,400}>[^<]*){0,2}<[^>]{0,400}>[^<]*\.\d{12,}</"
 )
 """At the end of a text, or of the result of a formula."""
 
