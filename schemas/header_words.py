@@ -43,6 +43,8 @@ WORDS: Final[dict[str, str]] = {
         | uid
         | sub
         | account_ref a_c a_c_ref a_c_no a_c_number a_c_code acc_ref acc_no acc_number acc_id
+        | internal_code internal_number interne_nummer code_interne numero_interne codice_interno numero_interno
+        codigo_interno
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
         kartei_nr
@@ -165,8 +167,9 @@ WORDS: Final[dict[str, str]] = {
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
         zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
         fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
-        dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias giorni_di_pagamento
-        giorni_pagamento scadenza_in_giorni betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
+        dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias vencimiento_dias
+        giorni_di_pagamento giorni_pagamento scadenza_in_giorni scadenza_giorni vencimento_em_dias vencimento_dias
+        echeance_jours betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
         kreditdagar forfallsdager kredittdager kreditdage maksuaika
         | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
         zahlungskonditionen zahlungskondition zahlungsbed payment_conditions payment_condition

@@ -51,6 +51,25 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"name": "Dumas SARL", "billing_contact_name": "Luc Vidal", "zip_code": "75011", "country": "FR"},
     ),
+    "an Italian program for invoices": (
+        (
+            "Codice interno;Denominazione;Indirizzo;CAP;Comune;Provincia;Paese;Indirizzo e-mail;Scadenza (giorni)\n"
+            "C001;Rossi S.r.l.;Via Roma 1;00184;Roma;RM;Italia;info@rossi.example;30\n"
+        ),
+        {
+            "external_id": "C001",
+            "name": "Rossi S.r.l.",
+            "zip_code": "00184",
+            "city": "Roma",
+            "state": "RM",
+            "country": "IT",
+            "net_terms": 30,
+        },
+    ),
+    "a Spanish program for invoices": (
+        "Código interno,Nombre,Correo electrónico,Vencimiento (días)\n0007,Comercial López,admin@lopez.example,0\n",
+        {"external_id": "0007", "name": "Comercial López", "email": "admin@lopez.example", "net_terms": 0},
+    ),
     "short names of a database": (
         (
             "cli_id;cli_nom;cli_prenom;cli_societe;cli_adr1;cli_cp;cli_ville;cli_pays;cli_mail;cli_date_crea\n"

@@ -2,26 +2,28 @@
 
 `measure` finds how far the cells reach, before the library reserves memory for all cells up to the last one. `scan`
 does that, too, and finds the cells that Excel shows differently from the library's values: errors, numbers with a
-format of their own, formulas without a stored result; and hidden rows and columns, and merged cells. Both work on the
-text with regular expressions, but only on pieces in which some bytes of a match occur; `excel_bytes.py` finds these
-much faster. Searches that the library's values make unnecessary are left out (`find_large`, `find_lookalikes`).
+format of their own, formulas without a stored result; and hidden rows and columns, and merged cells. Cells that are
+written as usual are found by `excel_bytes.py`; regular expressions, which are much slower, search only pieces with
+other cells, or in which some bytes of a match occur. Searches that the library's values make unnecessary are left out
+(`find_large`, `has_long_decimals`).
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from html import unescape
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+import polars as pl
 
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import excel_bytes
 from tranship.connectors.files.excel_archive import Archive, Sheet
+from tranship.connectors.files.excel_bytes import Numbers, Piece
 from tranship.connectors.files.excel_formats import Shown
 from tranship.schemas.counted import counted
 
@@ -30,8 +32,6 @@ MOST_CELLS: Final = 100_000_000
 MOST_COLUMNS: Final = 16_384
 MOST_ROWS: Final = 1_048_576
 _LETTERS: Final = 26
-_ROW: Final = rb"(?:\d{1,6}|10(?:[0-3]\d|4[0-7])\d{3}|1048[0-4]\d\d|10485[0-6]\d|104857[0-6])"
-"""The number of a row: 1 to MOST_ROWS."""
 _SURE_DIGITS: Final = 15
 _EXAMPLES: Final = 5
 
@@ -48,10 +48,8 @@ class Extent(NamedTuple):
 class Scan:
     """The result of `scan`. Rows and columns are counted from 0."""
 
-    rows: array[int] = field(default_factory=lambda: array("L"))
-    columns: array[int] = field(default_factory=lambda: array("L"))
-    texts: list[str] = field(default_factory=list)
-    """The text that users see, of the cells at these rows and columns."""
+    texts: list[pl.DataFrame] = field(default_factory=list)
+    """The texts that users see, of some cells: `row`, `column`, `text`."""
     errors: int = 0
     first_errors: list[str] = field(default_factory=list)
     """`#REF! in C5`"""
@@ -65,9 +63,7 @@ class Scan:
     implied: bool = False
     """Whether the XML leaves out the place of some cells."""
     has_midnights: bool = False
-    """Whether some text looks like a date with the time 00:00:00."""
-    has_long_decimals: bool = False
-    """Whether some text looks like a number with more decimals than Excel keeps."""
+    """Whether some text looks like a date with the time 00:00:00, as the library writes it."""
 
 
 def column_name(number: int) -> str:
@@ -97,19 +93,13 @@ class _Patterns:
     table_end: bytes
     row: re.Pattern[bytes]
     row_or_cell: re.Pattern[bytes]
-    odd_cell: re.Pattern[bytes]
-    unusual_cell: re.Pattern[bytes]
-    formula: bytes
     error: re.Pattern[bytes]
     unstored: re.Pattern[bytes]
     large: re.Pattern[bytes]
     number: re.Pattern[bytes]
-    usual_number: re.Pattern[bytes]
-    place: re.Pattern[bytes]
     hidden_row: re.Pattern[bytes]
     column: re.Pattern[bytes]
     merged: re.Pattern[bytes]
-    text_value: re.Pattern[bytes]
 
 
 @cache
@@ -123,8 +113,6 @@ def _patterns(p: bytes) -> _Patterns:
     of_formula = rb"<~f(?:\s%b)?(?:/>|>[^<]*</~f>)" % inside
     value = rb"(?:%b)?\s*<~v(?:\s%b)?>\s*(%%b)</~v>" % (of_formula, inside)
 
-    usual = rb"(?:\s(?:s|t|cm|vm|ph)=[\"']\w*[\"'])*\s*/?>"
-
     def having(attribute: bytes) -> bytes:
         return opened.replace(inside, rb"%b\b%b%b" % (inside, attribute, inside))
 
@@ -134,11 +122,6 @@ def _patterns(p: bytes) -> _Patterns:
         table_end=b"</%bsheetData>" % p,
         row=compiled(rb"<~row\s(?:%b?\s)?r=[\"'](\d{1,9})[\"']" % inside),
         row_or_cell=compiled(rb"<~(row|c)(\s[^<>]*?)?(/?)>"),
-        odd_cell=compiled(rb'<~c(?:>|\s(?!r="[A-Z]%b")(?:r="([A-Z]{2,3})%b")?)' % (_ROW, _ROW)),
-        unusual_cell=compiled(
-            rb'<~c(?:>|\s(?!r="[A-Z]%b"%b)(?:r="([A-Z]{2,3})%b"%b)?)' % (_ROW, usual, _ROW, usual),
-        ),
-        formula=b"<%bf" % p,
         error=compiled(having(rb"t=[\"']e[\"']") + value % rb"[^<]*"),
         unstored=compiled(
             rb"<~c(\s%b)?(?<!/)>\s*%b\s*(<~v(?:\s%b)?/>|<~v(?:\s%b)?>\s*</~v>)?\s*</~c>"
@@ -146,15 +129,9 @@ def _patterns(p: bytes) -> _Patterns:
         ),
         large=compiled(opened + value % rb"-?\d{16,}[^<]*|-?\d[^<]*[eE][^<]*"),
         number=compiled(having(rb"s=[\"'](?:STYLES)[\"']") + value % rb"[^<]*"),
-        usual_number=compiled(
-            rb'<~c r="([A-Z]{1,3})(\d{1,7})" s="(STYLES)"'
-            rb'(?:/>| t="(?:s|str|inlineStr|b|e|d)">|(?: t="n")?><~v>([^<]*)</~v></~c>)'
-        ),
-        place=compiled(rb'<~c\s(?:%b?\s)?r="([A-Z]{1,3})(\d+)"%b(?<!/)>' % (inside, inside)),
         hidden_row=compiled(rb"<~row(\s%b\bhidden=[\"'](?:1|true)[\"']%b)>" % (inside, inside)),
         column=compiled(rb"<~col(\s%b\bhidden=[\"'](?:1|true)[\"']%b)>" % (inside, inside)),
         merged=compiled(rb"<~mergeCell\s%b\bref=[\"']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})[\"']" % inside),
-        text_value=compiled(rb"\.\d{12,}</~t>"),
     )
 
 
@@ -162,39 +139,61 @@ _ATTRIBUTE: Final = re.compile(rb"([\w:]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _ATTRIBUTES: Final = re.compile(rb"(?:\s+[\w:.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*")
 _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
-_SUSPECT: Final = (b"'", b"\n", b"\t", b"\r")
-_SUSPECT_PLACES: Final = (b'" r=', b'" r ')
-"""If none of these occurs, the place of a cell is its first attribute and is given only once."""
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
+_SHARED: Final = "xl/sharedStrings.xml"
 _MIDNIGHT: Final = b" 00:00:00<"
+_LONG_DECIMALS: Final = re.compile(
+    rb"\.\d{12,}</(?:[\w.-]{1,99}:)?t>"
+    rb"|\st=[\"']str[\"'][^>]{0,400}>(?:<[^>]{0,400}>[^<]*){0,2}<[^>]{0,400}>[^<]*\.\d{12,}</"
+)
+"""At the end of a text, or of the result of a formula."""
 
 
 def measure(name: str, archive: Archive, sheet: Sheet) -> Extent:
     """Return how far the cells of a sheet reach. Raises ConfigError if that is more than can be read."""
     p = _patterns(_prefix(archive, sheet))
-    letters: set[bytes] = set()
-    for piece in archive.rows(sheet.part, p.row_end):
-        letters |= _letters(archive, sheet, p, piece)
-    return _extent(name, archive, sheet, p, letters)
+    reach = _Reach(archive, sheet, p)
+    for piece in _pieces(archive, sheet, p):
+        reach.add(piece)
+    return _extent(name, archive, sheet, p, reach)
 
 
-def _letters(archive: Archive, sheet: Sheet, p: _Patterns, piece: bytes) -> set[bytes]:
-    """The columns of cells beyond Z; and the empty text, if the place of a cell is not written as usual."""
-    if _ANY_PREFIX.search(piece) and {*_PREFIXED.findall(piece)} != {p.prefix}:
-        raise archive.damaged(f"{sheet.part} has names with different prefixes")
-    is_suspect = any(mark in piece for mark in _SUSPECT) or excel_bytes.holds(piece, *_SUSPECT_PLACES)
-    return {*(p.unusual_cell if is_suspect else p.odd_cell).findall(piece)}
+def _pieces(archive: Archive, sheet: Sheet, p: _Patterns) -> Iterator[Piece]:
+    return (Piece(text, p.prefix) for text in archive.rows(sheet.part, p.row_end))
 
 
-def _extent(name: str, archive: Archive, sheet: Sheet, p: _Patterns, letters: set[bytes]) -> Extent:
-    columns = max((column_number(letter.decode()) + 1 for letter in letters if letter), default=_LETTERS)
-    extent = Extent(MOST_ROWS, columns, implied=False)
-    if b"" in letters:
+class _Reach:
+    """How far cells that are written as usual reach."""
+
+    def __init__(self, archive: Archive, sheet: Sheet, p: _Patterns, *, only_filled: bool = False) -> None:
+        self.rows = self.columns = 0
+        self.is_usual = True
+        """Whether all are."""
+        self._archive, self._sheet, self._p, self._only_filled = archive, sheet, p, only_filled
+
+    def add(self, piece: Piece) -> None:
+        """Add the cells of a piece."""
+        p = self._p
+        if _ANY_PREFIX.search(piece.text) and {*_PREFIXED.findall(piece.text)} != {p.prefix}:
+            raise self._archive.damaged(f"{self._sheet.part} has names with different prefixes")
+        cells = piece.cells
+        if cells is None or piece.may_give_places_twice():
+            self.is_usual = False
+        else:
+            rows, columns = piece.reach(cells, only_filled=self._only_filled)
+            self.rows, self.columns = max(self.rows, rows), max(self.columns, columns)
+
+
+def _extent(name: str, archive: Archive, sheet: Sheet, p: _Patterns, reach: _Reach) -> Extent:
+    extent = Extent(reach.rows, reach.columns, implied=False)
+    if not reach.is_usual:
         extent = _exactly(archive, sheet, p)
-    elif columns * MOST_ROWS > MOST_CELLS:
-        rows, names = _far_ends(archive, sheet, p)
-        extent = Extent(rows, names, implied=False)
+    elif extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS or extent.rows * extent.columns > MOST_CELLS:
+        reach = _Reach(archive, sheet, p, only_filled=True)
+        for piece in _pieces(archive, sheet, p):
+            reach.add(piece)
+        extent = Extent(reach.rows, reach.columns, implied=False)
     if extent.rows > MOST_ROWS or extent.columns > MOST_COLUMNS:
         raise archive.damaged(
             f"a cell outside the {counted(MOST_ROWS, 'row')} and {counted(MOST_COLUMNS, 'column')} of a sheet"
@@ -206,16 +205,6 @@ def _extent(name: str, archive: Archive, sheet: Sheet, p: _Patterns, letters: se
             "delete its row or column, and save the workbook; otherwise save the sheet as CSV."
         )
     return extent
-
-
-def _far_ends(archive: Archive, sheet: Sheet, p: _Patterns) -> tuple[int, int]:
-    """The last row and column of cells whose XML gives the place of each."""
-    places = [set[bytes](), set[bytes]()]
-    for piece in archive.rows(sheet.part, p.row_end):
-        for found, taken in zip(places, zip(*p.place.findall(piece), strict=True), strict=False):
-            found.update(taken)
-    names, numbers = places
-    return max(map(int, numbers), default=0), max((column_number(name.decode()) + 1 for name in names), default=0)
 
 
 def _exactly(archive: Archive, sheet: Sheet, p: _Patterns) -> Extent:
@@ -264,20 +253,20 @@ def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) 
     whose numbers look different. Raises ConfigError.
     """
     p = _patterns(_prefix(archive, sheet))
-    letters: set[bytes] = set()
+    reach = _Reach(archive, sheet, p)
     search = _Search(archive, sheet, p, shown)
-    for piece in archive.rows(sheet.part, p.row_end):
-        letters |= _letters(archive, sheet, p, piece)
-        if b"" in letters:
+    for piece in _pieces(archive, sheet, p):
+        reach.add(piece)
+        if not reach.is_usual:
             break
         search.add(piece)
-    extent = _extent(name, archive, sheet, p, letters)
-    if b"" in letters:
+    extent = _extent(name, archive, sheet, p, reach)
+    if not reach.is_usual:
         search = _Search(archive, sheet, p, shown)
         for piece in _placed(archive, sheet, p, implied=extent.implied):
             search.add(piece)
     search.found.implied = extent.implied
-    return search.found
+    return search.end()
 
 
 class _Search:
@@ -287,54 +276,51 @@ class _Search:
         self.found = Scan()
         self._archive, self._sheet, self._p, self._shown = archive, sheet, p, shown
         self._of_style = _of_styles(p.number, shown) if shown else None
-        self._usual_of_style = _of_styles(p.usual_number, shown)
-        self._marks = [b' s="%d"' % style for style in shown]
-        self._columns = _ByKey(lambda name: column_number(name.decode()))
-        self._texts = _ByKey(lambda key: shown[int(key[0])](key[1].decode(errors="replace").strip()))
+        self._numbers: list[Numbers] = []
         self._last_row, self._is_over = 0, False
 
-    def add(self, text: bytes) -> None:
+    def add(self, piece: Piece) -> None:
         """Search a piece. Raises ConfigError if rows would be lost."""
-        p, found = self._p, self.found
-        self._must_be_in_order(text)
-        if excel_bytes.holds(text, b'="e"', b"='e'"):
+        p, found, text = self._p, self.found, piece.text
+        self._must_be_in_order(piece)
+        if b'="e"' in text or (b"'" in text and b"='e'" in text):
             _find_errors(found, p.error.finditer(text))
-        if excel_bytes.holds(text, p.formula):
+        if piece.has_element(b"f"):
             _find_unstored(found, p.unstored.finditer(text))
-        if excel_bytes.holds(text, b"hidd"):
+        if b"hidden" in text:
             places = (_attributes(match[1]).get(b"r", b"") for match in p.hidden_row.finditer(text))
             found.hidden_rows.extend(int(number) - 1 for number in places if number.isdigit() and len(number) < 9)
             for match in p.column.finditer(text):
                 found.hidden_columns |= _columns_of(_attributes(match[1]))
-        if self._of_style and not self._has_added_usual(text):
-            _find_numbers(found, self._of_style.finditer(text), self._shown)
-        if excel_bytes.holds(text, b"geCe"):
+        if self._of_style:
+            numbers = piece.numbers(self._shown)
+            self._numbers.append(_numbers_in(self._of_style.finditer(text)) if numbers is None else numbers)
+        if piece.has_element(b"mergeCell"):
             found.merged += [(int(top) - 1, int(bottom) - 1) for _, top, _, bottom in p.merged.findall(text)]
-        found.has_midnights |= _MIDNIGHT in text
-        found.has_long_decimals |= b"inlineStr" in text and p.text_value.search(text) is not None
+        found.has_midnights = found.has_midnights or _MIDNIGHT in text
 
-    def _has_added_usual(self, text: bytes) -> bool:
-        """Correct the numbers with a format of their own, and return true, if all cells with one are written as usual:
-        they are found several times as fast.
-        """
-        cells = self._usual_of_style.findall(text)
-        if b"'" in text or len(cells) != sum(map(text.count, self._marks)):
-            return False
-        columns, texts, found = self._columns, self._texts, self.found
-        for column, row, style, number in cells:
-            if number and (shown := texts[style, number]) is not None:
-                _correct(found, (int(row) - 1, columns[column]), shown)
-        return True
+    def end(self) -> Scan:
+        """Return what was found, with the texts of all numbers that have a format."""
+        if self._numbers:
+            rows, columns, styles = (
+                np.concatenate([getattr(numbers, name) for numbers in self._numbers])
+                for name in ("rows", "columns", "styles")
+            )
+            texts = pl.concat([numbers.texts for numbers in self._numbers])
+            _show(self.found, Numbers(rows, columns, styles, texts), self._shown)
+        return self.found
 
-    def _must_be_in_order(self, text: bytes) -> None:
+    def _must_be_in_order(self, piece: Piece) -> None:
         # Of two rows with one number, the library would keep the cells of the later one.
-        numbers = excel_bytes.row_numbers(text, self._p.row)
+        numbers = piece.row_numbers()
+        if numbers is None:
+            numbers = np.array([*map(int, self._p.row.findall(piece.text))], np.int64)
         if len(numbers) and (numbers[0] <= self._last_row or (np.diff(numbers) <= 0).any()):
             raise self._archive.damaged(f"the rows of sheet {self._sheet.name!r} are not in order")
         self._last_row = int(numbers[-1]) if len(numbers) else self._last_row
         # The library would not read what follows the end.
-        end = 0 if self._is_over else text.find(self._p.table_end) if excel_bytes.holds(text, b"Data") else -1
-        if end >= 0 and self._p.row.search(text, end):
+        end = 0 if self._is_over else piece.text.find(self._p.table_end)
+        if end >= 0 and self._p.row.search(piece.text, end):
             raise self._archive.damaged(f"sheet {self._sheet.name!r} has more than one table of cells")
         self._is_over = end >= 0
 
@@ -343,22 +329,36 @@ def find_large(found: Scan, archive: Archive, sheet: Sheet) -> None:
     """Add the numbers that have lost digits, of a sheet that was scanned. Raises ConfigError."""
     p = _patterns(_prefix(archive, sheet))
     for piece in _placed(archive, sheet, p, implied=found.implied):
-        _find_numbers(found, p.large.finditer(piece), {})
+        numbers = _numbers_in(p.large.finditer(piece.text))
+        _add(found, numbers.rows, numbers.columns, [_inexact(number) for number in numbers.texts])
 
 
-def find_lookalikes(found: Scan, archive: Archive) -> None:
-    """Record whether some text that cells share looks like a date or number as the library writes it."""
-    held = b""
-    for piece in archive.pieces("xl/sharedStrings.xml"):
-        held = held[-256:] + piece
-        found.has_midnights |= _MIDNIGHT in held
-        found.has_long_decimals |= re.search(rb"\.\d{12,}</", held) is not None
+def has_shared_midnights(archive: Archive) -> bool:
+    """Return whether some text that cells share looks like a date with the time 00:00:00. Raises ConfigError. The text
+    is read to its end, which confirms its size.
+    """
+    found = False
+    if archive.has(_SHARED):
+        for text in archive.rows(_SHARED, b">"):
+            found = found or _MIDNIGHT in text
+    return found
 
 
-def _placed(archive: Archive, sheet: Sheet, p: _Patterns, *, implied: bool) -> Iterator[bytes]:
+def has_long_decimals(archive: Archive, sheet: Sheet) -> bool:
+    """Return whether some text looks like a number with more decimals than Excel keeps. Raises ConfigError."""
+    ends = {sheet.part: _patterns(_prefix(archive, sheet)).row_end, _SHARED: b">"}
+    return any(
+        _LONG_DECIMALS.search(text)
+        for part, end in ends.items()
+        if archive.has(part)
+        for text in archive.rows(part, end)
+    )
+
+
+def _placed(archive: Archive, sheet: Sheet, p: _Patterns, *, implied: bool) -> Iterator[Piece]:
     counter = _Places()
-    for piece in archive.rows(sheet.part, p.row_end):
-        yield _with_places(piece, p, counter) if implied else piece
+    for piece in _pieces(archive, sheet, p):
+        yield Piece(_with_places(piece.text, p, counter), p.prefix) if implied else piece
 
 
 def _prefix(archive: Archive, sheet: Sheet) -> bytes:
@@ -398,14 +398,18 @@ def _of_styles(pattern: re.Pattern[bytes], shown: Mapping[int, Shown]) -> re.Pat
 
 
 def _find_errors(found: Scan, matches: Iterator[re.Match[bytes]]) -> None:
+    rows, columns, texts = [], [], []
     for match in matches:
         place = _place_of(_attributes(match[1]))
         if place:
             text = unescape(match[2].decode(errors="replace")).strip()
-            _correct(found, place, text)
+            rows.append(place[0])
+            columns.append(place[1])
+            texts.append(text)
             found.errors += 1
             if len(found.first_errors) < _EXAMPLES:
                 found.first_errors.append(f"{text} in {column_name(place[1])}{place[0] + 1}")
+    _add(found, rows, columns, texts)
 
 
 def _find_unstored(found: Scan, matches: Iterator[re.Match[bytes]]) -> None:
@@ -419,29 +423,29 @@ def _find_unstored(found: Scan, matches: Iterator[re.Match[bytes]]) -> None:
             found.first_unstored.append(f"{column_name(place[1])}{place[0] + 1}")
 
 
-def _find_numbers(found: Scan, matches: Iterator[re.Match[bytes]], shown: Mapping[int, Shown]) -> None:
-    """Correct numbers with one of these formats, or without formats those that have lost digits."""
+def _numbers_in(matches: Iterator[re.Match[bytes]]) -> Numbers:
+    """Return the cells of these that have a number."""
+    rows, columns, styles, texts = [], [], [], []
     for match in matches:
         attributes = _attributes(match[1])
         place = _place_of(attributes)
         if place is None or attributes.get(b"t", b"n") != b"n":
             continue
-        number = match[2].decode(errors="replace").strip()
-        text = shown[int(attributes[b"s"])](number) if shown else _inexact(number)
-        if text is not None:
-            _correct(found, place, text)
+        rows.append(place[0])
+        columns.append(place[1])
+        style = attributes.get(b"s", b"")
+        styles.append(int(style) if style.isdigit() and len(style) < 9 else -1)
+        texts.append(match[2].decode(errors="replace").strip())
+    places = np.array([rows, columns, styles], np.int64)
+    return Numbers(places[0], places[1], places[2], pl.Series(texts, dtype=pl.String))
 
 
-class _ByKey(dict[Any, Any]):
-    """The results of a function, each computed once: most values of a column occur often."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, key: Any) -> Any:
-        result = self[key] = self._function(key)
-        return result
+def _show(found: Scan, numbers: Numbers, shown: Mapping[int, Shown]) -> None:
+    """Add the texts of numbers with these formats."""
+    for style in {*np.unique(numbers.styles).tolist()} & shown.keys():
+        at = np.flatnonzero(numbers.styles == style)
+        texts = shown[style](numbers.texts.gather(at).cast(pl.Float64, strict=False))
+        _add(found, numbers.rows[at], numbers.columns[at], texts)
 
 
 def _inexact(number: str) -> str | None:
@@ -455,10 +459,9 @@ def _inexact(number: str) -> str | None:
     return f"{value:.14E}" if abs(value) >= 10**_SURE_DIGITS else None
 
 
-def _correct(found: Scan, place: tuple[int, int], text: str) -> None:
-    found.rows.append(place[0])
-    found.columns.append(place[1])
-    found.texts.append(text)
+def _add(found: Scan, rows: Iterable[int], columns: Iterable[int], texts: Iterable[str | None]) -> None:
+    places = {"row": pl.Series(rows, dtype=pl.Int64), "column": pl.Series(columns, dtype=pl.Int64)}
+    found.texts.append(pl.DataFrame({**places, "text": pl.Series(texts, dtype=pl.String)}).drop_nulls("text"))
 
 
 def _columns_of(attributes: Mapping[bytes, bytes]) -> set[int]:

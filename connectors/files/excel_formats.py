@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-Shown = Callable[[str], str | None]
-"""From the number in the file to the text that Excel shows; null if that is not known."""
+import polars as pl
+
+Shown = Callable[[pl.Series], pl.Series]
+"""From numbers to the texts that Excel shows, null where that is not known."""
 
 _BUILT_IN: Final = {18: "h:mm", 19: "h:mm:ss", 20: "h:mm", 21: "h:mm:ss", 45: "mm:ss", 46: "[h]:mm:ss", 47: "mm:ss.0"}
 _LITERAL: Final = re.compile(r'"([^"]*)"|\\(.)|([-() ])')
@@ -42,74 +44,63 @@ def _shown(code: str) -> Shown | None:
         return _duration
     if ":" in first and _TIME.fullmatch(first.strip()):
         return _time_of_day
-    pattern = _digits(first)
-    if pattern is None:
-        return None
-    width = len(pattern)
-    if pattern.count("\0") == width:
-        return lambda number: None if (value := _whole(number)) is None else str(value).zfill(width)
-    return lambda number: _filled(pattern, number)
+    return _digits(first)
 
 
-def _digits(code: str) -> list[str] | None:
-    """Return a format of zeros and literals, such as `00000` or `000-00-0000`, as a list with a null character for each
-    digit; null for any other format, and for one zero, which adds nothing to a number.
+def _digits(code: str) -> Shown | None:
+    """Return how a format of zeros and literals, such as `00000` or `000-00-0000`, shows whole numbers, filled from the
+    right; null for any other format, and for one zero, which adds nothing to a number.
     """
-    found: list[str] = []
-    at = 0
+    runs: list[int] = []
+    """How many zeros each run has."""
+    text, at = "", 0
     while at < len(code):
         if code[at] == "0":
-            found.append("\0")
-            at += 1
+            end = at + len(code[at:]) - len(code[at:].lstrip("0"))
+            runs.append(end - at)
+            text += f"${{{len(runs)}}}"
+            at = end
         elif match := _LITERAL.match(code, at):
-            found += (match[1] or match[2] or match[3] or "").replace("\0", "")
+            text += (match[1] or match[2] or match[3] or "").replace("$", "$$")
             at = match.end()
         else:
             return None
-    return found if found.count("\0") > 1 else None
-
-
-def _filled(pattern: list[str], number: str) -> str | None:
-    """Return a whole number as such a format shows it, filled from the right."""
-    value = _whole(number)
-    if value is None:
+    width = sum(runs)
+    if width < 2:
         return None
-    digits = str(value).zfill(pattern.count("\0"))
-    extra, rest = len(digits) - pattern.count("\0"), iter(digits)
-    text = []
-    for place in pattern:
-        if place == "\0":
-            text.append("".join(next(rest) for _ in range(extra + 1)))
-            extra = 0
-        else:
-            text.append(place)
-    return "".join(text).strip()
+    # Digits in excess are shown in place of the first zero.
+    pattern = r"^(\d+)" + "".join(rf"(\d{{{run}}})" for run in runs[1:]) + "$"
+
+    def shown(numbers: pl.Series) -> pl.Series:
+        digits = _whole(numbers).cast(pl.String).str.zfill(width)
+        return digits if text == "${1}" else digits.str.replace(pattern, text).str.strip_chars()
+
+    return shown
 
 
-def _whole(number: str) -> int | None:
-    try:
-        value = float(number)
-    except ValueError:
-        return None
-    return int(value) if 0 <= value < 10**_MOST_DIGITS and value == int(value) else None
+def _whole(numbers: pl.Series) -> pl.Series:
+    is_whole = (numbers >= 0) & (numbers < 10**_MOST_DIGITS) & (numbers == numbers.floor())
+    return numbers.set(~is_whole, None).cast(pl.Int64)
 
 
-def _seconds(number: str) -> int | None:
-    try:
-        value = float(number)
-    except ValueError:
-        return None
-    return round(value * 86_400) if 0 <= value < 10**7 else None
+def _seconds(days: pl.Series, below: int) -> pl.Series:
+    return (days.set(~((days >= 0) & (days < below)), None) * 86_400).round().cast(pl.Int64)
 
 
-def _duration(number: str) -> str | None:
-    seconds = _seconds(number)
-    return None if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+def _duration(days: pl.Series) -> pl.Series:
+    seconds = _seconds(days, 10**7)
+    return _clock((seconds // 3600).cast(pl.String), seconds)
 
 
-def _time_of_day(number: str) -> str | None:
+def _time_of_day(days: pl.Series) -> pl.Series:
     """A time of day; null for a date that is shown without its day."""
-    seconds = _seconds(number)
-    if seconds is None or float(number) >= 1:
-        return None
-    return f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    seconds = _seconds(days, 1)
+    return _clock(_two_digits(seconds // 3600 % 24), seconds)
+
+
+def _clock(hours: pl.Series, seconds: pl.Series) -> pl.Series:
+    return hours + ":" + _two_digits(seconds // 60 % 60) + ":" + _two_digits(seconds % 60)
+
+
+def _two_digits(numbers: pl.Series) -> pl.Series:
+    return numbers.cast(pl.String).str.zfill(2)

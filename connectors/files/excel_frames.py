@@ -24,7 +24,6 @@ from tranship.schemas.faults import BROKEN
 _Result = TypeVar("_Result")
 
 _MIDNIGHT: Final = " 00:00:00"
-_DATE_AT_MIDNIGHT: Final = r"^(\d{4}-\d\d-\d\d) 00:00:00$"
 _LONG_DECIMAL: Final = r"^-?\d{1,15}\.\d+$"
 _LARGE: Final = r"^-?(?:\d{16}|inf$)"
 _SURE_DIGITS: Final = 15
@@ -62,14 +61,14 @@ class Book:
         """Raises ConfigError if the bytes are not a workbook."""
         self.name = name
         self.archive = Archive(name, data)
-        for part in ("xl/sharedStrings.xml", "xl/styles.xml"):
-            if self.archive.has(part):
-                # To its end, which confirms the size given in the directory of the archive.
-                for _ in self.archive.pieces(part):
-                    pass
         self._shown = differing(self.archive.number_formats())
         self._beside = ThreadPoolExecutor(1)
-        self._opening = self._beside.submit(fastexcel.read_excel, data)
+        self._opening = self._beside.submit(self._open, data)
+
+    def _open(self, data: bytes) -> tuple[fastexcel.ExcelReader, bool]:
+        # The size of the text is confirmed before the library reserves memory for it.
+        has_midnights = excel_cells.has_shared_midnights(self.archive)
+        return fastexcel.read_excel(data), has_midnights
 
     def close(self) -> None:
         """Wait for work in progress, and release the workbook."""
@@ -88,13 +87,16 @@ class Book:
         frame = self._load(sheet)
         if any(_may_be_large(column) for column in frame.iter_columns()):
             excel_cells.find_large(scan, self.archive, sheet)
-        if self.archive.has("xl/sharedStrings.xml") and any(_may_be_alike(column) for column in frame.iter_columns()):
-            excel_cells.find_lookalikes(scan, self.archive)
-        return _corrected(frame, scan), scan
+        has_midnights = scan.has_midnights or self._opening.result()[1]
+        columns = [column if has_midnights else _without_midnights(column) for column in frame.iter_columns()]
+        long = [_long_decimals(column) for column in columns]
+        if any(len(at) for at in long) and not excel_cells.has_long_decimals(self.archive, sheet):
+            columns = [_rounded(column, at) for column, at in zip(columns, long, strict=True)]
+        return _corrected(pl.DataFrame(columns), scan), scan
 
     def _load(self, sheet: Sheet, rows: int | None = None) -> pl.DataFrame:
         def load() -> pl.DataFrame:
-            loaded = self._opening.result().load_sheet(
+            loaded = self._opening.result()[0].load_sheet(
                 sheet.name, header_row=None, skip_rows=0, n_rows=rows, dtypes="string", schema_sample_rows=1
             )
             names = [str(column.absolute_index) for column in loaded.selected_columns]
@@ -119,17 +121,15 @@ def _called(archive: Archive, function: Callable[[], _Result]) -> _Result:
 
 
 def _corrected(frame: pl.DataFrame, scan: Scan) -> pl.DataFrame:
-    columns = [_as_shown(column, scan) for column in frame.iter_columns()]
-    if scan.texts:
-        places = pl.DataFrame(
-            {"row": pl.Series(scan.rows, dtype=pl.UInt32), "column": pl.Series(scan.columns, dtype=pl.UInt32)}
-        ).with_columns(text=pl.Series(scan.texts, dtype=pl.String))
-        places = places.filter(pl.col("row") < frame.height).unique(["row", "column"], keep="last")
-        for (number,), cells in places.partition_by("column", as_dict=True).items():
-            if str(number) in frame.columns:
-                at = frame.columns.index(str(number))
-                columns[at] = columns[at].scatter(cells["row"], cells["text"])
-    return pl.DataFrame(columns)
+    """Put the texts that were found in the XML in place of the library's values."""
+    if not scan.texts:
+        return frame
+    texts = pl.concat(scan.texts).filter(pl.col("row").is_between(0, frame.height - 1))
+    return frame.with_columns(
+        frame[str(number)].scatter(cells["row"], cells["text"])
+        for (number,), cells in texts.partition_by("column", as_dict=True).items()
+        if str(number) in frame.columns
+    )
 
 
 def _may_be_large(column: pl.Series) -> bool:
@@ -138,26 +138,23 @@ def _may_be_large(column: pl.Series) -> bool:
     return bool(column.filter(long).str.contains(_LARGE).any())
 
 
-def _may_be_alike(column: pl.Series) -> bool:
-    """Whether some value is a date or a number that `_as_shown` would change."""
-    long = column.str.len_bytes() > _SURE_DIGITS + 1
-    return bool((column.str.ends_with(_MIDNIGHT) | (long & column.str.contains(_LONG_DECIMAL))).any())
-
-
-def _as_shown(column: pl.Series, scan: Scan) -> pl.Series:
-    """The library gives all dates a time, and all decimals of a number: a date of midnight becomes a date, and numbers
-    get the digits that Excel keeps. Where text looks like that, too, they cannot be distinguished, and are unchanged.
+def _without_midnights(column: pl.Series) -> pl.Series:
+    """The library gives all dates a time: a date of midnight becomes a date. Where text looks like that, too, the two
+    cannot be distinguished, and are unchanged.
     """
-    if not scan.has_midnights and column.str.ends_with(_MIDNIGHT).any():
-        column = column.str.replace(_DATE_AT_MIDNIGHT, "${1}")
-    if not scan.has_long_decimals:
-        long = (column.str.len_bytes() > _SURE_DIGITS + 1).fill_null(value=False)
-        if long.any():
-            at = long.arg_true()
-            at = at.filter(column.gather(at).str.contains(_LONG_DECIMAL))
-            numbers = column.gather(at).cast(pl.Float64).round_sig_figs(_SURE_DIGITS).cast(pl.String)
-            column = column.scatter(at, numbers.str.replace(r"\.0$", ""))
-    return column
+    return column.str.strip_suffix(_MIDNIGHT) if column.str.ends_with(_MIDNIGHT).any() else column
+
+
+def _long_decimals(column: pl.Series) -> pl.Series:
+    """The rows of numbers with more digits than Excel keeps, of which the library writes all, or of text like that."""
+    at = (column.str.len_bytes() > _SURE_DIGITS + 1).fill_null(value=False).arg_true()
+    return at.filter(column.gather(at).str.contains(_LONG_DECIMAL))
+
+
+def _rounded(column: pl.Series, at: pl.Series) -> pl.Series:
+    """Give the numbers in these rows the digits that Excel keeps."""
+    numbers = column.gather(at).cast(pl.Float64).round_sig_figs(_SURE_DIGITS).cast(pl.String)
+    return column.scatter(at, numbers.str.replace(r"\.0$", "")) if len(at) else column
 
 
 def without_repeated_headers(

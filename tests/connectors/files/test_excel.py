@@ -145,8 +145,10 @@ def test_text_that_looks_like_a_date_at_midnight_is_left_as_it_is(tmp_path: Path
     assert read(file)[1].row(0) == ("Ann", "2024-03-05 00:00:00", "2024-03-05 00:00:00")
 
 
-def test_text_with_many_decimals_is_left_as_it_is(tmp_path: Path) -> None:
-    file = workbook(tmp_path / "x.xlsx", {"A": [["Name", "a"], ["Ann", "0.12345678901234567"]]})
+@pytest.mark.parametrize("text", ["0.12345678901234567", Formula('"0."&A1|0.12345678901234567 ')])
+def test_text_with_many_decimals_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    file = workbook(tmp_path / "x.xlsx", {"A": [["Name", "a"], ["Ann", text]]})
+    edited(file, lambda parts: parts.update({SHEET: parts[SHEET].replace(b"67 </v>", b"67</v>")}))
 
     assert read(file)[1]["a"].to_list() == ["0.12345678901234567"]
 
@@ -430,13 +432,12 @@ def test_wide_sheets_are_read(tmp_path: Path) -> None:
     assert records.row(0)[-1] == "699"
 
 
-def test_the_last_rows_of_a_full_sheet_cost_no_second_look_at_each_cell(tmp_path: Path) -> None:
+def test_the_reach_of_a_full_sheet_is_measured(tmp_path: Path) -> None:
     file = plain(tmp_path)
     edited(file, lambda parts: parts.update({SHEET: re.sub(rb'r="([A-E]?)4"', rb'r="\g<1>1048576"', parts[SHEET])}))
 
     archive = Archive(file.name, file.read_bytes())
-    # Rows and columns are upper limits, and not counted exactly.
-    assert excel_cells.measure(file.name, archive, archive.sheets[0]) == (1_048_576, 26, False)
+    assert excel_cells.measure(file.name, archive, archive.sheets[0]) == (1_048_576, 3, False)
     assert read(file)[2] == [2, 3, 1_048_576]
 
 
@@ -520,6 +521,9 @@ def test_a_part_that_is_longer_than_it_says_is_damaged(tmp_path: Path) -> None:
         '<c r="A99999999"><v>1</v></c>',
         '<c r="A1048577"><v>1</v></c>',
         "<c r='XFD1048576'><v>1</v></c>",
+        '<c r="C2" r="XFD1048576"><v>1</v></c>',
+        '<c r="C2"\nr="XFD1048576"><v>1</v></c>',
+        "<c r=\"C2\" s='1' r = 'XFD1048576'><v>1</v></c>",
     ],
 )
 def test_a_distant_stray_cell_is_reported(tmp_path: Path, cell: str) -> None:
