@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -13,25 +12,13 @@ from typing import Any
 from zlib import crc32
 
 from support.moving import hurry
+from support.no_journal import NoJournal
 from tranship.connectors.api import executor, source
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
-from tranship.connectors.api.journal import Intent, Journal, Past, Result
+from tranship.connectors.api.journal import Intent, Journal, Result
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
-
-
-class Forgetful(Journal):
-    """A journal that is switched off."""
-
-    async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
-        await asyncio.sleep(0)
-
-    def settle(self, results: Sequence[Result]) -> None:
-        pass
-
-    def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
-        return {}
 
 
 class Clock:
@@ -90,9 +77,9 @@ def _rows_of(body: bytes) -> list[bytes]:
     return [json.dumps(row, sort_keys=True).encode() for row in content] if isinstance(content, list) else [body]
 
 
-def live(given: Mapping[str, Any], last: int, log: Path, *, forgetful: bool) -> None:
+def live(given: Mapping[str, Any], last: int, log: Path, *, no_journal: bool) -> None:
     """Carry out the run, or continue it, until the moment `last`; never returns."""
-    _mortal(Clock(last), log, Forgetful if forgetful else Journal)
+    _mortal(Clock(last), log, NoJournal if no_journal else Journal)
     try:
         try:
             flow.resume(Path(given["state_dir"]), "last")

@@ -32,7 +32,7 @@ def main(file: str, kills: str, seed: str, log: str, *off: str) -> int:
         if child == 0:
             from support import killable_run
 
-            killable_run.live(given, last, Path(log), forgetful=bool(off))
+            killable_run.live(given, last, Path(log), no_journal=bool(off))
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
             print(life)

@@ -5,7 +5,6 @@ random moments and restarted each time, until it is complete.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -18,10 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from support.no_journal import NoJournal
 from tranship.connectors.api import executor
 from tranship.connectors.api.executor import ExecutionResult, carry_out
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
-from tranship.connectors.api.journal import Intent, Journal, Past, Result
+from tranship.connectors.api.journal import Intent, Journal, Result
 from tranship.connectors.api.operations import Record
 from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.retry import RetryPolicy
@@ -109,19 +109,6 @@ def outcomes(folder: Path) -> dict[int, tuple[str, str, str | None]]:
 
 # A process that is killed
 # -------------------------------------------------------------------------------------------------
-
-
-class NoJournal(Journal):
-    """A journal that records nothing."""
-
-    async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
-        await asyncio.sleep(0)
-
-    def settle(self, results: Sequence[Result]) -> None:
-        pass
-
-    def past(self, rows: Sequence[int]) -> Mapping[int, Past]:
-        return {}
 
 
 def _lives(url: str, folder: Path, seed: int, kills: int, journal: type[Journal]) -> int:

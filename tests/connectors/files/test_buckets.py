@@ -14,8 +14,8 @@ import pytest
 
 from support import object_stores
 from support.object_stores import Store
+from support.source_ids import ids
 from tranship.connectors.errors import ConfigError, Unreachable
-from tranship.connectors.opening import open_source
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.report import Report
@@ -48,14 +48,6 @@ def bucket(
         monkeypatch.setenv("AZURE_ALLOW_HTTP", "true")
         store.objects.update({("exports", key): (body, {}) for key, body in DAILY.items()})
         yield f"{request.param}://exports", store
-
-
-def ids(spec: str) -> list[str]:
-    source = open_source(spec)
-    try:
-        return [str(value) for part in source.parts(Path("pages")) for value in part.read().records["id"]]
-    finally:
-        source.close()
 
 
 def load(source: str, destination: str, **options: object) -> Report:

@@ -6,13 +6,12 @@ import gzip
 import io
 import os
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 
+from support.source_ids import ids
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
-from tranship.connectors.opening import open_source
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 
@@ -47,14 +46,6 @@ def bucket():
         yield client
         client.close()
     started.stop()
-
-
-def ids(spec: str) -> list[str]:
-    source = open_source(spec)
-    try:
-        return [str(value) for part in source.parts(Path("pages")) for value in part.read().records["id"]]
-    finally:
-        source.close()
 
 
 @pytest.mark.parametrize(
