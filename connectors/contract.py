@@ -46,7 +46,7 @@ def text_types(columns: Iterable[str]) -> dict[str, pl.DataType]:
     return dict.fromkeys(columns, pl.String())
 
 
-def told_apart(names: Sequence[str]) -> dict[str, str]:
+def unique_names(names: Sequence[str]) -> dict[str, str]:
     """Return unique name → name, in order. A repeated name gets the suffix `_2`, `_3`, …"""
     taken = set(names)
     found: dict[str, str] = {}
@@ -61,7 +61,7 @@ def told_apart(names: Sequence[str]) -> dict[str, str]:
 
 
 def repeated(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that `told_apart` has renamed."""
+    """Return the columns that `unique_names` has renamed."""
     return {unique: name for unique, name in columns.items() if unique != name}
 
 

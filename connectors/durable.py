@@ -93,7 +93,7 @@ def damaged(file: Path) -> Damaged:
     return Damaged(f"{file}: {'was changed or damaged since Tranship wrote it' if is_there else 'is gone'}.")
 
 
-def put_aside(path: Path) -> Path:
+def move_aside(path: Path) -> Path:
     """Rename a damaged file or folder and return its new name; one renamed earlier is removed."""
     aside = path.with_name(f"{path.name}-damaged")
     if aside.is_dir():

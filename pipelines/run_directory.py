@@ -269,7 +269,7 @@ class RunDirectory:
             is_folder = path.is_dir()
             known = path.parent == self.path and path.name in (*_FOLDERS, *_LATER_FOLDERS)
             if (is_folder and path.suffix in _ENDINGS) or (known and not is_folder):
-                durable.put_aside(path)
+                durable.move_aside(path)
         for folder in _FOLDERS:
             (self.path / folder).mkdir(mode=0o700, exist_ok=True)
 

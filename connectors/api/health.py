@@ -50,12 +50,12 @@ def check(
     findings.append(HealthFinding("key", "ok", f"is set in {known.key_variable}"))
     background = BackgroundLoop()
     try:
-        return findings + background.submit(_look(spec, address, known, retry_policy or _PATIENCE)).result()
+        return findings + background.submit(_check(spec, address, known, retry_policy or _PATIENCE)).result()
     finally:
         background.close()
 
 
-async def _look(
+async def _check(
     spec: ProviderSpec, address: ProviderAddress, known: Service, retry_policy: RetryPolicy
 ) -> list[HealthFinding]:
     findings = []

@@ -179,7 +179,7 @@ class Journal:
     def _set_aside(self) -> None:
         for end in ("-wal", "-shm"):
             self.file.with_name(self.file.name + end).unlink(missing_ok=True)
-        aside = durable.put_aside(self.file)
+        aside = durable.move_aside(self.file)
         self.notes.append(f"the journal of this run was damaged; it was renamed to {aside.name}")
 
     def _find_lost(self, begun: bool) -> None:

@@ -26,7 +26,7 @@ class JournalReach:
         """Entries of the journal if it was closed properly and not opened since; None otherwise."""
         self.is_new = not file.exists()
         if file.is_dir():
-            durable.put_aside(file)
+            durable.move_aside(file)
         lines = [] if self.is_new or not file.exists() else file.read_bytes().splitlines(keepends=True)
         if not lines and not self.is_new:
             self.rows = None

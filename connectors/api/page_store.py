@@ -46,13 +46,13 @@ class PageStore:
 
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
-            durable.put_aside(folder)
+            durable.move_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data = folder / "data"
         for file in (self.data, folder / "index"):
             if file.is_dir():
-                durable.put_aside(file)
+                durable.move_aside(file)
         # Unbuffered: an error shows when writing, not when closing.
         self._data = self.data.open("a+b", buffering=0)
         self._index = (folder / "index").open("a+b", buffering=0)

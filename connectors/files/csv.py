@@ -52,7 +52,7 @@ class CsvSource:
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
         self._opened: dict[int, tuple[storage.Bytes, list[bytes], Iterator[bytes]]] = {}
-        self._dialects = [self._look(number, file) for number, file in enumerate(self._files)]
+        self._dialects = [self._dialect_of(number, file) for number, file in enumerate(self._files)]
         self._marked: dict[str, int] = {}
 
     def layouts(self) -> list[Layout]:
@@ -110,7 +110,7 @@ class CsvSource:
         for content, _, _ in self._opened.values():
             content.close()
 
-    def _look(self, number: int, file: storage.File) -> Dialect:
+    def _dialect_of(self, number: int, file: storage.File) -> Dialect:
         content = storage.Bytes(file, PIECE_BYTES)
         pieces = iter(content)
         beginning = Beginning(pieces)
@@ -174,4 +174,4 @@ def destination(spec: str, written: Written, *, overwrite: bool, raw: bool, form
         note = f"--raw: {records} with a value that looks like a guarded cell; it may be read back as another value"
         return (note,) if count else ()
 
-    return WholeFile(spec, write, written, overwrite=overwrite, look=look if raw else None)
+    return WholeFile(spec, write, written, overwrite=overwrite, examine=look if raw else None)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tranship.connectors.contract import repeated, told_apart
+from tranship.connectors.contract import repeated, unique_names
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import header_row
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
@@ -258,7 +258,7 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
             f"{name}: --header-line {options.header_line}: this line is blank. Give the number of the header line."
         )
     names = cells.unguarded(pl.Series(values, dtype=pl.String)).to_list() if header else [""] * len(values)
-    columns = told_apart(_column_names(names))
+    columns = unique_names(_column_names(names))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
         notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")

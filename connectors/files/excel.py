@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tranship.connectors.contract import Layout, notes_on, repeated, told_apart
+from tranship.connectors.contract import Layout, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import header_row, storage
 from tranship.connectors.files.csv_dialect import CsvOptions
@@ -247,7 +247,7 @@ def _table(name: str, sheet: Sheet, frame: pl.DataFrame, scan: Scan, options: Ex
         for column, title in zip(body.iter_columns(), titles, strict=True)
         if (title or "").strip() or column.null_count() < len(column)
     ]
-    columns = told_apart([title or f"column_{int(column.name) + 1}" for column, title, _ in used])
+    columns = unique_names([title or f"column_{int(column.name) + 1}" for column, title, _ in used])
     records = pl.DataFrame([column.alias(unique) for (column, _, _), unique in zip(used, columns, strict=True)])
     if used:
         filled = records.select(pl.any_horizontal(pl.all().str.strip_chars() != "").fill_null(value=False)).to_series()

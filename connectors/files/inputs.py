@@ -115,7 +115,7 @@ class Inputs:
         named = self._kinds.of_name(name)
         if self._kinds.is_special(named):
             return [(str(named), file)]
-        head, is_packed, file = self._look(file)
+        head, is_packed, file = self._peek(file)
         found = formats.recognise(head, name)
         _must_be_zip_if_named_so(file.name, name, found)
         if found is formats.ZIP and not is_packed:
@@ -143,7 +143,7 @@ class Inputs:
             file = dataclasses.replace(file, remarks=(*file.remarks, f"is {found.what}, despite its name"))
         return [(kind, file)]
 
-    def _look(self, file: File) -> tuple[bytes, bool, File]:
+    def _peek(self, file: File) -> tuple[bytes, bool, File]:
         """Return its first bytes, decompressed; whether it is compressed; and the file to be read from now on."""
         head, file = storage.peeked(file, self._closers)
         plain = storage.decompressed(head, formats.HEAD_BYTES)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tranship.connectors.contract import told_apart
+from tranship.connectors.contract import unique_names
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.json_tokens import ARRAY, NULL, OBJECT, PLAIN, Bytes, Mask, Positions, Values, Words
 from tranship.connectors.files.unfolding import is_metadata
@@ -125,7 +125,7 @@ class Paths:
 
     def columns(self) -> dict[str, str]:
         """Column → its own name, each unique, in order."""
-        return told_apart([self._column_name(number) for number in self._column_numbers()])
+        return unique_names([self._column_name(number) for number in self._column_numbers()])
 
     def lists(self) -> frozenset[str]:
         """Return the columns that have arrays."""

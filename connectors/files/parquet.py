@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, told_apart
+from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
@@ -45,7 +45,7 @@ class ParquetSource:
         """Return the column names of each file."""
         layouts = []
         for file, (name, parquet) in zip(self._files, self._opened, strict=True):
-            columns = told_apart(unfolded_names(parquet.schema_arrow))
+            columns = unique_names(unfolded_names(parquet.schema_arrow))
             twice = repeated(columns)
             fields = parquet.schema_arrow
             none = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in fields], schema=fields)
@@ -75,7 +75,7 @@ class ParquetSource:
         """Yield batches in file order. Raises ConfigError for a damaged file."""
         before = 0
         for name, parquet in self._opened:
-            row, columns = 1, list(told_apart(unfolded_names(parquet.schema_arrow)))
+            row, columns = 1, list(unique_names(unfolded_names(parquet.schema_arrow)))
             try:
                 for span in _spans(parquet, self._old):
                     row = span.first

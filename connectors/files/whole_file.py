@@ -64,12 +64,12 @@ class WholeFile:
         written: Written,
         *,
         overwrite: bool,
-        look: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
+        examine: Callable[[pl.LazyFrame], tuple[str, ...]] | None = None,
     ) -> None:
-        """`look` returns notes on values that the file cannot hold."""
+        """`examine` returns notes on values that the file cannot hold."""
         self._spec = redacted(spec)
         self._sink = sink
-        self._look = look
+        self._examine = examine
         self._place = place_of(spec, written, overwrite=overwrite)
         self._place.must_be_free()
 
@@ -78,8 +78,8 @@ class WholeFile:
         if request.mode != "upsert":
             raise ConfigError(f"{self._spec}: a file is written whole; --mode {request.mode} needs a table.")
         notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._place.exists() else ()
-        if self._look:
-            notes += self._look(_records_of(request))
+        if self._examine:
+            notes += self._examine(_records_of(request))
         return dataclasses.replace(all_created(request), notes=notes)
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)

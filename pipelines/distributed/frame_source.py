@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import functions as fn
 
 from tranship.connectors import suggestions
-from tranship.connectors.contract import Layout, notes_on, repeated, told_apart
+from tranship.connectors.contract import Layout, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError, Undecided
 from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
 from tranship.pipelines.distributed import stage_rows
@@ -50,7 +50,7 @@ class FrameSource:
 
     @cached_property
     def _columns(self) -> dict[str, str]:
-        return told_apart(unfolded_names(self._empty.schema))
+        return unique_names(unfolded_names(self._empty.schema))
 
     @property
     def columns(self) -> tuple[str, ...]:

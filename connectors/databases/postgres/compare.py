@@ -52,7 +52,7 @@ class PostgresComparedTable:
                 f"CREATE OR REPLACE TEMP TABLE _cast_{number} (value VARCHAR, stored VARCHAR)"
             ).fetchall()
             odd = f" WHERE NOT coalesce({is_plain(as_text(mapped))}, true)" if is_jsonb(mapped) else ""
-            self._ask(number, mapped, f"_survivors s{odd}")
+            self._convert_on_server(number, mapped, f"_survivors s{odd}")
         self._see_what_is_stored()
 
     def _fields_cast_by_server(self) -> list[MappedField]:
@@ -79,7 +79,7 @@ class PostgresComparedTable:
         if also:
             create_survivors_view(self._context.duck, self._context.request, also, joined)
 
-    def _ask(self, number: int, mapped: MappedField, where: str) -> None:
+    def _convert_on_server(self, number: int, mapped: MappedField, where: str) -> None:
         """Let the server convert each value to the column's type, null if it does not fit."""
         duck, connection, source = self._context.duck, self._context.connection, as_text(mapped)
         asked = f"CREATE OR REPLACE TEMP TABLE _asked AS SELECT DISTINCT {source} AS value FROM {where}"
@@ -143,7 +143,7 @@ class PostgresComparedTable:
                 # Only the server can decide whether they are equal except for the order of names.
                 source = as_text(mapped)
                 differs = f"json({source})::VARCHAR IS DISTINCT FROM t.{quoted(mapped.column_name)}"
-                self._ask(
+                self._convert_on_server(
                     number,
                     mapped,
                     f"_plan p JOIN _rows t ON t.ctid = p.target JOIN _survivors s ON s._row = p.row "

@@ -63,7 +63,7 @@ class LastWritten:
     def _table(self) -> str:
         return literal(self._relation.table)
 
-    def see(self, duck: duckdb.DuckDBPyConnection) -> None:
+    def load_into(self, duck: duckdb.DuckDBPyConnection) -> None:
         """Create `_written` for the comparison."""
         duck.execute("CREATE OR REPLACE TEMP TABLE _written (customer VARCHAR, updated_at TIMESTAMPTZ)").fetchall()
         if self._there:

@@ -36,12 +36,12 @@ class PostgresSource:
         self._name = f"{address.shown}:{'query' if address.query else qualified_name(address)}"
         self._connection = connect(address)
         try:
-            self._look(address)
+            self._begin_snapshot(address)
         except TranshipError:
             self._connection.close()
             raise
 
-    def _look(self, address: PostgresAddress) -> None:
+    def _begin_snapshot(self, address: PostgresAddress) -> None:
         connection = self._connection
         # Otherwise a second read of a big table could start elsewhere and number its rows differently.
         connection.execute("SET synchronize_seqscans = off")

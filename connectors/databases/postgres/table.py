@@ -144,7 +144,7 @@ class PostgresTable:
             written = LastWritten(connection, relation)
             if written.is_needed(mapping):
                 mapping = replace(mapping, written_key=mapping.row_key)
-                written.see(duck)
+                written.load_into(duck)
                 notes = (*notes, *written.notes())
             self._context = WriteContext(connection, duck, request, relation, mapping, added, types)
             held = PostgresComparedTable(self._context)
