@@ -84,7 +84,8 @@ def open_ends(
     """Open both ends, or with `reads` false the destination only. Raises ConfigError or ConnectorError."""
     if settings.engine is None:
         return MachineEnds(settings, observer, open_destination, reads=reads)
-    return _of_engine(settings).open_ends(settings, observer, reads=reads)
+    ends: Ends = _of_engine(settings).open_ends(settings, observer, reads=reads)
+    return ends
 
 
 def check_ends(settings: Settings, out: Path | None) -> None:
