@@ -36,17 +36,13 @@ class Window:
     """Null: it was finished before."""
 
 
-def backfill(
-    settings: Settings, start: str, end: str, window: str, observer: Observer | None = None
-) -> Iterator[Window]:
-    """Load each window between two times, or whole numbers, in order; yield it when it is finished.
+def backfill(settings: Settings, window: str, observer: Observer | None = None) -> Iterator[Window]:
+    """Load each window from `since` to `until` of the settings, in order; yield it when it is finished.
 
     Raises ConfigError if there is no such window, and what `run.run` raises: the windows before are finished then.
     """
-    if settings.since is not None or settings.full or settings.until is not None:
-        raise ConfigError("backfill: since, until and full are set by its windows. Leave them out.")
-    windows = _windows(settings, start, end, window)
-    progress = _Progress(settings, (start, end, window))
+    windows = _windows(settings, window)
+    progress = _Progress(settings, window)
     finished = progress.read()
     for first, last in windows:
         if finished is not None and type(finished) is type(last) and last <= finished:  # type: ignore[operator]
@@ -60,8 +56,8 @@ def backfill(
     progress.remove()
 
 
-def _windows(settings: Settings, start: str, end: str, window: str) -> list[tuple[Position, Position]]:
-    numbers = settings.cursor is not None
+def _windows(settings: Settings, window: str) -> list[tuple[Position, Position]]:
+    start, end, numbers = str(settings.since), str(settings.until), settings.cursor is not None
     first, last = (
         increment.parse(text, option, settings.timezone, settings.date_format, numbers=numbers)
         for option, text in (("--from", start), ("--to", end))
@@ -88,11 +84,11 @@ def _windows(settings: Settings, start: str, end: str, window: str) -> list[tupl
 class _Progress:
     """How far the backfill of these settings has come."""
 
-    def __init__(self, settings: Settings, span: tuple[str, str, str]) -> None:
+    def __init__(self, settings: Settings, window: str) -> None:
         given = settings.model_dump(
             mode="json", exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap"}
         )
-        digest = hashlib.sha256(json.dumps([given, span], sort_keys=True).encode()).hexdigest()[:32]
+        digest = hashlib.sha256(json.dumps([given, window], sort_keys=True).encode()).hexdigest()[:32]
         self._folder: Path = settings.state_dir / "backfills"
         self._file = self._folder / f"{digest}.json"
         self._state_dir = settings.state_dir

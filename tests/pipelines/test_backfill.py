@@ -28,8 +28,9 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def windows(warehouse: Warehouse, start: str, end: str, window: str, **options: Any) -> list[Window]:
     given = {"source": str(warehouse.folder / "in.csv"), "destination": warehouse.address()}
+    given |= {"since": start, "until": end}
     configured = settings.load({**given, "state_dir": warehouse.folder / "state", **options}, {})
-    return list(backfill.backfill(configured, start, end, window))
+    return list(backfill.backfill(configured, window))
 
 
 def test_each_window_is_a_run(warehouse: Warehouse) -> None:
@@ -85,7 +86,7 @@ def test_whole_numbers(warehouse: Warehouse) -> None:
         (("1", "10", "1d"), {"cursor": "version"}, "do not fit together. Example: --from 1 "),
         (("2026-01-01", "2026-01-02", "1s"), {}, "more than 10,000 windows"),
         (("soon", "2026-01-02", "1d"), {}, "--from soon: is not a time"),
-        (("2026-01-01", "2026-01-02", "1d"), {"since": "last"}, "are set by its windows"),
+        (("last", "2026-01-02", "1d"), {}, "until needs since with a time"),
         (("2026-01-01", "2026-01-02", "1d"), {"mode": "mirror", "max_deletes": "1"}, "a partial read cannot say"),
     ],
 )
@@ -103,3 +104,5 @@ def test_the_command(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caps
     out, err = capsys.readouterr()
     assert [window["counts"]["created"] for window in json.loads(out)["windows"]] == [1, 1]
     assert "2026-01-02T00:00:00Z to 2026-01-03T00:00:00Z: read 7, skipped 6, created 1; run " in err
+    assert cli.main([*words, "--since", "last"]) == 2
+    assert "--since: backfill reads a span of time. Give --from and --to instead." in capsys.readouterr().err
