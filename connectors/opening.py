@@ -137,7 +137,7 @@ def new_files(known: Sequence[FileMark], settle: timedelta, now: datetime) -> Ne
     """Return what chooses the files of a run, by those that were read before (`known`); files that changed within the
     time to `settle` are left out.
     """
-    from tranship.connectors.files.new_files import NewFiles as NewFiles
+    from tranship.connectors.files.new_files import NewFiles
 
     return NewFiles(known, settle, now)
 

@@ -19,7 +19,7 @@ from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.watermark_files import keeper_of
 
 if TYPE_CHECKING:
-    from tranship.connectors.opening import NewFiles
+    from tranship.pipelines.endpoints import NewFiles
 
 
 @dataclass(frozen=True)

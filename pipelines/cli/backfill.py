@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import SettingsCommand, given, json_option
 from tranship.pipelines.cli.output import print_json
@@ -47,14 +46,7 @@ def backfill_command(
     """
     from tranship.pipelines import backfill, settings
 
-    chosen = given(options)
-    for name in ("since", "until", "full", "new_files"):
-        if name in chosen:
-            raise ConfigError(
-                f"--{name.replace('_', '-')}: backfill reads a span of time. Give --from and --to instead."
-            )
-    span = {"since": start, "until": end}
-    configured = settings.from_command((source,), destination, chosen | span, os.environ)
+    configured = settings.from_command((source,), destination, given(options), os.environ)
     context.state_dir = configured.state_dir
     done: list[Window] = []
     for found in backfill.backfill(configured, window):
