@@ -1,4 +1,4 @@
-"""Folders whose files an engine writes; those in buckets are tested with an engine (`distributed/test_command.py`)."""
+"""Folders whose files an engine writes; those in buckets are tested with an engine (`distributed/test_engine_steps_command.py`)."""
 
 from __future__ import annotations
 
