@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError
@@ -37,7 +37,7 @@ class Window:
 
 
 def backfill(settings: Settings, window: str, observer: Observer | None = None) -> Iterator[Window]:
-    """Load each window from `since` to `until`, times or whole numbers, in order; yield it when it is finished.
+    """Load each window from `since` to `until` of the settings, in order; yield it when it is finished.
 
     Raises ConfigError if there is no such window, and what `run.run` raises: the windows before are finished then.
     """
@@ -73,7 +73,8 @@ def _windows(settings: Settings, window: str) -> list[tuple[Position, Position]]
         raise ConfigError(f"--from {start} --to {end}: the end is not after the beginning.")
     windows: list[tuple[Position, Position]] = []
     while first < last:  # type: ignore[operator]
-        following: Position = min(first + step, last)  # type: ignore[operator,assignment]
+        following: Any = first + step  # type: ignore[operator]
+        following = min(following, last)
         windows.append((first, following))
         first = following
         if len(windows) > _MOST_WINDOWS:

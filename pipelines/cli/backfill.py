@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import SettingsCommand, given, json_option
 from tranship.pipelines.cli.output import print_json
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 @click.command("backfill", cls=SettingsCommand, model="Settings", short_help="Load a span of time, window by window.")
 @click.argument("source", metavar="SOURCE")
 @click.argument("destination", metavar="DESTINATION")
-@click.option("--from", "since", required=True, metavar="TIME", help="Load records from this time on.")
-@click.option("--to", "until", required=True, metavar="TIME", help="Load records before this time.")
+@click.option("--from", "start", required=True, metavar="TIME", help="Load records from this time on.")
+@click.option("--to", "end", required=True, metavar="TIME", help="Load records before this time.")
 @click.option("--window", default="1d", show_default=True, metavar="TIME", help="Length of a window, e.g. 1d or 6h.")
 @json_option
 @click.pass_obj
@@ -32,6 +33,8 @@ def backfill_command(
     /,
     source: str,
     destination: str,
+    start: str,
+    end: str,
     window: str,
     as_json: bool,
     **options: Any,
@@ -46,7 +49,14 @@ def backfill_command(
     """
     from tranship.pipelines import backfill, settings
 
-    configured = settings.from_command((source,), destination, given(options), os.environ)
+    chosen = given(options)
+    for name in ("since", "until", "full", "new_files"):
+        if name in chosen:
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: backfill reads a span of time. Give --from and --to instead."
+            )
+    span = {"since": start, "until": end}
+    configured = settings.from_command((source,), destination, chosen | span, os.environ)
     context.state_dir = configured.state_dir
     done: list[Window] = []
     for found in backfill.backfill(configured, window):

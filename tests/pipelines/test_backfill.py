@@ -28,8 +28,8 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def windows(warehouse: Warehouse, start: str, end: str, window: str, **options: Any) -> list[Window]:
     given = {"source": str(warehouse.folder / "in.csv"), "destination": warehouse.address()}
-    span = {"since": start, "until": end}
-    configured = settings.load({**given, **span, "state_dir": warehouse.folder / "state", **options}, {})
+    given |= {"since": start, "until": end}
+    configured = settings.load({**given, "state_dir": warehouse.folder / "state", **options}, {})
     return list(backfill.backfill(configured, window))
 
 
@@ -87,7 +87,6 @@ def test_whole_numbers(warehouse: Warehouse) -> None:
         (("2026-01-01", "2026-01-02", "1s"), {}, "more than 10,000 windows"),
         (("soon", "2026-01-02", "1d"), {}, "--from soon: is not a time"),
         (("last", "2026-01-02", "1d"), {}, "until needs since with a time"),
-        (("2026-01-01", "2026-01-02", "1d"), {"full": True}, "until needs since with a time"),
         (("2026-01-01", "2026-01-02", "1d"), {"engine": "sail"}, "backfill: a run on an engine reads everything"),
         (("2026-01-01", "2026-01-02", "1d"), {"mode": "mirror", "max_deletes": "1"}, "a partial read cannot say"),
     ],
@@ -106,3 +105,5 @@ def test_the_command(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caps
     out, err = capsys.readouterr()
     assert [window["counts"]["created"] for window in json.loads(out)["windows"]] == [1, 1]
     assert "2026-01-02T00:00:00Z to 2026-01-03T00:00:00Z: read 7, skipped 6, created 1; run " in err
+    assert cli.main([*words, "--since", "last"]) == 2
+    assert "--since: backfill reads a span of time. Give --from and --to instead." in capsys.readouterr().err
