@@ -612,6 +612,9 @@ def test_every_setting_goes_from_command_to_command() -> None:
         remove_for_good=True,
         limit=10,
         pace="50/s",
+        engine="sail",
+        remote="sc://host:15002",
+        work="s3://lake/tmp",
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
