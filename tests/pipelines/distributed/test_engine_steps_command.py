@@ -218,6 +218,8 @@ def test_a_delta_table_is_read(engine: dict[str, Any], spark: SparkSession, tmp_
         ("a.csv", "many.csv", {}, "many.csv: an engine writes folders of Parquet files, and tables."),
         ("a.csv", "-", {}, "-: an engine writes folders of Parquet files, and tables."),
         ("a.zip", "many", {}, "cannot be opened by several machines. Unpack or save it as a file"),
+        ("a.csv", "many", {"since": "last"}, "--since last: a run on an engine reads everything"),
+        ("a.csv", "many", {"new_files": True}, "--new-files: a run on an engine reads everything"),
         ("a.csv", "many", {"mode": "insert"}, "many: a dataset is written whole; --mode insert needs a table."),
         ("a.csv", ".", {}, ".: contains files that Tranship did not write, such as a.csv."),
         ("a.csv", "many", {"fields": {"name": "nmae"}}, "nmae"),
