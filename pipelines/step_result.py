@@ -33,13 +33,15 @@ class StepResult:
     extents: Mapping[Kind, Extent] = field(default_factory=dict)
 
     def __add__(self, later: StepResult) -> StepResult:
+        warned, retracted = Counter(self.warnings) + Counter(later.warnings), Counter(later.retracted)
         return StepResult(
             read=self.read + later.read,
             skipped=self.skipped + later.skipped,
             staged=self.staged + later.staged,
             rejected=self.rejected + later.rejected,
             by_code=Counter(self.by_code) + Counter(later.by_code),
-            warnings=Counter(self.warnings) + Counter(later.warnings) - Counter(later.retracted),
+            warnings=warned - retracted,
+            retracted=Counter(self.retracted) + (retracted - warned),
             first={
                 **self.first,
                 **later.first,

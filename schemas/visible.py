@@ -10,8 +10,8 @@ UNSEEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that control a terminal, break a line, change the direction of text, or are invisible."""
 
 _PASSWORD: Final = re.compile(
-    r"(?<![A-Za-z0-9+.-])"  # from the beginning of a word only, so that the time is linear
-    r"([A-Za-z][A-Za-z0-9+.-]*:/{1,2}[^\s:/@\['\"]*):(?!password@|\d{1,5}[/?#])[^\s'\"]{1,1000}@"
+    # Its length is limited, so that the time is linear: a match may begin anywhere in a word, as in `--https://…`.
+    r"([A-Za-z][A-Za-z0-9+.-]{0,40}:/{1,2}[^\s:/@\['\"]*):(?!password@|\d{1,5}[/?#])[^\s'\"]{1,1000}@"
 )
 """In an address, but not a port, and not the example in messages. An address shown as a path has one slash."""
 

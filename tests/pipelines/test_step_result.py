@@ -26,6 +26,11 @@ def test_a_later_step_retracts_warnings() -> None:
     assert not total.retracted
 
 
+def test_a_retraction_waits_for_the_warnings_of_earlier_steps() -> None:
+    later = StepResult(retracted={"a": 2}) + StepResult(warnings={"c": 1}, retracted={"a": 1})
+    assert (StepResult(warnings={"a": 4}) + later).warnings == {"a": 1, "c": 1}
+
+
 def test_a_note_is_kept_once_and_a_later_file_wins() -> None:
     total = StepResult(notes=("a", "b"), files={"stale": Path("1")}) + StepResult(
         notes=("b", "c"), files={"stale": Path("2")}

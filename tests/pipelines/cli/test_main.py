@@ -586,6 +586,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         new_files=False,
         settle="0",
         mode="mirror",
+        changes="off",
         nulls="overwrite",
         deletes="remove",
         evolve=True,

@@ -62,7 +62,6 @@ def test_an_address_names_file_and_table(spec: str, path: str, schema: str, tabl
         "duckdb:///w.duckdb?table=a.b.c",
         'duckdb:///w.duckdb?table="a',
         'duckdb:///w.duckdb?table=""',
-        "duckdb:///~nobody-of-that-name/w.duckdb",
         "duckdb:///%00.duckdb",
         "duckdb:///w.duckdb?table=a%00b",
         "duckdb:///%ff.duckdb",

@@ -208,6 +208,7 @@ def test_an_address_is_a_folder(spark: SparkSession, address: str) -> None:
 
 
 @pytest.mark.kill
+@pytest.mark.usefixtures("spark")
 def test_a_run_that_is_killed_after_the_write_reports_it(lake: str) -> None:
     def started(moment: str) -> subprocess.CompletedProcess[str]:
         given = {"source": "in.csv", "destination": f"delta://{lake}", "engine": "sail"}
