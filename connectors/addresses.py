@@ -126,7 +126,7 @@ def local_path(spec: str) -> Path:
     """Return the path that an address is. `~` and `~ann` are home directories; other names may begin with `~` as well,
     as those of Excel's lock files do.
     """
-    return Path(os.path.expanduser(spec))  # noqa: PTH111  (Path.expanduser raises for a name that is no user's)
+    return Path(os.path.expanduser(spec))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
 
 
 def own_path(text: str) -> str:

@@ -109,7 +109,7 @@ class _DuckDb:
         found = f"to_json({value})::VARCHAR"
         if column not in self._floating:
             return found
-        # NaN and infinity are no JSON.
+        # JSON has neither NaN nor infinity.
         return f"CASE WHEN json_valid({found}) THEN {found} ELSE to_json(({value})::VARCHAR)::VARCHAR END"
 
     def present(self, texts: Sequence[str]) -> str:

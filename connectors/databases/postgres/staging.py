@@ -1,7 +1,7 @@
 """Rows that many processes copy to the server at once, for the one that plans and writes them.
 
 They are kept in an unlogged table beside the destination, as compressed pieces of Arrow: whatever the rows contain, the
-server does not look at it, so characters that it cannot store are no matter until they are compared. The name of the
+server does not look at it, so characters that it cannot store do not matter until they are compared. The name of the
 table is that of the run. A part that is copied again, since its process was lost, replaces what was copied before.
 
 A process locks the table of its run while it lives. Tables that nobody has locked are what dead runs have left, and are

@@ -112,7 +112,7 @@ class PostgresTable:
 
     def plan(self, request: WriteRequest) -> Plan:
         """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
-        self._start_anew()
+        self._start_again()
         connection = self._begin(quiet=False)
         self._duck = duck = duckdb.connect(config={"memory_limit": self._memory})
         for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false"):
@@ -169,7 +169,7 @@ class PostgresTable:
 
     def applied(self, run_id: str) -> bool:
         """Return whether the ledger has this run, after waiting for its transaction to end."""
-        self._start_anew()
+        self._start_again()
         connection = self._begin(quiet=True)
         found = find_relation(connection, self._address, LEDGER)
         there = found and connection.query(f"SELECT 1 FROM {found.name} WHERE run_id = {literal(run_id)}")
@@ -186,7 +186,7 @@ class PostgresTable:
 
     def forget_files(self, source: str | None) -> int:
         """Forget the files of a source, or of all; return how many there were."""
-        self._start_anew()
+        self._start_again()
         connection = self._begin(quiet=False)
         count = self._state(connection).forget_files(source)
         connection.execute("COMMIT")
@@ -194,7 +194,7 @@ class PostgresTable:
 
     def replace_watermark(self, old: Watermark | None, new: Watermark | None) -> None:
         """Replace one, in a transaction of its own."""
-        self._start_anew()
+        self._start_again()
         connection = self._begin(quiet=False)
         self._state(connection).replace(old, new)
         connection.execute("COMMIT")
@@ -230,7 +230,7 @@ class PostgresTable:
                 raise Interfered(str(error)) from error
         return self._open
 
-    def _start_anew(self) -> None:
+    def _start_again(self) -> None:
         """Discard the state of an earlier plan and its connection, which may be broken."""
         if self._begun:
             self.close()

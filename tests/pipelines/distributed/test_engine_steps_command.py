@@ -353,7 +353,7 @@ def test_ctrl_c_stops_a_run_that_can_be_resumed(
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
     ) as running:
-        while running.poll() is None and not [*Path(".tranship", "runs").glob("*/work/ranked-*")]:
+        while running.poll() is None and not [*Path(".tranship", "runs").rglob("ranked-*")]:
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
         _, text = running.communicate(timeout=200)
