@@ -3,6 +3,7 @@ servers."""
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import re
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.long_tests import LONG
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
 if TYPE_CHECKING:
@@ -164,7 +166,8 @@ def postgres_database(
 def every_postgres_database(
     postgres_servers: Callable[..., Server | GivenServer], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
-    """A fresh database; the test runs once for each installed version of the server."""
+    """A fresh database; in the long form, the test runs once for each installed version of the server, and otherwise on
+    one of them, on which one changes from test to test."""
     with _lent(postgres_servers(request.param)) as database:
         yield database
 
@@ -176,14 +179,42 @@ def mortal_postgres_server() -> Iterator[Server]:
         yield server
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need Postgres. The longest tests come first, so that no worker is left alone with one at the
     end.
     """
     for item in items:
         if _needs_postgres(item):
             item.add_marker(pytest.mark.postgres)
-    items.sort(key=lambda item: (not item.get_closest_marker("slow"), not item.get_closest_marker("kill")))
+    if not LONG:
+        left_out = _left_out(items)
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
+    items.sort(key=lambda item: (not item.get_closest_marker("kill"), not item.get_closest_marker("slow")))
+
+
+def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the tests of the long form only: of those that differ by an alternating parameter alone, one is left,
+    with one value after the other."""
+    alike: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        values = getattr(getattr(item, "callspec", None), "indices", {})
+        names = {name for mark in item.iter_markers("alternating") for name in mark.args} | {"every_postgres_database"}
+        if names & values.keys():
+            others = tuple(sorted((name, at) for name, at in values.items() if name not in names))
+            alike.setdefault((item.nodeid.partition("[")[0], others), []).append(item)
+    return {
+        item
+        for number, same in enumerate(alike.values())
+        for at, item in enumerate(same)
+        if at != number % len(same)
+    }
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking through thousands of collected tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _needs_postgres(item: pytest.Item) -> bool:
