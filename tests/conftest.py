@@ -204,10 +204,7 @@ def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
             others = tuple(sorted((name, at) for name, at in values.items() if name not in names))
             alike.setdefault((item.nodeid.partition("[")[0], others), []).append(item)
     return {
-        item
-        for number, same in enumerate(alike.values())
-        for at, item in enumerate(same)
-        if at != number % len(same)
+        item for number, same in enumerate(alike.values()) for at, item in enumerate(same) if at != number % len(same)
     }
 
 
