@@ -22,7 +22,7 @@ from tranship.pipelines import settings
 from tranship.pipelines.cli import render
 from tranship.pipelines.report import Report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alternating("table")]
 
 DESTINATIONS = ["duckdb", "postgresql", *some(PROVIDERS, 2)]
 MIRROR = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}

@@ -353,6 +353,7 @@ def test_every_field_comes_back_as_it_was_written(writer: End) -> None:
     assert writer.customers() == writer.customers_of([RICH, POOR])
 
 
+@pytest.mark.alternating("field")
 @pytest.mark.parametrize("field", ["external_id", "name", "metadata"])
 def test_hostile_values_come_back_as_they_were_written(writer: End, field: str) -> None:
     records: list[Record] = [
