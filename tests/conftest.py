@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from support.long_tests import LONG
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
@@ -25,18 +24,6 @@ from support.postgres_server import Database, GivenServer, Server, UnavailableEr
 if TYPE_CHECKING:
     from support.accounts import Account, Open
     from support.sandboxes import Start
-
-# Everyday runs use few examples, and always the same ones, so that results depend only on the code. With
-# TRANSHIP_EXAMPLES, or in long tests, they are random. They have no deadline: the machine may be busy.
-settings.register_profile(
-    "house",
-    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")),
-    deadline=None,
-    print_blob=True,
-    derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("house")
 
 # A process that was started in the background ignores Ctrl-C, and so do the processes that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -80,6 +67,27 @@ def _compile_once() -> None:
 
 
 _compile_once()
+
+
+def _set_up_hypothesis() -> None:
+    """Everyday runs use few examples, and always the same ones, so that results depend only on the code. With
+    TRANSHIP_EXAMPLES, or in long tests, they are random. They have no deadline: the machine may be busy.
+    """
+    # Not at the top: pytest rewrites its hundred modules, which takes seconds unless the bytecode is kept.
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "house",
+        max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")),
+        deadline=None,
+        print_blob=True,
+        derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("house")
+
+
+_set_up_hypothesis()
 
 
 @pytest.fixture
