@@ -48,10 +48,12 @@ class DuckDbWriter:
         """Write everything and COMMIT; without a mapping, create the table."""
         if mapping is None:
             self._create()
+            self._insert(map_existing_table(self._connection, self._address, {}), everything=True)
         if is_recorded(self._request, self._plan):
             self._changes = ChangeLog(self._connection, self._address, self._request)
         if mapping is None:
-            self._insert(map_existing_table(self._connection, self._address, {}), everything=True)
+            if self._changes:
+                self._changes.record_new_table()
         else:
             create_survivors_view(self._connection, self._request)
             if mapping.written_key and "updated_at" in self._request.survivors.columns:
@@ -99,7 +101,7 @@ class DuckDbWriter:
         create_survivors_view(self._connection, self._request)
         chosen = "" if everything else " JOIN _plan p ON p.row = s._row AND p.action = 'create'"
         if self._changes:
-            self._changes.record_creates(mapping, chosen)
+            self._changes.record_creates(mapping, self._plan, chosen)
         done = self._connection.execute(
             f"INSERT INTO {self._address.name} ({', '.join(map(quoted, given))}) "
             f"SELECT {', '.join(given.values())} FROM _survivors s{chosen}"

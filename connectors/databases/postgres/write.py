@@ -85,6 +85,8 @@ class Writer:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
             )
+            if self._changes:
+                self._changes.record_new_table()
         if ledger is None:
             connection.execute(ddl(CreateTable(ledger_table(schema))))
         row = ledger_row(self._request, self._plan, self._address.table)
@@ -156,8 +158,8 @@ class Writer:
             f"FROM _survivors s {'' if everything else chosen}"
         )
         casts = {mapped.column_name for mapped in context.written_fields if needs_cast(mapped)}
-        if self._changes:
-            self._changes.record_creates("" if everything else chosen)
+        if self._changes and relation:
+            self._changes.record_creates(plan, "" if everything else chosen)
         blank = self._blank(chosen if not everything else "")
         if relation is None or not (casts or blank or relation.needs_insert):
             batches = rows.to_arrow_reader(SENT_ROWS)
