@@ -303,8 +303,11 @@ class Piece:
 
     def _values(self, starts: _Ints) -> pl.Series | None:
         """Return the values that begin there; null if one has no end, markup or more bytes than a number."""
+        end = b"</%bv>" % self._prefix
+        if (short := self._numbers(starts, b"", _OPEN)) and self._has(short[1] - 1, end).all():
+            return pl.Series(short[0]).cast(pl.Float64)
         lengths = self._until(starts, _OPEN, _LONGEST_NUMBER)
-        if lengths is None or not lengths.all() or not self._has(starts + lengths, b"</%bv>" % self._prefix).all():
+        if lengths is None or not lengths.all() or not self._has(starts + lengths, end).all():
             return None
         views = text_views(self._content, starts, starts + lengths)
         buffers = [None, pa.py_buffer(views), pa.py_buffer(self._content)]
@@ -355,18 +358,18 @@ class Piece:
             found &= self._words[at + start] & mask == np.uint64(int.from_bytes(part, "little"))
         return found
 
-    def _numbers(self, at: _Ints, mark: bytes) -> tuple[_Ints, _Ints] | None:
-        """Return the number behind each mark, and the position behind the quote that ends it; null if not all have
-        such a number, of one to seven digits.
+    def _numbers(self, at: _Ints, mark: bytes, end: int = _QUOTE) -> tuple[_Ints, _Ints] | None:
+        """Return the number behind each mark, and the position behind the quote, or other byte, that ends it; null if
+        not all have such a number, of one to seven digits.
         """
         if not self._has(at, mark).all():
             return None
         at = at + len(mark)
         # A word has all digits and the quote; the arithmetic is done for all eight bytes at once.
         words = self._words[at]
-        other = words ^ _EACH_BYTE * np.uint64(_QUOTE)
-        quotes = (other - _EACH_BYTE) & ~other & _HIGH_BITS
-        first = quotes & (~quotes + np.uint64(1))
+        other = words ^ _EACH_BYTE * np.uint64(end)
+        ends = (other - _EACH_BYTE) & ~other & _HIGH_BITS
+        first = ends & (~ends + np.uint64(1))
         before = (first >> np.uint64(7)) - np.uint64(1)
         digits = (words ^ _EACH_BYTE * np.uint64(ord("0"))) & before
         too_large = (digits | (digits + _EACH_BYTE * np.uint64(0x7F - 9))) & _HIGH_BITS & before
