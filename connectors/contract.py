@@ -324,7 +324,7 @@ class Outcomes:
 
     counts: Mapping[str, int]
     """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (sent,
-    outcome unknown), left (not yet processed).
+    outcome unknown), left (not yet processed), kept (customers that an undo should have removed).
     """
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The reasons why records were refused, by the plan and by the provider."""

@@ -144,7 +144,7 @@ def provider_connector(module: ModuleType) -> Connector:
         spec.name,
         spec.summary or spec.schema.title,
         spec.example or f"{spec.name}://",
-        Abilities(continues=True, archives=spec.archives),
+        Abilities(continues=True, archives=spec.archives, undoes=True),
         title=spec.schema.title,
         schemes=(spec.name,),
         size_unit="records",

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from tranship.connectors import key_shapes, lookup
+from tranship.connectors import key_shapes
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Action
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.flow import Flow, Input
@@ -85,10 +86,9 @@ def _settings(run: RunDirectory, state_dir: Path, options: dict[str, Any]) -> Se
 def _check_can_be_undone(run: RunDirectory, settings: Settings) -> None:
     """Raise ConfigError for a run that has done nothing, is not finished, or has kept nothing."""
     given = run.manifest["settings"]
-    connector = lookup.connector_of(settings.destination)
     if given.get("engine"):
         raise ConfigError(f"{run.run_id}: ran on the engine {given['engine']}, whose runs cannot be undone.")
-    if not connector.abilities.undoes:
+    if not endpoints.undoes(settings):
         raise ConfigError(
             f"{run.run_id}: has written the file {redacted(settings.destination)} as a whole, which cannot be undone. "
             "To get the earlier contents, run the earlier input into it again, with tranship run."
@@ -98,8 +98,10 @@ def _check_can_be_undone(run: RunDirectory, settings: Settings) -> None:
     run.must_be_free()
     if run.manifest["status"] in ("running", "interrupted") or run.done(PLAN_STEP) is None:
         raise ConfigError(f"{run.run_id}: is not finished. Continue it, then undo it: {run.go_on}")
-    if connector.provider is None:
+    if endpoints.records_changes(settings):
         _check_table(run, given)
+    elif run.manifest.get("results") is None:
+        raise ConfigError(f"{run.run_id}: stopped before its results were written. Continue it: {run.go_on}")
 
 
 def _check_table(run: RunDirectory, given: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from tranship.connectors import durable
 from tranship.connectors.contract import (
     ACTIONS,
     Destination,
@@ -29,6 +30,7 @@ from tranship.pipelines.step_result import StepResult
 KEYS: Final = "keys.parquet"
 """The customers that are taken back, where these were chosen: `key`."""
 _DROPPED: Final = "identity/dropped.parquet"
+_OUTCOMES: Final = "outcomes.parquet"
 _RESTORED: Final = "restored.parquet"
 
 
@@ -96,6 +98,7 @@ class UndoSteps:
         run = RunDirectory.at(Path(facts["folder"]))
         run.check()
         run.check_plan()
+        durable.check(run.path, {name: seal for name, seal in (run.manifest.get("results") or {}).items() if name == _OUTCOMES})
         if is_undo(run):
             survivors = Survivors((run.path / _RESTORED,), run.path / _DROPPED, (), 0)
         else:

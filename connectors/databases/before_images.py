@@ -84,12 +84,15 @@ def keep_facts(mapping: TableMapping, request: WriteRequest, plan: Plan, types: 
     """Write undo.json, once `before.parquet` is complete, and wait until both are on disk. `types` is column → type."""
     written = [mapped for mapped in mapping.fields if mapped.field in request.survivors.columns]
     times = mapping.mapped("updated_at") if mapping.written_key else None
+    own_times = [times.column_name] if times else []
+    if request.undo:
+        own_times = read_facts(request.undo.folder, request.undo.run_id).own_times
     facts = ImageFacts(
         request.run_id,
         {mapped.field: mapped.column_name for mapped in written},
         [mapped.column_name for mapped in written if mapped.erasable(request)],
         updated_columns(mapping, plan),
-        [times.column_name] if times else [],
+        own_times,
         dict(types),
         durable.seals(request.workspace, [BEFORE]),
     )

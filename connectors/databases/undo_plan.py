@@ -52,6 +52,10 @@ class UndoneTable(ComparedTable, Protocol):
         """Return the type of a column in `_old`, `_new` and `_now`."""
         ...
 
+    def restored_column(self, column: str) -> Column:
+        """Return a column as an undo writes it: without demands that a value which it had before may not meet."""
+        ...
+
     def load_written(self, values: Mapping[str, MappedField | str]) -> None:
         """Create `_written_values` from the run's records `s` in `_survivors`: row, and each column as `=<name>`, given
         by its field or as SQL, as the table stores it.
@@ -349,7 +353,7 @@ class UndoPlanner:
     # Writing
 
     def _restored_table(self) -> RestoredTable:
-        fields = tuple(RestoredField(name, _unconditional(mapped)) for name, mapped in self._columns.items())
+        fields = tuple(RestoredField(name, self._table.restored_column(name)) for name in self._columns)
         unique = tuple(name for name in self._mapping.unique if name in self._columns)
         return RestoredTable(fields, self._mapping.key, bookkeeping=False, required=(), unique=unique)
 
@@ -462,7 +466,3 @@ def _named(conditions: Sequence[tuple[str, str]]) -> str:
     cases = ", ".join(f"CASE WHEN {condition} THEN {literal(name)} END" for name, condition in conditions)
     return f"list_filter([{cases or 'NULL::VARCHAR'}]::VARCHAR[], lambda f: f IS NOT NULL)"
 
-
-def _unconditional(mapped: MappedField) -> Column:
-    """Return a column without demands that a value which it had before may not meet."""
-    return dataclasses.replace(mapped.column, required=False, null_becomes_default=False)

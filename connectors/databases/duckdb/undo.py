@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import duckdb
 
@@ -26,11 +27,15 @@ class DuckDbUndoneTable(DuckDbComparedTable):
         columns: Mapping[str, Column],
     ) -> None:
         super().__init__(connection, address, request, mapping)
-        self._columns = columns
+        self._fillable = columns
 
     def image_type(self, column: str) -> str:
         """Return the column's own type."""
-        return self._columns[column].dtype
+        return self._fillable[column].dtype
+
+    def restored_column(self, column: str) -> Column:
+        """Return the column without its demands."""
+        return replace(self._fillable[column], required=False, null_becomes_default=False)
 
     def load_written(self, values: Mapping[str, MappedField | str]) -> None:
         """Create `_written_values`."""
@@ -46,7 +51,7 @@ class DuckDbUndoneTable(DuckDbComparedTable):
 
     def load_current(self) -> None:
         """Create `_now`."""
-        values = "".join(f", t.{quoted(name)} AS {image(name)}" for name in self._columns)
+        values = "".join(f", t.{quoted(name)} AS {image(name)}" for name in self._fillable)
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE _now AS SELECT f.n, f.target{values} FROM _found f "
             f"JOIN {self._exact} t ON t.rowid = f.target"
