@@ -373,8 +373,8 @@ LEFT_ALONE: Final = "left.parquet"
 """In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
 (its key), action (of the undone run) and reason."""
 REVIEW: Final = "review.parquet"
-"""In the workspace of an undo that is to be reviewed, all that it does: what (restore, return, remove, leave), customer,
-field (of leave: the reason), now, back (the value that is restored)."""
+"""In the workspace of an undo that is to be reviewed, all that it does: what (restore, return, remove, leave),
+customer, field (of leave: the reason), now, back (the value that is restored)."""
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,9 @@ def _known(options: Mapping[str, Any], known: Sequence[str], of: str) -> dict[st
 
 def choices(name: str, value: object, known: Sequence[str]) -> tuple[str, ...]:
     """Return an argument that is one or several of these words. Raises ConfigError."""
-    given = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple | AbstractSet) else ()
+    given = (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple | AbstractSet) else ()
+    )
     wrong = [word for word in given if word not in known]
     if wrong or (not given and value not in ((), [])):
         raise ConfigError(f"{name}: {wrong[0] if wrong else value!r} is not accepted. Use {', '.join(known)}.")

@@ -82,9 +82,7 @@ class MachineEnds:
         assert self._source is not None  # noqa: S101  (it was opened to be read)
         return self._source
 
-    def steps(
-        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None
-    ) -> Steps:
+    def steps(self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None) -> Steps:
         """Return the steps of one machine, or those of an undo."""
         if is_undo(run.directory):
             return UndoSteps(run, self.destination)

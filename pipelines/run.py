@@ -200,7 +200,9 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
     with owned(settings, job.observer, directory, resuming.check_left_to_resume), directory.interruptible():
         staged = directory.done(STAGE_STEP) is not None
         if not staged and is_undo(directory):
-            raise ConfigError(f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo.")
+            raise ConfigError(
+                f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo."
+            )
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(
                 f"{directory.run_id}: its sources were not read to the end, and one of them is standard input, which "

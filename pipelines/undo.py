@@ -119,7 +119,9 @@ def _read_keys(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"--keys {file}: cannot be read ({reason}). Name a text file with a key on each line.") from error
+        raise ConfigError(
+            f"--keys {file}: cannot be read ({reason}). Name a text file with a key on each line."
+        ) from error
     keys = [line.strip() for line in lines if line.strip()]
     if not keys:
         raise ConfigError(f"--keys {file}: is empty. Write the external id or e-mail of a customer on each line.")

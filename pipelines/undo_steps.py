@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -43,9 +43,9 @@ def begin(directory: RunDirectory) -> None:
     """Complete the stage of an undo, which has no records."""
     pl.DataFrame(schema={"row": pl.UInt64}).write_parquet(directory.path / _DROPPED)
     Stage(directory.path).complete(directory.run_id, [])
-    facts = {"read": 0, "skipped": 0, "staged": 0, "rejected": 0, "by_code": {}, "warnings": {}, "first": {}}
-    columns = {"mapped": {}, "built": {}, "extra": [], "defaults": {}, "profile": None}
-    directory.finish(STAGE_STEP, {**facts, **columns}, [KEYS, _DROPPED])
+    facts: dict[str, Any] = dict.fromkeys(("read", "skipped", "staged", "rejected"), 0)
+    facts |= {name: {} for name in ("by_code", "warnings", "first", "mapped", "built", "defaults")}
+    directory.finish(STAGE_STEP, {**facts, "extra": [], "profile": None}, [KEYS, _DROPPED])
 
 
 class UndoSteps:
@@ -98,7 +98,9 @@ class UndoSteps:
         run = RunDirectory.at(Path(facts["folder"]))
         run.check()
         run.check_plan()
-        durable.check(run.path, {name: seal for name, seal in (run.manifest.get("results") or {}).items() if name == _OUTCOMES})
+        durable.check(
+            run.path, {name: seal for name, seal in (run.manifest.get("results") or {}).items() if name == _OUTCOMES}
+        )
         if is_undo(run):
             survivors = Survivors((run.path / _RESTORED,), run.path / _DROPPED, (), 0)
         else:

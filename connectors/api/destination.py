@@ -121,8 +121,8 @@ class ProviderDestination:
         lost = self._spec.removal_is_final and operations.dependents is None
         if plan.counts["delete"] and lost and not write.provider.remove_for_good:
             raise ConfigError(
-                f"{redacted(self._url)}: {counted(plan.counts['delete'], 'customer')} that the run has created would be "
-                f"removed, and {self._spec.removal_is_final}. To permit that, add --remove-for-good; to leave them: "
+                f"{redacted(self._url)}: {counted(plan.counts['delete'], 'customer')} that the run has created would "
+                f"be removed, and {self._spec.removal_is_final}. To permit that, add --remove-for-good; to leave them: "
                 "--only updated"
             )
         return plan

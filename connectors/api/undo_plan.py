@@ -35,6 +35,7 @@ _NAMES: Final = {"row": pl.UInt64, "customer": pl.String, "action": pl.String}
 _LEFT: Final = {"customer": pl.String, "action": pl.String, "reason": pl.String}
 _REVIEW: Final = dict.fromkeys(("what", "customer", "field", "now", "back"), pl.String)
 _PLAN: Final = {"row": pl.UInt64, "action": pl.String, "reason": pl.String, "changed": pl.List(pl.String)}
+_REQUESTS: Final = pl.Schema({name: pl.UInt64() if name == "row" else pl.String() for name in REQUESTS.names})
 _BATCH_ROWS: Final = 8_192
 _ACTIONS: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguous", "delete")
 
@@ -63,7 +64,8 @@ class UndoRequests:
         folder, numbers, files = write.workspace, counter(), counter()
         (folder / "requests").mkdir(mode=0o700, exist_ok=True)
         counts: Counter[str] = Counter()
-        partly, found = 0, set()
+        partly = 0
+        found: set[str] = set()
         for batch in self._changed(undone):
             requests = []
             for request in batch:
@@ -89,16 +91,14 @@ class UndoRequests:
                 if write.compare:
                     self._review += [{**dict.fromkeys(_REVIEW), "customer": name["customer"], **line}
                                      for line in decided.review()]  # fmt: skip
-            frame = pl.DataFrame(requests, schema={name: pl.String for name in REQUESTS.names} | {"row": pl.UInt64})
+            frame = pl.DataFrame(requests, schema=_REQUESTS)
             write_requests(frame, folder, next(files))
         self._save(folder, compare=write.compare)
         write_known_ids(self._run, folder)
         all_counts = {**dict.fromkeys(_ACTIONS, 0), **counts}
         existing = self._run.execute("SELECT count(*) FROM held").fetchall()[0][0]
         more = self._notes(undone, found, all_counts["delete"])
-        return Plan(
-            folder / "plan.parquet", all_counts, dict(self._fields), existing, (*notes, *more), partly=partly
-        )
+        return Plan(folder / "plan.parquet", all_counts, dict(self._fields), existing, (*notes, *more), partly=partly)
 
     def _notes(self, undone: Undone, found: set[str], deletes: int) -> Iterator[str]:
         if deletes and self._spec.removal_note:
@@ -149,7 +149,7 @@ class UndoRequests:
         if request["action"] == "create":
             return self._remove(after, now, gone=gone)
         if request["action"] == "delete":
-            return self._return(request, before, now)
+            return self._return(request, before)
         if gone:
             return _Decision("refused", "gone")
         return self._restore(before, after, now)
@@ -164,7 +164,7 @@ class UndoRequests:
             return _Decision("refused", "cannot_be_removed")
         return _Decision("delete")
 
-    def _return(self, request: Mapping[str, Any], before: Record, now: Record) -> _Decision:
+    def _return(self, request: Mapping[str, Any], before: Record) -> _Decision:
         if request["now"] is not None and not request["archived"]:
             return _Decision("unchanged")
         if request["now"] is not None:
@@ -174,9 +174,13 @@ class UndoRequests:
         return _Decision("create", wanted=self._complete(before))
 
     def _restore(self, before: Record, after: Record, now: Record) -> _Decision:
-        old, new = differences(self._operations, before, after)
-        known = {side: self._operations.comparable(record) for side, record in (("now", now), ("before", before), ("after", after))}
-        restored, since = [], []
+        old, _ = differences(self._operations, before, after)
+        known = {
+            side: self._operations.comparable(record)
+            for side, record in (("now", now), ("before", before), ("after", after))
+        }
+        restored: list[str] = []
+        since: list[str] = []
         for name in old:
             current = self._value(known["now"], name)
             if self._is(name, current, self._value(known["before"], name)):

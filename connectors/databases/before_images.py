@@ -1,10 +1,11 @@
 """Before-images: the values that a run into a table replaces, kept in its run directory so that it can be undone.
 
 `before.parquet` has a row for each customer that the run has updated or deleted: `row` (its record in the run, or a
-number that no record has), `action` (update; delete: the row is removed; mark: it is marked as deleted), `key`, `id` and `mail` (the
-customer as the run has left it, to find its row again; `key` is null where the table has none, the other two are null
-where it has one), and a column `=<name>` for each column of the table that the run writes; of a row that is removed, for
-all. `undo.json` has what else an undo must know, with the seal of that file. Both are on disk before the commit.
+number that no record has), `action` (update; delete: the row is removed; mark: it is marked as deleted), `key`, `id`
+and `mail` (the customer as the run has left it, to find its row again; `key` is null where the table has none, the
+other two are null where it has one), and a column `=<name>` for each column of the table that the run writes; of a row
+that is removed, for all. `undo.json` has what else an undo must know, with the seal of that file. Both are on disk
+before the commit.
 
 A customer that the run has created needs no copy: the run directory has its record, which is compared with its row.
 """

@@ -52,6 +52,10 @@ class UndoneTable(ComparedTable, Protocol):
         """Return the type of a column in `_old`, `_new` and `_now`."""
         ...
 
+    def kept_value(self, column: str, value: str) -> str:
+        """Return a value of a column in the form in which Parquet keeps it, as SQL."""
+        ...
+
     def restored_column(self, column: str) -> Column:
         """Return a column as an undo writes it: without demands that a value which it had before may not meet."""
         ...
@@ -81,7 +85,7 @@ class RestoredField(MappedField):
     @property
     def value(self) -> str:
         """The value of a record, as SQL."""
-        return f"s.{quoted(stored_as_column(self.field))}"
+        return f"CAST(s.{quoted(stored_as_column(self.field))} AS {self.column.dtype})"
 
     @property
     def fits_always(self) -> bool:
@@ -175,9 +179,10 @@ class UndoPlanner:
             "WHERE false"
         )
         self._execute(
-            f"CREATE OR REPLACE TEMP TABLE _undone AS SELECT *, coalesce(key, {customer_key('id', 'mail')}) AS customer "
-            f"FROM ({changed} UNION ALL SELECT p.row, p.row, 'create', {key}, {known}, {mail} "
-            f"FROM {plan} p JOIN _survivors s ON s._row = p.row WHERE p.action = 'create') WHERE {self._chosen()}"
+            "CREATE OR REPLACE TEMP TABLE _undone AS "
+            f"SELECT *, coalesce(key, {customer_key('id', 'mail')}) AS customer FROM ({changed} UNION ALL "
+            f"SELECT p.row, p.row, 'create', {key}, {known}, {mail} FROM {plan} p JOIN _survivors s ON s._row = p.row "
+            f"WHERE p.action = 'create') WHERE {self._chosen()}"
         )
 
     def _chosen(self) -> str:
@@ -226,9 +231,7 @@ class UndoPlanner:
             for name in self._columns
         }
         values = "".join(f", {value} AS {image(name)}" for name, value in typed.items())
-        self._execute(
-            f"CREATE OR REPLACE TEMP VIEW _old AS SELECT row AS n{values} FROM {file}"
-        )
+        self._execute(f"CREATE OR REPLACE TEMP VIEW _old AS SELECT row AS n{values} FROM {file}")
         self._table.load_written(self._written())
         self._table.load_current()
 
@@ -261,8 +264,8 @@ class UndoPlanner:
         return f"w.{image(name)}" if name in self._facts.erased else f"coalesce(w.{image(name)}, o.{image(name)})"
 
     def _decide(self) -> None:
-        """Create `_decided`: n, action (of the run), target, restored (the columns to restore) and since (those that are
-        left alone).
+        """Create `_decided`: n, action (of the run), target, restored (the columns to restore) and since (those that
+        are left alone); and from it `_plan`, `_removed` (n, target), `_gone` and `_differs`.
         """
         parts = [self._updates(), self._marks(), self._creates(), self._deletes()]
         self._execute(f"CREATE OR REPLACE TEMP TABLE _decided AS {' UNION ALL '.join(parts)}")
@@ -287,7 +290,9 @@ class UndoPlanner:
             f"CASE WHEN fate = 'refused' THEN {reason} END AS reason, "
             f"CASE WHEN fate = 'update' THEN {changed} END AS changed FROM (SELECT *, {fate} AS fate FROM _decided)"
         )
-        self._execute("CREATE OR REPLACE TEMP TABLE _removed AS SELECT row AS n, target FROM _plan WHERE action = 'remove'")
+        self._execute(
+            "CREATE OR REPLACE TEMP TABLE _removed AS SELECT row AS n, target FROM _plan WHERE action = 'remove'"
+        )
         self._execute("DELETE FROM _plan WHERE action = 'remove'")
         self._execute("CREATE OR REPLACE TEMP TABLE _gone AS SELECT target FROM _removed")
         self._execute(
@@ -300,8 +305,13 @@ class UndoPlanner:
         for name in self._updated:
             old, new, now = f"o.{image(name)}", self._after(name), f"t.{image(name)}"
             changed = f"{old} IS DISTINCT FROM {new}"
-            conditions.append((name, f"{changed} AND {now} IS NOT DISTINCT FROM {new}", f"{changed} AND {now} "
-                               f"IS DISTINCT FROM {new} AND {now} IS DISTINCT FROM {old}"))
+            conditions.append(
+                (
+                    name,
+                    f"{changed} AND {now} IS NOT DISTINCT FROM {new}",
+                    f"{changed} AND {now} IS DISTINCT FROM {new} AND {now} IS DISTINCT FROM {old}",
+                )
+            )
         restored = [(name, restore) for name, restore, _ in conditions]
         since = [(name, left) for name, _, left in conditions if name != RUN]
         return (
@@ -311,7 +321,7 @@ class UndoPlanner:
         )
 
     def _marks(self) -> str:
-        """A row that is marked as deleted, by whatever time, is as the run left it unless another run has written it."""
+        """A row that is marked as deleted, at any time, is as the run left it unless another run has written it."""
         deleted, run = f"t.{image(DELETED)}", f"t.{image(RUN)}"
         if DELETED not in self._columns:
             return "SELECT n, action, NULL::BIGINT, NULL::VARCHAR[], NULL::VARCHAR[] FROM _undone WHERE false"
@@ -365,17 +375,11 @@ class UndoPlanner:
             for name in self._columns
         }
         rows = ", ".join(f"{value} AS {quoted(name)}" for name, value in restored.items())
-        mapping, key = self._mapping, f"t.{quoted(self._mapping.key or '')}"
-        known, mail = (
-            (
-                f"CASE WHEN starts_with({key}, 'id:') THEN substr({key}, 4) "
-                f"WHEN NOT starts_with({key}, 'email:') THEN {key} END",
-                f"CASE WHEN starts_with({key}, 'email:') THEN substr({key}, 7) END",
-            )
-            if mapping.key
-            else (mapping.row_external_id, mapping.row_email)
-        )
-        values = "".join(f", t.{quoted(name)} AS {quoted(stored_as_column(name))}" for name in self._columns)
+        known, mail = self._mapping.row_external_id, self._mapping.row_email
+        if self._mapping.key:
+            known, mail = _of_key(f"t.{quoted(self._mapping.key)}")
+        kept = {name: self._table.kept_value(name, f"t.{quoted(name)}") for name in self._columns}
+        values = "".join(f", {value} AS {quoted(stored_as_column(name))}" for name, value in kept.items())
         file = self._request.workspace / RESTORED
         count = self._execute(
             f"COPY (SELECT n AS _row, {literal('')} AS _source, 0::UBIGINT AS _line, false AS _email_blocked, "
@@ -416,9 +420,9 @@ class UndoPlanner:
         )
         fields = f"list_filter([{named}], lambda c: c IS NOT NULL)" if named else "[]"
         restored = (
-            "SELECT 'restore' AS what, customer, c.field AS field, c.now AS now, c.back AS back FROM (SELECT u.customer, "
-            f"unnest({fields}) AS c FROM _plan p JOIN _undone u ON u.n = p.row JOIN _old o ON o.n = p.row "
-            "JOIN _now t ON t.n = p.row WHERE p.action = 'update')"
+            "SELECT 'restore' AS what, customer, c.field AS field, c.now AS now, c.back AS back FROM ("
+            f"SELECT u.customer, unnest({fields}) AS c FROM _plan p JOIN _undone u ON u.n = p.row "
+            "JOIN _old o ON o.n = p.row JOIN _now t ON t.n = p.row WHERE p.action = 'update')"
             if named
             else "SELECT '' AS what, '' AS customer, '' AS field, '' AS now, '' AS back WHERE false"
         )
@@ -461,8 +465,14 @@ class UndoPlanner:
                 yield f"{counted(missing, 'key')} of no customer that the run has changed"
 
 
+def _of_key(key: str) -> tuple[str, str]:
+    """Return the external id and the e-mail of which `new_key` makes this key, as SQL."""
+    other = f"WHEN NOT starts_with({key}, 'email:') THEN {key}"
+    known = f"CASE WHEN starts_with({key}, 'id:') THEN substr({key}, 4) {other} END"
+    return known, f"CASE WHEN starts_with({key}, 'email:') THEN substr({key}, 7) END"
+
+
 def _named(conditions: Sequence[tuple[str, str]]) -> str:
     """Return a list of the columns whose condition is true, as SQL."""
     cases = ", ".join(f"CASE WHEN {condition} THEN {literal(name)} END" for name, condition in conditions)
     return f"list_filter([{cases or 'NULL::VARCHAR'}]::VARCHAR[], lambda f: f IS NOT NULL)"
-

@@ -179,7 +179,7 @@ class _BlackWalnut:
     def licenses(self, call: Call) -> Answer:
         """List the licences of a customer. That this exists, and its form, are assumed."""
         self._app(call)
-        view = self._licenses.view(call.query("customer_id") or None)
+        view = self._licenses.view(call.query("customer_id") or "")
         rows = b",".join(self._licenses.bodies(view))
         return Answer(200, b'{"data":[%b],"meta":{"total":%d}}' % (rows, len(view)))
 

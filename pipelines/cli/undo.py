@@ -27,7 +27,9 @@ from tranship.pipelines.cli.run import execute
     help="Take back only these customers: a text file with an external id, or an e-mail, on each line.",
 )
 @click.option("--dry-run", is_flag=True, default=None, help="Stop after the plan; write nothing.")
-@click.option("--out", metavar="FOLDER", type=OwnPath(), help="Save the plan in this new folder, to review and apply it.")
+@click.option(
+    "--out", metavar="FOLDER", type=OwnPath(), help="Save the plan in this new folder, to review and apply it."
+)
 @click.option("--max-deletes", metavar="N|N%", help="Stop before the first write if more customers would be removed.")
 @click.option("--max-changes", metavar="N|N%", help="Stop before the first write if more customers would change.")
 @click.option(

@@ -59,8 +59,9 @@ def keep_images(
         )
         held = "" if mapping.key else " JOIN _table h ON h.target = g.target"
         queries.append(
-            f"SELECT ({REMOVED_ROW})::UBIGINT AS row, {literal(action)} AS action, {key}::VARCHAR AS key, {known} AS id, "
-            f"{mail} AS mail{_images(replaced, types)} FROM _gone g JOIN {address.name} t ON t.rowid = g.target{held}"
+            f"SELECT ({REMOVED_ROW})::UBIGINT AS row, {literal(action)} AS action, {key}::VARCHAR AS key, "
+            f"{known} AS id, {mail} AS mail{_images(replaced, types)} FROM _gone g "
+            f"JOIN {address.name} t ON t.rowid = g.target{held}"
         )
     if queries:
         file = literal(request.workspace / BEFORE)
@@ -68,10 +69,11 @@ def keep_images(
     keep_facts(mapping, request, plan, types)
 
 
+def kept_value(dtype: str, value: str) -> str:
+    """Return a value of this type in the form in which Parquet keeps it, as SQL."""
+    return value if _IN_PARQUET.fullmatch(dtype) else f"{value}::VARCHAR"
+
+
 def _images(columns: Sequence[str], types: Mapping[str, str]) -> str:
     """Return the images of columns of the row `t`, as SQL."""
-    kept = {
-        name: f"t.{quoted(name)}" if _IN_PARQUET.fullmatch(types[name]) else f"t.{quoted(name)}::VARCHAR"
-        for name in columns
-    }
-    return "".join(f", {value} AS {image(name)}" for name, value in kept.items())
+    return "".join(f", {kept_value(types[name], f't.{quoted(name)}')} AS {image(name)}" for name in columns)

@@ -10,6 +10,7 @@ import duckdb
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.before_images import image
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
+from tranship.connectors.databases.duckdb.before_images import kept_value
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping
@@ -32,6 +33,10 @@ class DuckDbUndoneTable(DuckDbComparedTable):
     def image_type(self, column: str) -> str:
         """Return the column's own type."""
         return self._fillable[column].dtype
+
+    def kept_value(self, column: str, value: str) -> str:
+        """Return a value of a column in the form in which Parquet keeps it."""
+        return kept_value(self._fillable[column].dtype, value)
 
     def restored_column(self, column: str) -> Column:
         """Return the column without its demands."""

@@ -36,6 +36,10 @@ class PostgresUndoneTable(PostgresComparedTable):
         """All images are texts."""
         return "VARCHAR"
 
+    def kept_value(self, column: str, value: str) -> str:  # noqa: ARG002
+        """Parquet keeps texts as they are."""
+        return value
+
     def restored_column(self, column: str) -> Column:
         """Return the column with texts for values, which the server casts."""
         return Column(column, "VARCHAR", cast_by_server=True)
@@ -44,9 +48,7 @@ class PostgresUndoneTable(PostgresComparedTable):
         """Create `_written_values`."""
         context = self._context
         sent = "".join(f", {_sent(value)} AS {quoted(name)}" for name, value in values.items())
-        rows = context.duck.sql(
-            f"SELECT u.row::BIGINT AS row{sent} FROM _undone u JOIN _survivors s ON s._row = u.row"
-        )
+        rows = context.duck.sql(f"SELECT u.row::BIGINT AS row{sent} FROM _undone u JOIN _survivors s ON s._row = u.row")
         copy_to_server(context.connection, _WRITTEN, rows)
         stored = [f"({context.types[name].cast(f'u.{quoted(name)}')})::text" for name in values]
         with exact_texts(context.connection):
@@ -76,8 +78,8 @@ class PostgresUndoneTable(PostgresComparedTable):
         self._context = replace(self._context, mapping=mapping, request=request)
 
     def keep_referenced_rows(self) -> None:
-        """Remove from `_gone` the rows that other rows reference, also where these would be deleted with them, and those
-        that the server does not delete.
+        """Remove from `_gone` the rows that other rows reference, even where these would be deleted with them, and
+        those that the server does not delete.
         """
         context, relation = self._context, self._existing
         connection = context.connection

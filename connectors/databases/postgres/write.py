@@ -41,7 +41,6 @@ from tranship.connectors.errors import (
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import KEY
 
-
 _CHANGED: Final = "pg_temp._tranship_changed"
 """The rows to update, with their positions and new values."""
 

@@ -5,17 +5,15 @@ others have changed since, which is left alone and listed.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.accounts import PROVIDERS, Account, opened
-from support.moving import hurry
 from support.sandboxes import Start
 from support.warehouse import Warehouse, fates
-from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines.report import Report
@@ -31,7 +29,16 @@ BOB = {**ANN, "external_id": "b-2", "email": "bob@acme.com", "name": "Bob Ltd"}
 DAN = {**ANN, "external_id": "d-4", "email": "dan@acme.com", "name": "Dan Ltd"}
 CHANGED = {**ANN, "name": "Anna Ltd", "city": "Nice", "metadata": '{"tier": "silver", "new": "x"}'}
 
-_BY_PROVIDER = {"updated_at", "updatedAt", "created_at", "createdAt", "id", "archived_at", "external_id", "primary_email"}
+_BY_PROVIDER = {
+    "updated_at",
+    "updatedAt",
+    "created_at",
+    "createdAt",
+    "id",
+    "archived_at",
+    "external_id",
+    "primary_email",
+}
 """Fields of the provider's own, which a customer that returns has anew; ids are compared by name."""
 
 
