@@ -28,7 +28,7 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines.cli import backfill, changes, native_code, process, provider, reference, run, runs, state
+from tranship.pipelines.cli import backfill, changes, native_code, process, provider, reference, run, runs, state, undo
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import shown, visible, visible_lines
@@ -176,6 +176,7 @@ for command in (
     *run.COMMANDS,
     *runs.COMMANDS,
     *changes.COMMANDS,
+    *undo.COMMANDS,
     *backfill.COMMANDS,
     *state.COMMANDS,
     *provider.COMMANDS,

@@ -96,6 +96,7 @@ def _files(report: Report) -> list[str]:
         **{"rejects_workbook": "rejected lines as a workbook, with comments"},
         **{"rejects_workbook_part": "first rejected lines as a workbook, with comments"},
         **{"stale": "older than the destination, with both times"},
+        **{"left": "not taken back, with reasons"},
         **{"changes": "what would change, field by field"},
         **{
             "failed": "failed, with reasons",

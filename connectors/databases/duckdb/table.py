@@ -16,11 +16,13 @@ from urllib.parse import quote
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import FileMark, Plan, Waiting, Watermark, WriteRequest
+from tranship.connectors.contract import FileMark, Plan, Survivors, Waiting, Watermark, WriteRequest
+from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
 from tranship.connectors.databases.duckdb.catalog import (
+    column_defaults,
     describe_missing,
     existing_columns,
     map_existing_table,
@@ -31,6 +33,7 @@ from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
 from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
 from tranship.connectors.databases.duckdb.last_written import LastWritten
+from tranship.connectors.databases.duckdb.undo import DuckDbUndoneTable
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.ledger import LEDGER
@@ -42,6 +45,7 @@ from tranship.connectors.databases.table_mapping import (
     check_mirror_bookkeeping,
     missing_columns,
 )
+from tranship.connectors.databases.undo_plan import RestoredField, UndoPlanner
 from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, TranshipError
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
 from tranship.connectors.local_failures import local_failure
@@ -59,6 +63,8 @@ class DuckDbTable:
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._mapping: TableMapping | None = None
+        self._survivors: Survivors | None = None
+        """The records of an undo, once it is planned."""
         self._created: Path | None = None
         """The file, while it is one of ours without content."""
         if not self._address.path.exists():
@@ -82,6 +88,8 @@ class DuckDbTable:
         """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
         self._mapping = None
+        if request.undo and not self._address.path.exists():
+            raise ConfigError(f"{self._missing_file()[0]} does not exist any more: nothing can be taken back in it.")
         if self._open is None and not self._address.path.exists():
             # There is no file, and none is created before the write.
             check_nothing_chosen(self._missing_file()[0], request.columns)
@@ -92,6 +100,8 @@ class DuckDbTable:
         try:
             self._configure(connection, request)
             connection.execute("BEGIN").fetchall()
+            if request.undo:
+                return self._plan_undo(connection, request)
             if not table_exists(connection, self._address, self._address.table):
                 check_nothing_chosen(self._missing(connection)[0], request.columns)
                 create_survivors_view(connection, request)
@@ -111,8 +121,26 @@ class DuckDbTable:
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
 
+    def _plan_undo(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> Plan:
+        assert request.undo is not None  # noqa: S101  (the caller has looked)
+        address = self._address
+        if not table_exists(connection, address, address.table):
+            raise ConfigError(f"{address.title} does not exist any more: nothing can be taken back in it.")
+        columns, _ = existing_columns(connection, address)
+        mapping = map_existing_table(connection, address, request.columns)
+        facts = read_facts(request.undo.folder, request.undo.run_id)
+        notes = must_still_fit(address.title, facts, {name: column.dtype for name, column in columns.items()})
+        fields = {name: RestoredField(name, column) for name, column in columns.items()}
+        table = DuckDbUndoneTable(connection, address, request, mapping, columns)
+        defaults = list(column_defaults(connection, address))
+        taken_back = UndoPlanner(connection, table, mapping, fields, defaults, request, facts).plan(notes)
+        self._mapping, self._survivors = taken_back.mapping, taken_back.survivors
+        return taken_back.plan
+
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. If anything fails, the table is unchanged."""
+        if self._survivors is not None:
+            request = replace(request, survivors=self._survivors)
         if self._open is None:
             self._created = None if self._address.path.exists() else self._address.path.resolve()
             connection = self._connection()
