@@ -400,6 +400,8 @@ class WriteRequest:
     (`schemas.faults.RULES`) are about a value that the record had and that is null among the survivors."""
     record_changes: bool = True
     """Whether a table's changes are recorded beside it, in the transaction of the write."""
+    keep_history: bool = False
+    """Whether a table's history is kept beside it, in the transaction of the write."""
     compare: bool = False
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
     differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
@@ -508,6 +510,21 @@ class HasColumns(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """A table beside which the history of its customers can be kept."""
+
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history. Nothing is locked."""
+        ...
+
+    def state_of_history(self, request: WriteRequest) -> Mapping[str, int]:
+        """Return the number of versions, of customers whose versions have a gap or overlap (broken), and of those that
+        differ from the table (different), after a plan; empty if there is no history.
+        """
+        ...
+
+
 # What a connector can do -----------------------------------------------------------------------------------------
 
 
@@ -526,6 +543,8 @@ class Abilities:
     """Archived customers can be read as well."""
     maps_columns: bool = False
     """Fields can be stored in columns that the user names: true for tables."""
+    keeps_history: bool = False
+    """Former versions of customers can be kept (`KeepsHistory`): true for tables."""
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     deletes: Literal["mark", "remove"]
     evolve: bool
     changes: Literal["on", "off"]
+    history: bool
     create: Literal["auto", "never"]
     crosswalk: Address | None
     remove_for_good: bool

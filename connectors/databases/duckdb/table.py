@@ -30,6 +30,7 @@ from tranship.connectors.databases.duckdb.catalog import (
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
 from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
+from tranship.connectors.databases.duckdb.history import DuckDbHistory, history_exists
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
@@ -78,6 +79,20 @@ class DuckDbTable:
                 check_nothing_chosen(describe_missing(connection, address)[0], columns)
             check_chosen(address.title, *existing_columns(connection, address), columns, BOOKKEEPING)
 
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history."""
+        if self._open is None and not self._address.path.exists():
+            return
+        connection, address = connect(self._address, read_only=True, waiting=self._waiting)
+        with closing(connection):
+            history_exists(connection, address)
+
+    def state_of_history(self, request: WriteRequest) -> Mapping[str, int]:
+        """Return the counts of versions and faults."""
+        if self._mapping is None:
+            return {}
+        return DuckDbHistory(self._connection(), self._address, request, self._mapping).state()
+
     def plan(self, request: WriteRequest) -> Plan:
         """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
@@ -105,9 +120,13 @@ class DuckDbTable:
             if last_written.is_needed(mapping):
                 self._mapping = mapping = replace(mapping, written_key=mapping.row_key)
                 last_written.load()
-            return Classifier(
+            plan = Classifier(
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.notes(request)))
+            if request.keep_history:
+                foreseen = DuckDbHistory(connection, self._address, request, mapping).foresee(plan)
+                plan = replace(plan, notes=(*plan.notes, *foreseen))
+            return plan
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
 

@@ -18,6 +18,7 @@ from tranship.connectors.databases.duckdb.catalog import (
     type_of,
 )
 from tranship.connectors.databases.duckdb.changes import ChangeLog
+from tranship.connectors.databases.duckdb.history import DuckDbHistory
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER_COUNTS, ledger_row
@@ -51,15 +52,27 @@ class DuckDbWriter:
         if is_recorded(self._request, self._plan):
             self._changes = ChangeLog(self._connection, self._address, self._request)
         if mapping is None:
-            self._insert(map_existing_table(self._connection, self._address, {}), everything=True)
+            created = map_existing_table(self._connection, self._address, {})
+            self._insert(created, everything=True)
+            if self._request.keep_history:
+                DuckDbHistory(self._connection, self._address, self._request, created).begin()
         else:
             create_survivors_view(self._connection, self._request)
             if mapping.written_key and "updated_at" in self._request.survivors.columns:
                 LastWritten(self._connection, self._address).write(self._request, mapping)
+            history = (
+                DuckDbHistory(self._connection, self._address, self._request, mapping)
+                if self._request.keep_history
+                else None
+            )
+            if history:
+                history.prepare(self._plan)
             self._update(mapping)
             self._delete(mapping)
             everything = self._plan.counts["create"] == self._request.survivors.count
             self._insert(mapping, everything=everything)
+            if history:
+                history.record(self._plan)
         self._write_ledger()
         if self._request.watermark:
             Watermarks(self._connection, self._address).advance(self._request.watermark)

@@ -38,6 +38,7 @@ from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.encoding import check_encoding, reject_nul
+from tranship.connectors.databases.postgres.history import PostgresHistory, check_history
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
 from tranship.connectors.databases.postgres.watermarks import Watermarks
@@ -110,6 +111,16 @@ class PostgresTable:
         computed = [name for name, kind in types.items() if kind.computed]
         check_chosen(self._where, [name for name in types if name not in computed], computed, columns, BOOKKEEPING)
 
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history."""
+        check_history(self._connected(), self._address, self._where)
+
+    def state_of_history(self, request: WriteRequest) -> Mapping[str, int]:
+        """Return the counts of versions and faults."""
+        if self._context is None or self._context.relation is None:
+            return {}
+        return PostgresHistory(replace(self._context, request=request), self._context.relation, self._where).state()
+
     def plan(self, request: WriteRequest) -> Plan:
         """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
         self._start_again()
@@ -151,6 +162,9 @@ class PostgresTable:
             plan = Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
             if is_recorded(request, plan):
                 check_rights(connection, self._address.shown, relation.schema)
+            if request.keep_history:
+                foreseen = PostgresHistory(self._context, relation, self._where).foresee(plan)
+                plan = replace(plan, notes=(*plan.notes, *foreseen))
             return plan
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)

@@ -16,6 +16,7 @@ from tranship.connectors.databases.postgres.changes import ChangeLog
 from tranship.connectors.databases.postgres.connection import arrow_reader
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
 from tranship.connectors.databases.postgres.deletes import GONE, delete_rows
+from tranship.connectors.databases.postgres.history import PostgresHistory
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import (
     CREATED_COLUMNS,
@@ -61,6 +62,7 @@ class Writer:
         written = LastWritten(connection, relation) if relation and keeps else None
         if is_recorded(self._request, self._plan):
             self._changes = ChangeLog(self._context, schema, relation.table if relation else self._address.table)
+        history: PostgresHistory | None = None
         news = (written, self._changes)
         if relation is None or ledger is None or any(table and not table.is_there for table in news):
             # Two runs that create the same schema or ledger at once would fail.
@@ -78,13 +80,22 @@ class Writer:
                 connection.execute(f"ALTER TABLE {relation.name} ADD COLUMN {quoted(name)} {kind}")
             if written:
                 written.write(self._duck, self._context.mapping, self._request)
+            if self._request.keep_history:
+                history = PostgresHistory(self._context, relation, self._where)
+                history.prepare(self._plan)
             self._update(relation)
             self._delete(relation)
         self._insert(relation)
+        if history:
+            history.record(self._plan)
         if relation is None:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
             )
+            if self._request.keep_history and (
+                created := find_relation(connection, PostgresAddress("", schema, self._address.table, None, ""), self._address.table)
+            ):
+                PostgresHistory(self._context, created, self._where).begin()
         if ledger is None:
             connection.execute(ddl(CreateTable(ledger_table(schema))))
         row = ledger_row(self._request, self._plan, self._address.table)

@@ -1,0 +1,172 @@
+"""The history of a table in DuckDB: the tables and types that `connectors/databases/history.py` works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.databases.duckdb.address import DuckDbAddress
+from tranship.connectors.databases.duckdb.catalog import (
+    column_collations,
+    existing_columns,
+    look_up,
+    map_existing_table,
+    table_exists,
+)
+from tranship.connectors.databases.history import HistoryWriter, Tracked, given_columns
+from tranship.connectors.databases.history_table import (
+    COMMENT,
+    COMMENTS,
+    GONE,
+    RECORDED_AT,
+    VALID_FROM,
+    VALID_TO,
+    check_is_history,
+    check_types,
+    customer_columns,
+    history_of,
+    no_table,
+)
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import DELETED, RUN, MappedField, TableMapping
+from tranship.schemas.customer import KEY
+
+
+class DuckDbHistory:
+    """The history of one table, and the statements on it."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest, mapping: TableMapping
+    ) -> None:
+        self._connection, self._address, self._mapping = connection, address, mapping
+        self._exists = history_exists(connection, address)
+        given = given_columns(mapping, request, _value)
+        self._writer = HistoryWriter(self, self._tracked, mapping, request, given)
+
+    def foresee(self, plan: Plan) -> tuple[str, ...]:
+        """Return notes about what the run adds to the history besides its changes."""
+        return self._writer.foresee(plan, exists=self._exists)
+
+    def prepare(self, plan: Plan) -> None:
+        """Bring the history up to the table, before the write."""
+        self._writer.prepare(plan, exists=self._exists)
+
+    def record(self, plan: Plan) -> None:
+        """Record the changes, after the write."""
+        self._writer.record(plan, existed=self._exists)
+
+    def begin(self) -> None:
+        """Begin the history of a table that this run has created."""
+        self._writer.begin()
+
+    def state(self) -> dict[str, int]:
+        """Return counts of versions and faults; none without a history."""
+        return self._writer.state() if self._exists else {}
+
+    # The store ----------------------------------------------------------------------------------------------------
+
+    def execute(self, sql: str) -> int:
+        """Run a statement."""
+        found = self._connection.execute(sql).fetchall()
+        return int(found[0][0]) if found else 0
+
+    def value(self, sql: str) -> int:
+        """Return a number."""
+        return int(self._connection.execute(sql).fetchall()[0][0])
+
+    def temporary(self, name: str) -> str:
+        """Return the name of a temporary table."""
+        return f"temp._history_{name}"
+
+    def load(self, name: str, rows: str) -> int:
+        """Keep the rows of a query: the comparison has the same connection."""
+        return self.execute(f"CREATE OR REPLACE TEMP TABLE {self.temporary(name)} AS {rows}")
+
+    def differ(self, left: Sequence[str], right: Sequence[str]) -> str:
+        """Return whether any value differs."""
+        pairs = zip(left, right, strict=True)
+        return " OR ".join(f"{one} IS DISTINCT FROM {other}" for one, other in pairs) or "false"
+
+    def create(self) -> None:
+        """Create the history. Like the table, it has no index."""
+        own = {VALID_FROM: "TIMESTAMP WITH TIME ZONE NOT NULL", VALID_TO: "TIMESTAMP WITH TIME ZONE"}
+        own |= {GONE: "BOOLEAN NOT NULL", RECORDED_AT: "TIMESTAMP WITH TIME ZONE NOT NULL", RUN: "VARCHAR NOT NULL"}
+        columns = {KEY: "VARCHAR NOT NULL", **self._types(), **own}
+        name = self._address.history
+        self.execute(f"CREATE TABLE {name} ({', '.join(f'{quoted(key)} {kind}' for key, kind in columns.items())})")
+        self.execute(f"COMMENT ON TABLE {name} IS {literal(COMMENT.format(self._address.table))}")
+        for column, text in COMMENTS.items():
+            self.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}")
+
+    def add_columns(self) -> None:
+        """Add the columns that the table has in addition."""
+        known = self._known_types()
+        for name, dtype in self._types().items():
+            if name.casefold() not in known:
+                self.execute(f"ALTER TABLE {self._address.history} ADD COLUMN {quoted(name)} {dtype}")
+
+    def _types(self) -> dict[str, str]:
+        """Return the columns of customers in the table, with their types."""
+        columns, _ = existing_columns(self._connection, self._address)
+        return {name: columns[name].dtype for name in customer_columns(self._address.title, columns)}
+
+    def _known_types(self) -> dict[str, str]:
+        """Return the columns of the history, folded, with their types."""
+        what = "lower(column_name), data_type"
+        return dict(look_up(self._connection, self._address, what, "duckdb_columns()", self._history))
+
+    @property
+    def _history(self) -> str:
+        return history_of(self._address.table)
+
+    def _tracked(self) -> Tracked:
+        connection, address, mapping = self._connection, self._address, self._mapping
+        types, known = self._types(), self._known_types()
+        check_types(self._history, types, {name: known[name.casefold()] for name in types if name.casefold() in known})
+        exact = ", ".join(
+            f"{quoted(name)} COLLATE c AS {quoted(name)}" for name in column_collations(connection, address)
+        )
+        marked = mapping.bookkeeping
+        stored = mapping.mapped("updated_at")
+        updated = f"TRY_CAST(t.{quoted(stored.column_name)} AS TIMESTAMP WITH TIME ZONE)" if stored else "NULL"
+        time = f"CASE WHEN isfinite({updated}) THEN {updated} END" if stored else "NULL::TIMESTAMP WITH TIME ZONE"
+        return Tracked(
+            title=address.title,
+            history=address.history,
+            shown=self._history,
+            rows=f"(SELECT * REPLACE ({exact}) FROM {address.name})" if exact else address.name,
+            key=f"t.{quoted(mapping.key)}::VARCHAR" if mapping.key else mapping.row_key,
+            deleted=f"(t.{quoted(DELETED)} IS NOT NULL)" if marked else "false",
+            time=f"CASE WHEN t.{quoted(DELETED)} IS NULL THEN {time} ELSE greatest({time}, t.{quoted(DELETED)}) END"
+            if marked
+            else time,
+            columns=tuple(name for name in types if name.casefold() in known or not known),
+            unseen=tuple(name for name in types if known and name.casefold() not in known),
+        )
+
+
+def _value(mapped: MappedField) -> tuple[str, str]:
+    return mapped.value, f"l.{quoted(mapped.column_name)}"
+
+
+def history_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> bool:
+    """Return whether the table has a history. Raises ConfigError if it cannot have one."""
+    name = history_of(address.table)
+    there = table_exists(connection, address, name)
+    if there:
+        found = look_up(connection, address, "lower(column_name)", "duckdb_columns()", name)
+        check_is_history(address.title, name, {column for (column,) in found})
+    if table_exists(connection, address, address.table):
+        customer_columns(address.title, existing_columns(connection, address)[0])
+    elif there:
+        raise no_table(address.title, name)
+    return there
+
+
+def history_of_new_table(
+    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest
+) -> DuckDbHistory:
+    """Return the history of a table that this run has created."""
+    return DuckDbHistory(connection, address, request, map_existing_table(connection, address, {}))
