@@ -518,7 +518,7 @@ class KeepsHistory(Protocol):
         """Raise ConfigError if the table cannot have a history. Nothing is locked."""
         ...
 
-    def state_of_history(self, request: WriteRequest) -> Mapping[str, int]:
+    def state_of_history(self) -> Mapping[str, int]:
         """Return the number of versions, of customers whose versions have a gap or overlap (broken), and of those that
         differ from the table (different), after a plan; empty if there is no history.
         """

@@ -119,8 +119,9 @@ def open_source(reading: Reading, waiting: Waiting | None = None, new: NewFiles 
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:
-    """Open the destination to be written, with the columns that the settings name and its history. Raises ConfigError or
-    ConnectorError.
+    """Open the destination to be written, with the columns that the settings name and its history.
+
+    Raises ConfigError or ConnectorError.
     """
     destination = opening.open_destination(settings.destination, destination_options(settings, observer))
     try:

@@ -9,6 +9,8 @@ from tranship.connectors.databases.table_mapping import BOOKKEEPING, RUN
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.customer import KEY
 
+HISTORIES: Final = "_tranship_histories"
+"""The table, in the same schema, that keeps for each table with a history what tells whether it has changed since."""
 SUFFIX: Final = "_history"
 VALID_FROM, VALID_TO, GONE, RECORDED_AT = "valid_from", "valid_to", "deleted", "recorded_at"
 _OWN: Final = (VALID_FROM, VALID_TO, GONE, RECORDED_AT)

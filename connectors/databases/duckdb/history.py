@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import duckdb
 
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import (
     column_collations,
     existing_columns,
     look_up,
-    map_existing_table,
     table_exists,
 )
-from tranship.connectors.databases.history import HistoryWriter, Tracked, given_columns
+from tranship.connectors.databases.history_sql import Tracked
 from tranship.connectors.databases.history_table import (
     COMMENT,
     COMMENTS,
     GONE,
+    HISTORIES,
     RECORDED_AT,
     VALID_FROM,
     VALID_TO,
@@ -35,37 +36,18 @@ from tranship.schemas.customer import KEY
 
 
 class DuckDbHistory:
-    """The history of one table, and the statements on it."""
+    """The history of one table, as a `Store`."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest, mapping: TableMapping
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        address: DuckDbAddress,
+        request: WriteRequest,
+        mapping: TableMapping,
     ) -> None:
-        self._connection, self._address, self._mapping = connection, address, mapping
-        self._exists = history_exists(connection, address)
-        given = given_columns(mapping, request, _value)
-        self._writer = HistoryWriter(self, self._tracked, mapping, request, given)
-
-    def foresee(self, plan: Plan) -> tuple[str, ...]:
-        """Return notes about what the run adds to the history besides its changes."""
-        return self._writer.foresee(plan, exists=self._exists)
-
-    def prepare(self, plan: Plan) -> None:
-        """Bring the history up to the table, before the write."""
-        self._writer.prepare(plan, exists=self._exists)
-
-    def record(self, plan: Plan) -> None:
-        """Record the changes, after the write."""
-        self._writer.record(plan, existed=self._exists)
-
-    def begin(self) -> None:
-        """Begin the history of a table that this run has created."""
-        self._writer.begin()
-
-    def state(self) -> dict[str, int]:
-        """Return counts of versions and faults; none without a history."""
-        return self._writer.state() if self._exists else {}
-
-    # The store ----------------------------------------------------------------------------------------------------
+        self._connection, self._address = connection, address
+        self._request, self._mapping = request, mapping
+        self.exists = history_exists(connection, address)
 
     def execute(self, sql: str) -> int:
         """Run a statement."""
@@ -84,12 +66,52 @@ class DuckDbHistory:
         """Keep the rows of a query: the comparison has the same connection."""
         return self.execute(f"CREATE OR REPLACE TEMP TABLE {self.temporary(name)} AS {rows}")
 
-    def differ(self, left: Sequence[str], right: Sequence[str]) -> str:
-        """Return whether any value differs."""
-        pairs = zip(left, right, strict=True)
-        return " OR ".join(f"{one} IS DISTINCT FROM {other}" for one, other in pairs) or "false"
+    def values(self) -> dict[str, str]:
+        """Return the values of the records."""
+        return {mapped.column_name: mapped.value for mapped in self._given}
 
-    def create(self) -> None:
+    @property
+    def _given(self) -> list[MappedField]:
+        return [mapped for mapped in self._mapping.fields if mapped.field in self._request.survivors.columns]
+
+    def is_as_left(self) -> bool:
+        """Return whether the rows have the same digest."""
+        if not table_exists(self._connection, self._address, HISTORIES):
+            return False
+        found = self._connection.execute(
+            f"SELECT mark FROM {self._address.histories} WHERE table_name = ?", [self._address.table.lower()]
+        ).fetchall()
+        return found == [(self._mark(),)]
+
+    def leave(self) -> None:
+        """Keep the digest of the rows."""
+        self.execute(
+            f"CREATE TABLE IF NOT EXISTS {self._address.histories} (table_name VARCHAR NOT NULL, mark VARCHAR NOT NULL)"
+        )
+        table = literal(self._address.table.lower())
+        self.execute(f"DELETE FROM {self._address.histories} WHERE table_name = {table}")
+        self.execute(f"INSERT INTO {self._address.histories} VALUES ({table}, {literal(self._mark())})")
+
+    def _mark(self) -> str:
+        """Return the number of rows and the sum of their hashes, which another version of DuckDB may compute in another
+        way.
+        """
+        tracked = self.tracked()
+        hashed = ", ".join(map(quoted, (KEY, *tracked.columns, *tracked.unseen, GONE)))
+        rows, total = self._connection.execute(
+            f"SELECT count(*), sum(hash({hashed})::HUGEINT)::VARCHAR FROM ({tracked.current}) c"
+        ).fetchall()[0]
+        return json.dumps([duckdb.__version__, list(self._types().items()), rows, total])
+
+    def extend(self) -> None:
+        """Create the history, or add the columns that the table has in addition."""
+        if self.exists:
+            self._add_columns()
+        else:
+            self._create()
+            self.exists = True
+
+    def _create(self) -> None:
         """Create the history. Like the table, it has no index."""
         own = {VALID_FROM: "TIMESTAMP WITH TIME ZONE NOT NULL", VALID_TO: "TIMESTAMP WITH TIME ZONE"}
         own |= {GONE: "BOOLEAN NOT NULL", RECORDED_AT: "TIMESTAMP WITH TIME ZONE NOT NULL", RUN: "VARCHAR NOT NULL"}
@@ -100,8 +122,7 @@ class DuckDbHistory:
         for column, text in COMMENTS.items():
             self.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}")
 
-    def add_columns(self) -> None:
-        """Add the columns that the table has in addition."""
+    def _add_columns(self) -> None:
         known = self._known_types()
         for name, dtype in self._types().items():
             if name.casefold() not in known:
@@ -121,7 +142,8 @@ class DuckDbHistory:
     def _history(self) -> str:
         return history_of(self._address.table)
 
-    def _tracked(self) -> Tracked:
+    def tracked(self) -> Tracked:
+        """Return the table and its history."""
         connection, address, mapping = self._connection, self._address, self._mapping
         types, known = self._types(), self._known_types()
         check_types(self._history, types, {name: known[name.casefold()] for name in types if name.casefold() in known})
@@ -144,11 +166,15 @@ class DuckDbHistory:
             else time,
             columns=tuple(name for name in types if name.casefold() in known or not known),
             unseen=tuple(name for name in types if known and name.casefold() not in known),
+            given={mapped.column_name: f"l.{quoted(mapped.column_name)}" for mapped in self._given},
+            erased={mapped.column_name for mapped in self._given if mapped.erasable(self._request)},
+            differ=_differ,
         )
 
 
-def _value(mapped: MappedField) -> tuple[str, str]:
-    return mapped.value, f"l.{quoted(mapped.column_name)}"
+def _differ(left: Sequence[str], right: Sequence[str]) -> str:
+    pairs = zip(left, right, strict=True)
+    return " OR ".join(f"{one} IS DISTINCT FROM {other}" for one, other in pairs) or "false"
 
 
 def history_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> bool:
@@ -163,10 +189,3 @@ def history_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress
     elif there:
         raise no_table(address.title, name)
     return there
-
-
-def history_of_new_table(
-    connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest
-) -> DuckDbHistory:
-    """Return the history of a table that this run has created."""
-    return DuckDbHistory(connection, address, request, map_existing_table(connection, address, {}))

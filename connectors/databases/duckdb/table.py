@@ -34,6 +34,7 @@ from tranship.connectors.databases.duckdb.history import DuckDbHistory, history_
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
+from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import (
@@ -60,6 +61,7 @@ class DuckDbTable:
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._mapping: TableMapping | None = None
+        self._history: HistoryWriter | None = None
         self._created: Path | None = None
         """The file, while it is one of ours without content."""
         if not self._address.path.exists():
@@ -87,16 +89,14 @@ class DuckDbTable:
         with closing(connection):
             history_exists(connection, address)
 
-    def state_of_history(self, request: WriteRequest) -> Mapping[str, int]:
+    def state_of_history(self) -> Mapping[str, int]:
         """Return the counts of versions and faults."""
-        if self._mapping is None:
-            return {}
-        return DuckDbHistory(self._connection(), self._address, request, self._mapping).state()
+        return self._history.state() if self._history else {}
 
     def plan(self, request: WriteRequest) -> Plan:
         """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
-        self._mapping = None
+        self._mapping = self._history = None
         if self._open is None and not self._address.path.exists():
             # There is no file, and none is created before the write.
             check_nothing_chosen(self._missing_file()[0], request.columns)
@@ -124,8 +124,9 @@ class DuckDbTable:
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.notes(request)))
             if request.keep_history:
-                foreseen = DuckDbHistory(connection, self._address, request, mapping).foresee(plan)
-                plan = replace(plan, notes=(*plan.notes, *foreseen))
+                store = DuckDbHistory(connection, self._address, request, mapping)
+                self._history = HistoryWriter(store, mapping, request)
+                plan = replace(plan, notes=(*plan.notes, *self._history.foresee(plan)))
             return plan
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
@@ -142,7 +143,7 @@ class DuckDbTable:
                 raise Interfered(f"{self._address.title}: another process has created it since the comparison.")
         connection = self._connection()
         try:
-            DuckDbWriter(connection, self._address, request, plan).write(self._mapping)
+            DuckDbWriter(connection, self._address, request, plan).write(self._mapping, self._history)
             self._created = None
         except duckdb.ConstraintException as error:
             raise Refused(

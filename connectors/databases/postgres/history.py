@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from tranship.connectors.contract import Plan
-from tranship.connectors.databases.history import HistoryWriter, Tracked, given_columns
+from tranship.connectors.databases.history_sql import Tracked
 from tranship.connectors.databases.history_table import (
     COMMENT,
     COMMENTS,
@@ -25,6 +24,7 @@ from tranship.connectors.databases.postgres.address import LONGEST_NAME, Postgre
 from tranship.connectors.databases.postgres.catalog import ColumnType, Relation, column_types, find_relation
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext
+from tranship.connectors.databases.postgres.history_mark import HistoryMark
 from tranship.connectors.databases.postgres.sql import created_type, type_sql
 from tranship.connectors.databases.postgres.transfer import copy_to_server
 from tranship.connectors.databases.postgres.values import value_sent
@@ -42,39 +42,19 @@ _INSTANTS: Final = {
 
 
 class PostgresHistory:
-    """The history of one table, and the statements on it."""
+    """The history of one table, as a `Store`."""
 
     def __init__(self, context: WriteContext, relation: Relation, title: str) -> None:
         self._context, self._connection, self._title = context, context.connection, title
         self._relation = relation
         self._history = find_history(context.connection, relation.schema, relation.table)
-        self._exists = self._history is not None
         self._types = column_types(context.connection, relation)
-        given = given_columns(context.mapping, context.request, self._value)
-        self._writer = HistoryWriter(self, self._tracked, context.mapping, context.request, given)
+        self._mark = HistoryMark(context.connection, relation)
 
-    def foresee(self, plan: Plan) -> tuple[str, ...]:
-        """Return notes about what the run adds to the history besides its changes. Raises Refused."""
-        self._check_rights()
-        return self._writer.foresee(plan, exists=self._exists)
-
-    def prepare(self, plan: Plan) -> None:
-        """Bring the history up to the table, before the write and after its columns are added."""
-        self._writer.prepare(plan, exists=self._exists)
-
-    def record(self, plan: Plan) -> None:
-        """Record the changes, after the write."""
-        self._writer.record(plan, existed=self._exists)
-
-    def begin(self) -> None:
-        """Begin the history of a table that this run has created."""
-        self._writer.begin()
-
-    def state(self) -> dict[str, int]:
-        """Return counts of versions and faults; none without a history."""
-        return self._writer.state() if self._exists else {}
-
-    # The store ----------------------------------------------------------------------------------------------------
+    @property
+    def exists(self) -> bool:
+        """Whether there is a history."""
+        return self._history is not None
 
     def execute(self, sql: str) -> int:
         """Run a statement."""
@@ -95,11 +75,27 @@ class PostgresHistory:
         self.execute(f"ANALYZE {self.temporary(name)}")
         return count
 
-    def differ(self, left: Sequence[str], right: Sequence[str]) -> str:
-        """Return whether any value differs, byte by byte: types such as json cannot be compared otherwise."""
-        return f"ROW({', '.join(left)}) *<> ROW({', '.join(right)})" if left else "false"
+    def values(self) -> dict[str, str]:
+        """Return the values of the records, as they are sent."""
+        return {mapped.column_name: value_sent(mapped) for mapped in self._context.written_fields}
 
-    def create(self) -> None:
+    def is_as_left(self) -> bool:
+        """Return whether nobody has written to the table."""
+        return self._mark.is_as_left()
+
+    def leave(self) -> None:
+        """Keep who has written to the table until now."""
+        self._mark.leave()
+
+    def extend(self) -> None:
+        """Create the history, or add the columns that the table has in addition."""
+        self._types = column_types(self._connection, self._relation)
+        if self.exists:
+            self._add_columns()
+        else:
+            self._create()
+
+    def _create(self) -> None:
         """Create the history, with a primary key of customer and beginning."""
         instant = "timestamptz"
         own = {VALID_FROM: f"{instant} NOT NULL", VALID_TO: instant, GONE: "boolean NOT NULL"}
@@ -115,9 +111,7 @@ class PostgresHistory:
             self.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}")
         self._history = find_history(self._connection, self._relation.schema, self._relation.table)
 
-    def add_columns(self) -> None:
-        """Add the columns that the table has in addition."""
-        self._types = column_types(self._connection, self._relation)
+    def _add_columns(self) -> None:
         known = self._known_types()
         for name, kind in self._shown_types().items():
             if name not in known:
@@ -139,7 +133,8 @@ class PostgresHistory:
             else {}
         )
 
-    def _tracked(self) -> Tracked:
+    def tracked(self) -> Tracked:
+        """Return the table and its history."""
         mapping, shown = self._context.mapping, history_of(self._relation.table)
         types, known = self._shown_types(), self._known_types()
         check_types(shown, types, known)
@@ -158,14 +153,19 @@ class PostgresHistory:
             time=f"CASE WHEN {deleted} IS NULL THEN {time} ELSE greatest({time}, {deleted}) END" if marked else time,
             columns=tuple(name for name in types if name in known or not known),
             unseen=tuple(name for name in types if known and name not in known),
+            given={mapped.column_name: self._loaded(mapped) for mapped in self._context.written_fields},
+            erased={
+                mapped.column_name for mapped in self._context.written_fields if mapped.erasable(self._context.request)
+            },
+            differ=_differ,
         )
 
-    def _value(self, mapped: MappedField) -> tuple[str, str]:
+    def _loaded(self, mapped: MappedField) -> str:
+        """Return the value of a late record, in the type of its column."""
         kind, loaded = self._types.get(mapped.column_name), f"l.{quoted(mapped.column_name)}"
-        added = f"{loaded}::{type_sql(created_type(mapped.column_name))}" if kind is None else ""
-        return value_sent(mapped), kind.cast(loaded) if kind else added
+        return kind.cast(loaded) if kind else f"{loaded}::{type_sql(created_type(mapped.column_name))}"
 
-    def _check_rights(self) -> None:
+    def check_rights(self) -> None:
         """Raise Refused if this user sees only a part of the table, or may not write its history."""
         connection, relation = self._connection, self._relation
         if connection.query_value(f"SELECT row_security_active({relation.oid}::oid)"):
@@ -189,6 +189,11 @@ class PostgresHistory:
                 f"{self._title}: user {user} may not {'write' if self._history else 'create'} its history. Ask the "
                 f"owner to run: GRANT {', '.join(lacking)} ON {on} TO {quoted(user)}. Or leave --history out."
             )
+
+
+def _differ(left: Sequence[str], right: Sequence[str]) -> str:
+    """Compare byte by byte: types such as json cannot be compared otherwise."""
+    return f"record_image_ne(ROW({', '.join(left)}), ROW({', '.join(right)}))" if left else "false"
 
 
 def _instant(kind: ColumnType | None) -> str:

@@ -22,6 +22,7 @@ from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserve
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
+from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.databases.postgres.catalog import (
@@ -94,6 +95,7 @@ class PostgresTable:
         self._open: Connection | None = connect(self._address)
         self._duck: duckdb.DuckDBPyConnection | None = None
         self._context: WriteContext | None = None
+        self._history: HistoryWriter | None = None
         self._begun = False
         if not create and not find_relation(self._open, self._address, self._address.table):
             error = not_created(*describe_missing(self._open, self._address))
@@ -115,15 +117,14 @@ class PostgresTable:
         """Raise ConfigError if the table cannot have a history."""
         check_history(self._connected(), self._address, self._where)
 
-    def state_of_history(self, request: WriteRequest) -> Mapping[str, int]:
+    def state_of_history(self) -> Mapping[str, int]:
         """Return the counts of versions and faults."""
-        if self._context is None or self._context.relation is None:
-            return {}
-        return PostgresHistory(replace(self._context, request=request), self._context.relation, self._where).state()
+        return self._history.state() if self._history else {}
 
     def plan(self, request: WriteRequest) -> Plan:
         """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
         self._start_again()
+        self._history = None
         connection = self._begin(quiet=False)
         self._duck = duck = duckdb.connect(config={"memory_limit": self._memory})
         for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false"):
@@ -163,8 +164,10 @@ class PostgresTable:
             if is_recorded(request, plan):
                 check_rights(connection, self._address.shown, relation.schema)
             if request.keep_history:
-                foreseen = PostgresHistory(self._context, relation, self._where).foresee(plan)
-                plan = replace(plan, notes=(*plan.notes, *foreseen))
+                store = PostgresHistory(self._context, relation, self._where)
+                store.check_rights()
+                self._history = HistoryWriter(store, mapping, request)
+                plan = replace(plan, notes=(*plan.notes, *self._history.foresee(plan)))
             return plan
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)
@@ -175,7 +178,7 @@ class PostgresTable:
         assert self._context is not None  # noqa: S101  (the plan is made)
         try:
             context = replace(self._context, request=request)
-            Writer(context, plan, self._address, self._where, self._observer).write()
+            Writer(context, plan, self._address, self._where, self._observer).write(self._history)
         except (duckdb.Error, OSError) as error:
             doing = f"{self._where}: writing failed and was rolled back"
             failure = local_failure(error, request.workspace)

@@ -9,6 +9,7 @@ from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTa
 
 from tranship.connectors.contract import Plan, WriteObserver
 from tranship.connectors.databases.changes import is_recorded
+from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, column_types, find_relation
@@ -52,8 +53,8 @@ class Writer:
         self._connection, self._duck, self._request = context.connection, context.duck, context.request
         self._changes: ChangeLog | None = None
 
-    def write(self) -> None:
-        """Write everything and COMMIT."""
+    def write(self, history: HistoryWriter | None) -> None:
+        """Write everything and COMMIT. `history` has foreseen the plan, unless this run creates the table."""
         connection = self._connection
         relation = self._context.relation
         schema = relation.schema if relation else self._schema()
@@ -62,7 +63,6 @@ class Writer:
         written = LastWritten(connection, relation) if relation and keeps else None
         if is_recorded(self._request, self._plan):
             self._changes = ChangeLog(self._context, schema, relation.table if relation else self._address.table)
-        history: PostgresHistory | None = None
         news = (written, self._changes)
         if relation is None or ledger is None or any(table and not table.is_there for table in news):
             # Two runs that create the same schema or ledger at once would fail.
@@ -80,22 +80,19 @@ class Writer:
                 connection.execute(f"ALTER TABLE {relation.name} ADD COLUMN {quoted(name)} {kind}")
             if written:
                 written.write(self._duck, self._context.mapping, self._request)
-            if self._request.keep_history:
-                history = PostgresHistory(self._context, relation, self._where)
+            if history:
                 history.prepare(self._plan)
             self._update(relation)
             self._delete(relation)
         self._insert(relation)
         if history:
-            history.record(self._plan)
+            history.record()
         if relation is None:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
             )
-            if self._request.keep_history and (
-                created := find_relation(connection, PostgresAddress("", schema, self._address.table, None, ""), self._address.table)
-            ):
-                PostgresHistory(self._context, created, self._where).begin()
+            if self._request.keep_history:
+                self._begin_history(schema)
         if ledger is None:
             connection.execute(ddl(CreateTable(ledger_table(schema))))
         row = ledger_row(self._request, self._plan, self._address.table)
@@ -113,6 +110,14 @@ class Writer:
         if self._request.watermark:
             marks.advance(self._request.watermark, self._context.mapping.unwritable)
         connection.execute("COMMIT")
+
+    def _begin_history(self, schema: str) -> None:
+        created = find_relation(
+            self._connection, PostgresAddress("", schema, self._address.table, None, ""), self._address.table
+        )
+        assert created is not None  # noqa: S101  (this run has created it)
+        store = PostgresHistory(self._context, created, self._where)
+        HistoryWriter(store, self._context.mapping, self._request).begin()
 
     def _extend_ledger(self, ledger: Relation, row: dict[str, Any]) -> None:
         """Add missing counts to a ledger of an earlier version, which only its owner can do."""
