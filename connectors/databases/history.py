@@ -3,7 +3,7 @@
 A version has `customer_key`, the columns of the customer, and
 
 - `valid_from`, `valid_to`: from when on and until when the customer was so; null: until now
-- `deleted`: the customer was not there in this time; the columns are those it had before
+- `deleted`: the customer was not there in this time; the columns are those it had when this was recorded
 - `recorded_at`, `_run_id`: when the version was recorded, and by which run.
 
 A record is valid from its `updated_at` on, or from the start of the run if it has none. A record that the table takes
@@ -171,8 +171,11 @@ class HistoryWriter:
 
     def _begin(self) -> None:
         tracked = self._store.tracked()
-        self._store.execute(tracked.beginning(self._now, self._request.run_id))
-        self._prove(tracked, "")
+        began = self._store.execute(tracked.beginning(self._now, self._request.run_id))
+        rows = self._count(f"SELECT 1 FROM {tracked.rows} t")
+        if began != rows:
+            raise RuntimeError(f"{counted(began, 'version')} of {rows:,} rows")
+        self._prove_spans(tracked, "")
 
     def _append(self, tracked: Tracked, keys: str, at: str) -> None:
         self._kept(_NEW, tracked.appended(self._store.temporary(keys), at, self._now))
@@ -199,14 +202,13 @@ class HistoryWriter:
             )
 
     def _prove(self, tracked: Tracked, keys: str) -> None:
-        faulty = self._count(tracked.broken(keys))
-        other = 0 if faulty else self._count(tracked.differing(keys))
-        if faulty or other:
-            what = "have a gap or overlap" if faulty else "differ from the table"
-            raise Refused(
-                f"{tracked.title}: the versions of {counted(faulty or other, 'customer')} in {tracked.shown} would "
-                f"{what}. Nothing was written. If the history was edited, correct it, or rename it: a new one begins."
-            )
+        self._prove_spans(tracked, keys)
+        if differing := self._count(tracked.differing(keys)):
+            raise _wrong(tracked, differing, "differ from the table")
+
+    def _prove_spans(self, tracked: Tracked, keys: str) -> None:
+        if broken := self._count(tracked.broken(keys)):
+            raise _wrong(tracked, broken, "have a gap or overlap")
 
     def _load(self, name: str, rows: str) -> int:
         self._keys.append(name)
@@ -255,6 +257,13 @@ class HistoryWriter:
             f"SELECT {key} AS {KEY}, s.updated_at AS {AT}{values} FROM _plan p JOIN _survivors s ON s._row = p.row "
             f"LEFT JOIN _table h ON h.target = p.target WHERE {which} AND s.updated_at IS NOT NULL"
         )
+
+
+def _wrong(tracked: Tracked, count: int, what: str) -> Refused:
+    return Refused(
+        f"{tracked.title}: {counted(count, 'version')} in {tracked.shown} would {what}. Nothing was written. If the "
+        "history was edited, correct it, or rename it: a new one begins."
+    )
 
 
 def _begins(tracked: Tracked, rows: int, without: int) -> str:

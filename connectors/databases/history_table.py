@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from tranship.connectors.contract import Plan
 from tranship.connectors.databases.table_mapping import BOOKKEEPING, RUN
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.customer import KEY
@@ -20,7 +21,7 @@ COMMENTS: Final = {
     KEY: "The customer, as in the table; where that has no such column: the external id, or email: and the e-mail.",
     VALID_FROM: "From when on the customer was so: updated_at of the record, or the time of the run.",
     VALID_TO: "Until when, exclusively; null: until now.",
-    GONE: "The customer was not there in this time; the other columns are those it had before.",
+    GONE: "The customer was not there in this time; the other columns are those it had when this was recorded.",
     RECORDED_AT: "When the version was recorded.",
     RUN: "The run that recorded it.",
 }
@@ -44,9 +45,20 @@ def customer_columns(title: str, columns: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if name not in BOOKKEEPING)
 
 
+def not_kept(history: str, plan: Plan, columns: Collection[str]) -> tuple[str, ...]:
+    """Return the note on a history, if a table of this name with these columns is one, that a run does not keep."""
+    if _lacking(columns) or not any(plan.counts.get(fate) for fate in ("create", "update", "delete", "stale")):
+        return ()
+    return (f"{history} is not kept by this run; the next one with --history records what has become of the table",)
+
+
+def _lacking(columns: Collection[str]) -> list[str]:
+    return [name for name in (KEY, *_OWN, RUN) if name not in columns]
+
+
 def check_is_history(title: str, history: str, columns: Collection[str]) -> None:
     """Raise ConfigError if a table with the name of a history is something else."""
-    lacking = [name for name in (KEY, *_OWN, RUN) if name not in columns]
+    lacking = _lacking(columns)
     if lacking:
         raise ConfigError(
             f"{title}: its history would be {history}, but there is a table of this name without "

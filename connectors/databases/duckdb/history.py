@@ -123,7 +123,7 @@ class DuckDbHistory:
             self.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}")
 
     def _add_columns(self) -> None:
-        known = self._known_types()
+        known = history_columns(self._connection, self._address)
         for name, dtype in self._types().items():
             if name.casefold() not in known:
                 self.execute(f"ALTER TABLE {self._address.history} ADD COLUMN {quoted(name)} {dtype}")
@@ -133,11 +133,6 @@ class DuckDbHistory:
         columns, _ = existing_columns(self._connection, self._address)
         return {name: columns[name].dtype for name in customer_columns(self._address.title, columns)}
 
-    def _known_types(self) -> dict[str, str]:
-        """Return the columns of the history, folded, with their types."""
-        what = "lower(column_name), data_type"
-        return dict(look_up(self._connection, self._address, what, "duckdb_columns()", self._history))
-
     @property
     def _history(self) -> str:
         return history_of(self._address.table)
@@ -145,7 +140,7 @@ class DuckDbHistory:
     def tracked(self) -> Tracked:
         """Return the table and its history."""
         connection, address, mapping = self._connection, self._address, self._mapping
-        types, known = self._types(), self._known_types()
+        types, known = self._types(), history_columns(self._connection, self._address)
         check_types(self._history, types, {name: known[name.casefold()] for name in types if name.casefold() in known})
         exact = ", ".join(
             f"{quoted(name)} COLLATE c AS {quoted(name)}" for name in column_collations(connection, address)
@@ -177,13 +172,18 @@ def _differ(left: Sequence[str], right: Sequence[str]) -> str:
     return " OR ".join(f"{one} IS DISTINCT FROM {other}" for one, other in pairs) or "false"
 
 
+def history_columns(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> dict[str, str]:
+    """Return the columns of a table with the name of the history, folded, with their types; none without one."""
+    what = "lower(column_name), data_type"
+    return dict(look_up(connection, address, what, "duckdb_columns()", history_of(address.table)))
+
+
 def history_exists(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> bool:
     """Return whether the table has a history. Raises ConfigError if it cannot have one."""
     name = history_of(address.table)
     there = table_exists(connection, address, name)
     if there:
-        found = look_up(connection, address, "lower(column_name)", "duckdb_columns()", name)
-        check_is_history(address.title, name, {column for (column,) in found})
+        check_is_history(address.title, name, history_columns(connection, address))
     if table_exists(connection, address, address.table):
         customer_columns(address.title, existing_columns(connection, address)[0])
     elif there:

@@ -30,11 +30,12 @@ from tranship.connectors.databases.duckdb.catalog import (
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
 from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
-from tranship.connectors.databases.duckdb.history import DuckDbHistory, history_exists
+from tranship.connectors.databases.duckdb.history import DuckDbHistory, history_columns, history_exists
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.history import HistoryWriter
+from tranship.connectors.databases.history_table import history_of, not_kept
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import (
@@ -126,8 +127,10 @@ class DuckDbTable:
             if request.keep_history:
                 store = DuckDbHistory(connection, self._address, request, mapping)
                 self._history = HistoryWriter(store, mapping, request)
-                plan = replace(plan, notes=(*plan.notes, *self._history.foresee(plan)))
-            return plan
+                foreseen = self._history.foresee(plan)
+            else:
+                foreseen = not_kept(history_of(self._address.table), plan, history_columns(connection, self._address))
+            return replace(plan, notes=(*plan.notes, *foreseen))
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
 

@@ -219,6 +219,13 @@ def find_history(connection: Connection, schema: str, table: str) -> Relation | 
     return found
 
 
+def history_columns(connection: Connection, schema: str, table: str) -> dict[str, ColumnType]:
+    """Return the columns of a table with the name of the history; none without one."""
+    name = history_of(table)
+    found = find_relation(connection, PostgresAddress("", schema, name, None, ""), name)
+    return column_types(connection, found) if found else {}
+
+
 def check_history(connection: Connection, address: PostgresAddress, title: str) -> bool:
     """Return whether the table of an address has a history. Raises ConfigError if it cannot have one."""
     schema = address.schema or str(connection.query_value("SELECT current_schema()::text"))

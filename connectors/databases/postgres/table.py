@@ -23,6 +23,7 @@ from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
 from tranship.connectors.databases.history import HistoryWriter
+from tranship.connectors.databases.history_table import history_of, not_kept
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.databases.postgres.catalog import (
@@ -39,7 +40,7 @@ from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.encoding import check_encoding, reject_nul
-from tranship.connectors.databases.postgres.history import PostgresHistory, check_history
+from tranship.connectors.databases.postgres.history import PostgresHistory, check_history, history_columns
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
 from tranship.connectors.databases.postgres.watermarks import Watermarks
@@ -167,8 +168,12 @@ class PostgresTable:
                 store = PostgresHistory(self._context, relation, self._where)
                 store.check_rights()
                 self._history = HistoryWriter(store, mapping, request)
-                plan = replace(plan, notes=(*plan.notes, *self._history.foresee(plan)))
-            return plan
+                foreseen = self._history.foresee(plan)
+            else:
+                foreseen = not_kept(
+                    history_of(relation.table), plan, history_columns(connection, relation.schema, relation.table)
+                )
+            return replace(plan, notes=(*plan.notes, *foreseen))
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)
             raise failure or connection.stream_error(f"{self._where}: the comparison failed", error) from error
