@@ -36,7 +36,16 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )
 TEXTS = (
     *("", "T", "x", "5T", "1e9", "9" * 30, "9" * 5000, "-5", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00"),
-    *("9999-12-31T23:59:59+00:00", "-0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "infinity", EVIL, "{", "[]", "null"),
+    *(
+        "9999-12-31T23:59:59+00:00",
+        "-0001-01-01T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "infinity",
+        EVIL,
+        "{",
+        "[]",
+        "null",
+    ),
 )
 
 
@@ -102,7 +111,9 @@ def test_any_table_under_the_name_of_one_of_ours_is_used_or_refused_in_words(nam
     with duckdb.connect("w.duckdb", read_only=True) as connection:
         columns = [row[0] for row in connection.sql(f"DESCRIBE {name}").fetchall()]
     found = []
-    cases = [(made, column) for made in OTHER_TABLES for column in columns if "{column}" in made or column == columns[0]]
+    cases = [
+        (made, column) for made in OTHER_TABLES for column in columns if "{column}" in made or column == columns[0]
+    ]
     for made, column in cases:
         Path("w.duckdb").write_bytes(whole)
         with duckdb.connect("w.duckdb") as connection:
@@ -125,7 +136,9 @@ def test_any_image_of_a_change_is_shown_or_refused_in_words() -> None:
             with duckdb.connect("w.duckdb") as connection:
                 connection.execute(f"ALTER TABLE _tranship_changes ALTER {column} TYPE VARCHAR")
                 connection.execute(f"UPDATE _tranship_changes SET {column} = ?", [image])
-            found += [f"{image[:20]} {column}: {complaint}" for complaint in complaints(TABLE) if "changes" in complaint]
+            found += [
+                f"{image[:20]} {column}: {complaint}" for complaint in complaints(TABLE) if "changes" in complaint
+            ]
     assert found == []
 
 
@@ -141,7 +154,23 @@ def test_any_watermark_in_postgres_is_used_or_refused_in_words(postgres_database
     assert found == []
 
 
-ANY = (None, True, -1, 10**30, 0.5, "", "x", "5T", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00", EVIL, [], [None], {}, {"a": {}})
+ANY = (
+    None,
+    True,
+    -1,
+    10**30,
+    0.5,
+    "",
+    "x",
+    "5T",
+    "0001-01-01T00:00:00Z",
+    "2026-01-01T00:00:00",
+    EVIL,
+    [],
+    [None],
+    {},
+    {"a": {}},
+)
 
 
 def _changed(content: Any, keys: tuple[Any, ...], value: Any) -> Any:
@@ -175,13 +204,18 @@ def test_any_file_of_watermarks_is_used_or_refused_in_words() -> None:
 
 def test_any_progress_of_a_backfill_is_used_or_refused_in_words() -> None:
     words = ("backfill", "in.csv", TABLE, "--from", "2026-01-04", "--to", "2026-01-08")
-    write: Callable[[str], object] = lambda text: (Path(".tranship/backfills").mkdir(parents=True, exist_ok=True), file.write_text(text))  # noqa: E731
+    write: Callable[[str], object] = lambda text: (
+        Path(".tranship/backfills").mkdir(parents=True, exist_ok=True),
+        file.write_text(text),
+    )  # noqa: E731
     from tranship.pipelines import backfill
 
     names: list[Path] = []
     real = backfill._Progress.write
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(backfill._Progress, "write", lambda self, finished: (real(self, finished), names.append(self._file)))
+        patched.setattr(
+            backfill._Progress, "write", lambda self, finished: (real(self, finished), names.append(self._file))
+        )
         assert told(*words)[0] == 0
     file = names[0]
     for value in (*ANY, *TEXTS):
