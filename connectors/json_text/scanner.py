@@ -316,9 +316,7 @@ def _decoder(id: str, created: str | None) -> Any:
     return msgspec.json.Decoder(list[msgspec.defstruct("Name", fields, gc=False)])  # type: ignore[misc]
 
 
-def record_ids(
-    records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]
-) -> RecordIds:
+def record_ids(records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]) -> RecordIds:
     """Return the id of each record of a page, and its creation time if `created` is given.
 
     A record without a text id is identified by its content and its count of equal records in this pass.
