@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
@@ -269,7 +269,7 @@ class Fit:
     rivals: tuple[str, ...]
     others: tuple[str, ...]
     further: tuple[str, ...] = ()
-    """The columns of further numbers and addresses of a field in REACHED_BY, the preferred one first."""
+    """The columns of further numbers of a field in REACHED_BY, or of further addresses, the preferred one first."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -328,7 +328,21 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
         # customer.
         if field != "country":
             by_field.pop(field, None)
-    return {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
+    fits = {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
+    for field, columns_of_field in _further_addresses(hits, address).items():
+        if field in fits and (used := fits[field].column) and hits[used].role == address:
+            free = tuple(column for column in columns_of_field if column not in without)
+            fits[field] = replace(fits[field], further=free)
+    return fits
+
+
+def addresses(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, str]:
+    """Return column → the address it belongs to, for the columns of addresses; that of one without a role is empty."""
+    return {
+        column: hit.role
+        for column, hit in _hits(tuple(columns), tuple(repeats.items())).items()
+        if hit.field in ADDRESS
+    }
 
 
 def _read_behind(front: str, name: str) -> _Hit | None:
@@ -392,16 +406,33 @@ _PLACE: Final = ("address_line1", "city", "zip_code")
 
 def _best_address(hits: Iterable[_Hit]) -> str:
     """Return the role of the address to use: those with a street, city or postal code first, then by rank."""
+    return next(iter(_addresses_in_order(hits)), "")
+
+
+def _addresses_in_order(hits: Iterable[_Hit]) -> dict[str, bool]:
+    """Return the roles of addresses, the preferred one first, with whether it has a street, city or postal code."""
     places: dict[str, list[_Hit]] = {}
     for hit in hits:
         if hit.field in ADDRESS:
             places.setdefault(hit.role, []).append(hit)
+    are_places = {role: any(hit.field in _PLACE for hit in found) for role, found in places.items()}
+    in_order = sorted(places, key=lambda role: (not are_places[role], min(hit.rank for hit in places[role])[:2]))
+    return {role: are_places[role] for role in in_order}
 
-    def order(role: str) -> tuple[bool, tuple[int, ...]]:
-        is_place = any(hit.field in _PLACE for hit in places[role])
-        return not is_place, min(hit.rank for hit in places[role])[:2]
 
-    return min(places, key=order, default="")
+def _further_addresses(hits: Mapping[str, _Hit], address: str) -> dict[str, tuple[str, ...]]:
+    """Return field → its columns in the addresses after the preferred one, that have a street, city or postal code."""
+    found: dict[str, list[str]] = {}
+    for role, is_place in _addresses_in_order(hits.values()).items():
+        if role == address or not is_place:
+            continue
+        for field in ADDRESS:
+            ranked = sorted(
+                (hit.rank, column) for column, hit in hits.items() if hit.field == field and hit.role == role
+            )
+            if ranked:
+                found.setdefault(field, []).append(ranked[0][1])
+    return {field: tuple(columns) for field, columns in found.items()}
 
 
 def _joined_to_plain(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
