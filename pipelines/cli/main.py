@@ -39,6 +39,7 @@ from tranship.pipelines.cli import (
     run,
     runs,
     state,
+    undo,
 )
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
@@ -189,6 +190,7 @@ for command in (
     *run.COMMANDS,
     *runs.COMMANDS,
     *changes.COMMANDS,
+    *undo.COMMANDS,
     *backfill.COMMANDS,
     *state.COMMANDS,
     *provider.COMMANDS,
