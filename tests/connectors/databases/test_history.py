@@ -335,7 +335,7 @@ def test_a_history_whose_table_is_gone_is_refused(table: Table) -> None:
 def test_a_column_of_another_type_is_refused_with_the_statement_that_changes_it(table: Table) -> None:
     run(table, 2, [record("1", "A", 1, net_terms="30")])
     table.do("ALTER TABLE customers ALTER COLUMN net_terms TYPE bigint")
-    with pytest.raises(ConfigError, match="(?i)ALTER TABLE customers_history ALTER COLUMN net_terms TYPE bigint"):
+    with pytest.raises(ConfigError, match=r"(?i)ALTER TABLE customers_history ALTER COLUMN net_terms TYPE bigint"):
         run(table, 3, [record("1", "A", 1)])
 
 
