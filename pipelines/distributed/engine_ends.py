@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tranship.connectors import apart, lookup, task_files
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines import endpoints
@@ -90,7 +89,7 @@ class EngineEnds:
     def _work_folder(self, directory: RunDirectory) -> str:
         given = self._settings.work
         if given is not None:
-            path = given if "://" in given else str(Path(given).expanduser().resolve())
+            path = given if "://" in given else str(local_path(given).resolve())
             return f"{path.rstrip('/')}/tranship-{directory.run_id}"
         return str((directory.path / _WORK).resolve())
 
@@ -177,9 +176,9 @@ def _must_be_apart(addresses: Sequence[str], settings: Settings) -> None:
     folder = _folder(settings.destination)
     if not folder:
         return
-    below = f"{folder}/" if scheme_of(folder) else f"{Path(folder).expanduser().resolve()}/"
+    below = f"{folder}/" if scheme_of(folder) else f"{local_path(folder).resolve()}/"
     for address in addresses:
-        place = address if scheme_of(address) else str(Path(address).resolve())
+        place = address if scheme_of(address) else str(local_path(address).resolve())
         if place.startswith(below):
             raise ConfigError(
                 f"{redacted(address)}: lies in the destination, and would be read as a source. Name another folder."

@@ -149,7 +149,8 @@ def _read(
         ).to_arrow_reader(_BATCH_ROWS)
         for batch in found:
             yield pl.DataFrame(batch).cast(FRAME)
-    except duckdb.Error as error:
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+        why = message_of(error) if isinstance(error, duckdb.Error) else "its columns are of other types"
         raise local_failure(error, address.path) or ConnectorError(
-            f"{address.path}: {CHANGES} cannot be read ({message_of(error)})."
+            f"{address.path}: {CHANGES} cannot be read ({why})."
         ) from None

@@ -195,8 +195,11 @@ class DuckDbTable:
         connection = self._connection()
         if not table_exists(connection, self._address, LEDGER):
             return False
-        found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
-        return bool(found.fetchall())
+        try:
+            found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
+            return bool(found.fetchall())
+        except duckdb.Error as error:
+            raise self._failure(f"{LEDGER} cannot be read", error) from error
 
     def watermarks(self) -> list[Watermark]:
         """Return the watermarks of the sources that are read into this table."""

@@ -202,5 +202,5 @@ def changes(spec: str, run_id: str, customer: str | None) -> Iterator[pl.DataFra
                 f'SELECT {READ_COLUMNS} FROM {found.name} WHERE {where} ORDER BY customer_key COLLATE "C", action'
             ):
                 yield pl.DataFrame(batch).cast(FRAME)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
             raise connection.stream_error(f"{found.name} cannot be read", error) from None

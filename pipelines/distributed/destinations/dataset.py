@@ -5,12 +5,11 @@ pointer, `_current.json`. Readers follow the pointer: they never see a part of a
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql import functions as fn
 
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError, Malformed
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines.distributed.destinations.contract import LEFT_OUT, STALE, Planned, Request
@@ -31,7 +30,7 @@ class ParquetDataset:
     def __init__(self, address: str, *, overwrite: bool) -> None:
         """Raises ConfigError if the folder has files that no run has written."""
         self._shown = redacted(address)
-        path = address if scheme_of(address) else str(Path(address).expanduser().resolve())
+        path = address if scheme_of(address) else str(local_path(address).resolve())
         self._address = path.rstrip("/")
         self._folder = data_folder(self._address)
         self._digest: dict[str, Any] = {}
