@@ -431,6 +431,8 @@ class WriteRequest:
     """Whether a table keeps the values that it replaces in `workspace`, so that the run can be undone."""
     undo: Undone | None = None
     """The run to take back; `survivors` are then empty, and `mode` does not count."""
+    keep_history: bool = False
+    """Whether a table's history is kept beside it, in the transaction of the write."""
     compare: bool = False
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
     differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
@@ -541,6 +543,21 @@ class HasColumns(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """A table beside which the history of its customers can be kept."""
+
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history. Nothing is locked."""
+        ...
+
+    def state_of_history(self) -> Mapping[str, int]:
+        """Return the number of versions, of customers whose versions have a gap or overlap (broken), and of those that
+        differ from the table (different), after a plan; empty if there is no history.
+        """
+        ...
+
+
 # What a connector can do -----------------------------------------------------------------------------------------
 
 
@@ -561,6 +578,8 @@ class Abilities:
     """Fields can be stored in columns that the user names: true for tables."""
     undoes: bool = False
     """A run can be taken back: the destination keeps, or the run directory has, what was there before."""
+    keeps_history: bool = False
+    """Former versions of customers can be kept (`KeepsHistory`): true for tables."""
 
 
 @dataclass(frozen=True)

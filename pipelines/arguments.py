@@ -130,6 +130,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     evolve: bool
     changes: Literal["on", "off"]
     undo: bool
+    history: bool
     create: Literal["auto", "never"]
     crosswalk: Address | None
     remove_for_good: bool

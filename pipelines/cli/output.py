@@ -101,6 +101,6 @@ _SETTINGS_FOR_REJECTS: Final = (
         "survivor",
         "fill",
     ),
-    *("mode", "columns", "nulls", "evolve", "changes", "undo", "state_dir"),
+    *("mode", "columns", "nulls", "evolve", "changes", "history", "undo", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source in Tranship's own format."""

@@ -227,6 +227,9 @@ def of_verification(found: Verification, width: int | None = None) -> str:
         "",
         *table([(name.replace("_", " "), f"{count:,}") for name, count in found.counts.items()], right=(1,)),
     ]
+    if found.history:
+        lines += ["", "history"]
+        lines += table([(f"  {name}", f"{count:,}") for name, count in found.history.items()], right=(1,))
     lines += _by_frequency("different, by field", found.different_fields, {}, None, width)
     lines += _by_frequency("refused by the destination", found.refused_by_reason, {}, None, width)
     lines += ["", *(f"note: {note}" for note in found.notes)] if found.notes else []

@@ -32,10 +32,13 @@ from tranship.connectors.databases.duckdb.catalog import (
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
 from tranship.connectors.databases.duckdb.connection import connect, in_memory, remove_database
 from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
+from tranship.connectors.databases.duckdb.history import DuckDbHistory, history_columns, history_exists
 from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.duckdb.undo import DuckDbUndoneTable
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
+from tranship.connectors.databases.history import HistoryWriter
+from tranship.connectors.databases.history_table import history_of, not_kept
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import (
@@ -65,6 +68,7 @@ class DuckDbTable:
         self._mapping: TableMapping | None = None
         self._survivors: Survivors | None = None
         """The records of an undo, once it is planned."""
+        self._history: HistoryWriter | None = None
         self._created: Path | None = None
         """The file, while it is one of ours without content."""
         if not self._address.path.exists():
@@ -84,10 +88,22 @@ class DuckDbTable:
                 check_nothing_chosen(describe_missing(connection, address)[0], columns)
             check_chosen(address.title, *existing_columns(connection, address), columns, BOOKKEEPING)
 
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history."""
+        if self._open is None and not self._address.path.exists():
+            return
+        connection, address = connect(self._address, read_only=True, waiting=self._waiting)
+        with closing(connection):
+            history_exists(connection, address)
+
+    def state_of_history(self) -> Mapping[str, int]:
+        """Return the counts of versions and faults."""
+        return self._history.state() if self._history else {}
+
     def plan(self, request: WriteRequest) -> Plan:
         """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
-        self._mapping = None
+        self._mapping = self._history = None
         if request.undo and not self._address.path.exists():
             raise ConfigError(f"{self._missing_file()[0]} does not exist any more: nothing can be taken back in it.")
         if self._open is None and not self._address.path.exists():
@@ -115,9 +131,16 @@ class DuckDbTable:
             if last_written.is_needed(mapping):
                 self._mapping = mapping = replace(mapping, written_key=mapping.row_key)
                 last_written.load()
-            return Classifier(
+            plan = Classifier(
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.notes(request)))
+            if request.keep_history:
+                store = DuckDbHistory(connection, self._address, request, mapping)
+                self._history = HistoryWriter(store, mapping, request)
+                foreseen = self._history.foresee(plan)
+            else:
+                foreseen = not_kept(history_of(self._address.table), plan, history_columns(connection, self._address))
+            return replace(plan, notes=(*plan.notes, *foreseen))
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
 
@@ -151,7 +174,7 @@ class DuckDbTable:
                 raise Interfered(f"{self._address.title}: another process has created it since the comparison.")
         connection = self._connection()
         try:
-            DuckDbWriter(connection, self._address, request, plan).write(self._mapping)
+            DuckDbWriter(connection, self._address, request, plan).write(self._mapping, self._history)
             self._created = None
         except duckdb.ConstraintException as error:
             raise Refused(

@@ -23,6 +23,8 @@ from tranship.connectors.databases.before_images import must_still_fit, read_fac
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
+from tranship.connectors.databases.history import HistoryWriter
+from tranship.connectors.databases.history_table import history_of, not_kept
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
 from tranship.connectors.databases.postgres.before_images import shown_types
@@ -40,6 +42,7 @@ from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.encoding import check_encoding, reject_nul
+from tranship.connectors.databases.postgres.history import PostgresHistory, check_history, history_columns
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
 from tranship.connectors.databases.postgres.undo import PostgresUndoneTable
@@ -97,6 +100,7 @@ class PostgresTable:
         self._open: Connection | None = connect(self._address)
         self._duck: duckdb.DuckDBPyConnection | None = None
         self._context: WriteContext | None = None
+        self._history: HistoryWriter | None = None
         self._begun = False
         if not create and not find_relation(self._open, self._address, self._address.table):
             error = not_created(*describe_missing(self._open, self._address))
@@ -114,9 +118,18 @@ class PostgresTable:
         computed = [name for name, kind in types.items() if kind.computed]
         check_chosen(self._where, [name for name in types if name not in computed], computed, columns, BOOKKEEPING)
 
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history."""
+        check_history(self._connected(), self._address, self._where)
+
+    def state_of_history(self) -> Mapping[str, int]:
+        """Return the counts of versions and faults."""
+        return self._history.state() if self._history else {}
+
     def plan(self, request: WriteRequest) -> Plan:
         """Lock the table and compare the survivors with it; the transaction stays open for `apply`."""
         self._start_again()
+        self._history = None
         connection = self._begin(quiet=False)
         self._duck = duck = duckdb.connect(config={"memory_limit": self._memory})
         for setting in ("TimeZone = 'UTC'", "preserve_insertion_order = false"):
@@ -157,7 +170,16 @@ class PostgresTable:
             plan = Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
             if is_recorded(request, plan):
                 check_rights(connection, self._address.shown, relation.schema)
-            return plan
+            if request.keep_history:
+                store = PostgresHistory(self._context, relation, self._where)
+                store.check_rights()
+                self._history = HistoryWriter(store, mapping, request)
+                foreseen = self._history.foresee(plan)
+            else:
+                foreseen = not_kept(
+                    history_of(relation.table), plan, history_columns(connection, relation.schema, relation.table)
+                )
+            return replace(plan, notes=(*plan.notes, *foreseen))
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)
             raise failure or connection.stream_error(f"{self._where}: the comparison failed", error) from error
@@ -198,7 +220,7 @@ class PostgresTable:
             if request.undo:
                 request = replace(request, survivors=self._context.request.survivors)
             context = replace(self._context, request=request)
-            Writer(context, plan, self._address, self._where, self._observer).write()
+            Writer(context, plan, self._address, self._where, self._observer).write(self._history)
         except (duckdb.Error, OSError) as error:
             doing = f"{self._where}: writing failed and was rolled back"
             failure = local_failure(error, request.workspace)

@@ -10,6 +10,7 @@ from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTa
 from tranship.connectors.contract import Plan, WriteObserver
 from tranship.connectors.databases.before_images import is_updated
 from tranship.connectors.databases.changes import is_recorded
+from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.before_images import BeforeImages
@@ -18,6 +19,7 @@ from tranship.connectors.databases.postgres.changes import ChangeLog
 from tranship.connectors.databases.postgres.connection import arrow_reader
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
 from tranship.connectors.databases.postgres.deletes import GONE, delete_rows
+from tranship.connectors.databases.postgres.history import PostgresHistory
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import (
     CREATED_COLUMNS,
@@ -57,8 +59,8 @@ class Writer:
         self._changes: ChangeLog | None = None
         self._images = BeforeImages(context, plan) if context.request.keep_images else None
 
-    def write(self) -> None:
-        """Write everything and COMMIT."""
+    def write(self, history: HistoryWriter | None) -> None:
+        """Write everything and COMMIT. `history` has foreseen the plan, unless this run creates the table."""
         connection = self._connection
         relation = self._context.relation
         schema = relation.schema if relation else self._schema()
@@ -84,16 +86,24 @@ class Writer:
                 connection.execute(f"ALTER TABLE {relation.name} ADD COLUMN {quoted(name)} {kind}")
             if written:
                 written.write(self._duck, self._context.mapping, self._request)
+            if history:
+                history.prepare(self._plan)
             self._update(relation)
             self._delete(relation)
         self._insert(relation)
         if self._images:
             there = relation or find_relation(connection, self._address, self._address.table)
             self._images.keep(column_types(connection, there) if there else {})
+        if history:
+            history.record()
         if relation is None:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
             )
+            if self._changes:
+                self._changes.record_new_table()
+            if self._request.keep_history:
+                self._begin_history(schema)
         if ledger is None:
             connection.execute(ddl(CreateTable(ledger_table(schema))))
         row = ledger_row(self._request, self._plan, self._address.table)
@@ -111,6 +121,14 @@ class Writer:
         if self._request.watermark:
             marks.advance(self._request.watermark, self._context.mapping.unwritable)
         connection.execute("COMMIT")
+
+    def _begin_history(self, schema: str) -> None:
+        created = find_relation(
+            self._connection, PostgresAddress("", schema, self._address.table, None, ""), self._address.table
+        )
+        assert created is not None  # noqa: S101  (this run has created it)
+        store = PostgresHistory(self._context, created, self._where)
+        HistoryWriter(store, self._context.mapping, self._request).begin()
 
     def _extend_ledger(self, ledger: Relation, row: dict[str, Any]) -> None:
         """Add missing counts to a ledger of an earlier version, which only its owner can do."""
@@ -165,8 +183,8 @@ class Writer:
             f"FROM _survivors s {'' if everything else chosen}"
         )
         casts = {mapped.column_name for mapped in context.written_fields if needs_cast(mapped)}
-        if self._changes:
-            self._changes.record_creates("" if everything else chosen)
+        if self._changes and relation:
+            self._changes.record_creates(plan, "" if everything else chosen)
         blank = self._blank(chosen if not everything else "")
         if relation is None or not (casts or blank or relation.needs_insert):
             batches = rows.to_arrow_reader(SENT_ROWS)
