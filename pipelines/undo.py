@@ -33,7 +33,7 @@ from tranship.pipelines.undo_steps import KEYS, UndoSteps
 ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update", "deleted": "delete"}
 """Word of a user → action of the run."""
 _KEPT: Final = (
-    *("destination", "columns", "options", "changes", "undo", "memory", "overlap", "lock_timeout", "locks"),
+    *("destination", "columns", "options", "changes", "undo", "history", "memory", "overlap", "lock_timeout", "locks"),
     *("statement_timeout", "pace"),
 )
 """Settings of the run that its undo has as well: those of the destination."""

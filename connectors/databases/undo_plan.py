@@ -383,6 +383,7 @@ class UndoPlanner:
         file = self._request.workspace / RESTORED
         count = self._execute(
             f"COPY (SELECT n AS _row, {literal('')} AS _source, 0::UBIGINT AS _line, false AS _email_blocked, "
+            "NULL::TIMESTAMPTZ AS updated_at, "
             f"{known} AS external_id, {mail} AS email{values} FROM (SELECT p.row AS n, {rows} FROM _plan p "
             "JOIN _decided d ON d.n = p.row LEFT JOIN _old o ON o.n = p.row LEFT JOIN _now t ON t.n = p.row "
             f"WHERE p.action IN ('create', 'update')) t) TO {literal(file)} (FORMAT parquet)"
