@@ -48,7 +48,8 @@ from tranship.connectors.databases.table_mapping import (
     check_mirror_bookkeeping,
     missing_columns,
 )
-from tranship.connectors.databases.undo_plan import RestoredField, UndoPlanner
+from tranship.connectors.databases.undo_plan import UndoPlanner
+from tranship.connectors.databases.undone_table import RestoredField
 from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, TranshipError
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
 from tranship.connectors.local_failures import local_failure

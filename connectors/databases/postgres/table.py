@@ -58,7 +58,8 @@ from tranship.connectors.databases.table_mapping import (
     map_table,
     missing_columns,
 )
-from tranship.connectors.databases.undo_plan import RestoredField, UndoPlanner
+from tranship.connectors.databases.undo_plan import UndoPlanner
+from tranship.connectors.databases.undone_table import RestoredField
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
