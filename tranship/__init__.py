@@ -331,8 +331,9 @@ def undo(
     the customers in the text file `keys`, with an external id or an e-mail on each line.
 
     What has changed since is left alone and listed in the file `left` of the report. With `out`, the plan is saved in
-    that new folder for `apply`. `run` is an id, `last`, or the folder of a plan. Raises ConfigError if the run cannot
-    be taken back, and Damaged if what it has kept is missing or was changed.
+    that new folder for `apply`. `run` is an id, the folder of a plan, or `last`: the last run that has written
+    something. Raises ConfigError if the run cannot be taken back, and Damaged if what it has kept is missing or was
+    changed.
     """
     from pathlib import Path
 
