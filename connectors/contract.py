@@ -324,7 +324,7 @@ class Outcomes:
 
     counts: Mapping[str, int]
     """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (sent,
-    outcome unknown), left (not yet processed).
+    outcome unknown), left (not yet processed), kept (customers that an undo should have removed).
     """
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The reasons why records were refused, by the plan and by the provider."""
@@ -367,6 +367,33 @@ class ProviderOptions:
     """An earlier process may have written a part of this request."""
 
 
+Action = Literal["create", "update", "delete"]
+ACTIONS: Final[tuple[Action, ...]] = ("create", "update", "delete")
+LEFT_ALONE: Final = "left.parquet"
+"""In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
+(its key), action (of the undone run) and reason."""
+REVIEW: Final = "review.parquet"
+"""In the workspace of an undo that is to be reviewed, all that it does: what (restore, return, remove, leave),
+customer, field (of leave: the reason), now, back (the value that is restored)."""
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A run to be taken back at the destination that it has written."""
+
+    run_id: str
+    folder: Path
+    """Its run directory, which has its plan, its records and the values that it replaced."""
+    survivors: Survivors
+    """Its records; those of an undo are the values that it has restored."""
+    is_undo: bool
+    """It has taken back a run itself."""
+    actions: tuple[Action, ...] = ACTIONS
+    """Which of its actions are taken back."""
+    keys: tuple[str, ...] | None = None
+    """The customers whose changes are taken back, by external id, e-mail or key; null: all."""
+
+
 @dataclass(frozen=True)
 class WriteRequest:
     """The survivors of a run, and how they are written to a destination."""
@@ -400,6 +427,12 @@ class WriteRequest:
     (`schemas.faults.RULES`) are about a value that the record had and that is null among the survivors."""
     record_changes: bool = True
     """Whether a table's changes are recorded beside it, in the transaction of the write."""
+    keep_images: bool = True
+    """Whether a table keeps the values that it replaces in `workspace`, so that the run can be undone."""
+    undo: Undone | None = None
+    """The run to take back; `survivors` are then empty, and `mode` does not count."""
+    keep_history: bool = False
+    """Whether a table's history is kept beside it, in the transaction of the write."""
     compare: bool = False
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
     differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
@@ -431,6 +464,8 @@ class Plan:
     because other rows refer to them."""
     unidentified: tuple[str, ...] = ()
     """The places of the first records that cannot be identified: `b.csv, line 3`."""
+    partly: int = 0
+    """The number of customers of which an undo restores only some fields, because others have changed since."""
 
 
 CHANGES: Final = pl.Schema(
@@ -508,6 +543,21 @@ class HasColumns(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """A table beside which the history of its customers can be kept."""
+
+    def check_history(self) -> None:
+        """Raise ConfigError if the table cannot have a history. Nothing is locked."""
+        ...
+
+    def state_of_history(self) -> Mapping[str, int]:
+        """Return the number of versions, of customers whose versions have a gap or overlap (broken), and of those that
+        differ from the table (different), after a plan; empty if there is no history.
+        """
+        ...
+
+
 # What a connector can do -----------------------------------------------------------------------------------------
 
 
@@ -526,6 +576,10 @@ class Abilities:
     """Archived customers can be read as well."""
     maps_columns: bool = False
     """Fields can be stored in columns that the user names: true for tables."""
+    undoes: bool = False
+    """A run can be taken back: the destination keeps, or the run directory has, what was there before."""
+    keeps_history: bool = False
+    """Former versions of customers can be kept (`KeepsHistory`): true for tables."""
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _new_name(path: Path, *, mode: int = 0o666) -> Path:
 
 
 def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:
-    """Write one JSON object with its digest, as `write` does."""
+    """Write one JSON object with its digest, as `write` does. `indent` is for people, and takes ten times as long."""
     write(file, json.dumps({**values, _DIGEST: _digest(values)}, indent=indent))
 
 

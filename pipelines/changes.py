@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from tranship.connectors import durable
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import CHANGES
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
@@ -77,7 +78,7 @@ def _check_count(run: RunDirectory, settings: Settings, found: int) -> None:
     changed = sum(planned.get(action, 0) for action in ("create", "update", "delete"))
     if run.done(APPLY_STEP) is not None and found != changed:
         raise ConfigError(
-            f"{run.run_id}: changed {counted(changed, 'customer')}, but {settings.destination} has a record of "
+            f"{run.run_id}: changed {counted(changed, 'customer')}, but {redacted(settings.destination)} has a record of "
             f"{found:,}. The others were removed there, or an earlier version of Tranship wrote them."
         )
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from tranship.connectors import apart, lookup, opening, suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
-from tranship.connectors.contract import Destination, FileMark, HasColumns, Source, Waiting
+from tranship.connectors.contract import Destination, FileMark, HasColumns, KeepsHistory, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.compared_file import ComparedFile
 from tranship.pipelines.observer import Observer, WriteProgress
@@ -119,13 +119,16 @@ def open_source(reading: Reading, waiting: Waiting | None = None, new: NewFiles 
 
 
 def open_destination(settings: Settings, observer: Observer) -> Destination:
-    """Open the destination to be written, with the columns that the settings name. Raises ConfigError or
-    ConnectorError.
+    """Open the destination to be written, with the columns that the settings name and its history.
+
+    Raises ConfigError or ConnectorError.
     """
     destination = opening.open_destination(settings.destination, destination_options(settings, observer))
     try:
         if settings.columns and isinstance(destination, HasColumns):
             destination.check_columns(settings.columns)
+        if settings.history and isinstance(destination, KeepsHistory):
+            destination.check_history()
     except TranshipError:
         destination.close()
         raise
@@ -153,6 +156,11 @@ def changes_at(settings: Settings, run_id: str, workspace: Path, customer: str |
 def records_changes(settings: Settings) -> bool:
     """Return whether the destination is a table, which keeps the changes of runs."""
     return lookup.connector_of(settings.destination).changes is not None
+
+
+def undoes(settings: Settings) -> bool:
+    """Return whether a run into the destination can be taken back."""
+    return lookup.connector_of(settings.destination).abilities.undoes
 
 
 def open_compared(settings: Settings, observer: Observer) -> Destination:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tranship.connectors.contract import Destination, Layout, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import endpoints
+from tranship.pipelines import endpoints, history
 from tranship.pipelines.endpoints import open_destination, open_source, waiting_of
 from tranship.pipelines.flow import Steps
 from tranship.pipelines.judging import Rules
@@ -20,6 +20,7 @@ from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.partial_read import ReadBefore, read_before
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.settings_model import Settings
+from tranship.pipelines.undo_steps import UndoSteps, is_undo
 
 OpenDestination = Callable[[Settings, Observer], Destination]
 
@@ -81,10 +82,10 @@ class MachineEnds:
         assert self._source is not None  # noqa: S101  (it was opened to be read)
         return self._source
 
-    def steps(
-        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None
-    ) -> OneMachine:
-        """Return the steps of one machine."""
+    def steps(self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None) -> Steps:
+        """Return the steps of one machine, or those of an undo."""
+        if is_undo(run.directory):
+            return UndoSteps(run, self.destination)
         return OneMachine(run, self.destination, columns, raw_columns, self._source, rules)
 
 
@@ -107,6 +108,7 @@ def open_ends(
 
 def check_ends(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for ends that cannot be read or written as the settings say, or are the same."""
+    history.check(settings)
     if settings.engine is None:
         endpoints.check_ends(settings, out)
         return

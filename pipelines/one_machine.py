@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Generator, Mapping
 
-from tranship.connectors.contract import Destination, Outcomes, Plan, Source, WriteRequest
+from tranship.connectors.contract import Destination, KeepsHistory, Outcomes, Plan, Source, WriteRequest
 from tranship.pipelines import reading, verify, write_step
 from tranship.pipelines.identity_step import identify_customers
 from tranship.pipelines.judging import Rules
@@ -75,8 +75,10 @@ class OneMachine:
         request = dataclasses.replace(request, workspace=workspace, compare=True, provider=options)
         with run.timed("compare", None):
             plan = self._destination.plan(request)
+            keeps = request.keep_history and isinstance(self._destination, KeepsHistory)
+            history = self._destination.state_of_history() if keeps else {}
         run.directory.secure()
-        return verify.verification(run.directory, workspace, plan, request.survivors)
+        return verify.verification(run.directory, workspace, plan, request.survivors, history)
 
     @property
     def _made_request(self) -> WriteRequest:

@@ -221,7 +221,7 @@ class RunDirectory:
 
     def save(self) -> None:
         """Write the manifest, synced."""
-        durable.write_json(self.path / "manifest.json", self.manifest, indent=1)
+        durable.write_json(self.path / "manifest.json", self.manifest)
 
     def check(self) -> None:
         """Raises Damaged if a file needed to continue the run was changed since it was written."""

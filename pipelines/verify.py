@@ -45,11 +45,15 @@ class Verification:
     refused_by_reason: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    history: Mapping[str, int] = field(default_factory=dict)
+    """With `--history`: the number of versions, of customers whose versions have a gap or overlap (broken), and of
+    those that differ from the table (different)."""
 
     @property
     def equal(self) -> bool:
-        """Whether source and destination have the same customers, field by field."""
-        return not any(count for name, count in self.counts.items() if name != "equal")
+        """Whether source and destination have the same customers, field by field, and the history is right."""
+        faults = [self.history.get(fault, 0) for fault in ("broken", "different")]
+        return not any([*faults, *(count for name, count in self.counts.items() if name != "equal")])
 
     def __repr__(self) -> str:
         found = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count or name == "equal")
@@ -126,8 +130,10 @@ def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: P
     file.chmod(0o600)
 
 
-def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors) -> Verification:
-    """Write the differences that this plan shows, and return their counts."""
+def verification(
+    directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors, history: Mapping[str, int]
+) -> Verification:
+    """Write the differences that this plan shows, and return their counts, with those of the history."""
     file = directory.path / "differences.csv"
     write_differences(workspace, plan, survivors, file)
     counted = pl.scan_csv(file, infer_schema=False, glob=False).group_by("what").len().collect()
@@ -149,6 +155,7 @@ def verification(directory: RunDirectory, workspace: Path, plan: Plan, survivors
         refused_by_reason=refused_by_reason(plan),
         files={"differences": str(file)} if differing else {},
         notes=plan.notes,
+        history=history,
     )
 
 

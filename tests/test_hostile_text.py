@@ -11,10 +11,9 @@ import duckdb
 import pytest
 
 from support.served import as_json, served
+from support.terminals import EVIL, assert_plain
 from tranship.pipelines.cli import main as cli
 from tranship.schemas.visible import visible
-
-EVIL = "\x1b]0;x\x07\u202e\u2066\u200b\x9b31m\x7fEVIL"
 
 
 def shown(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -26,11 +25,6 @@ def shown(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         said = capfd.readouterr()
     log = folder / "log.jsonl"
     return said.out + said.err + (log.read_text(encoding="utf-8") if log.exists() else "")
-
-
-def assert_plain(text: str) -> None:
-    raw = [line for line in text.split("\n") if visible(line) != line]
-    assert not raw, [ascii(line) for line in raw]
 
 
 def source(folder: Path, name: str = f"{EVIL}\n.csv") -> Path:

@@ -88,7 +88,7 @@ async def _check(
 
 def _number(answer: HttpResponse, listing: Listing, known: Service) -> HealthFinding:
     try:
-        total = parse_page(answer.body, listing.envelope).total
+        total = parse_page(answer.body, listing).total
     except Malformed as error:
         return HealthFinding("answer", "fail", f"{known.place}: GET {listing.path}: {error}")
     if isinstance(listing.paging, SinglePage):

@@ -30,6 +30,8 @@ NOT_IN_SOURCE: Final = "not_in_source"
 """The reason for a customer that mirror deletes."""
 IN_SOURCE_AGAIN: Final = "in_source_again"
 """The reason for an update of a customer that was marked as deleted."""
+FIRST_LOAD: Final = "first_load"
+"""The reason for the customers of a run that has created the table, or found it empty."""
 
 
 class Dialect(Protocol):
@@ -109,6 +111,19 @@ def _object(dialect: Dialect, members: Sequence[str]) -> str:
 
 def _member(column: str) -> str:
     return f"{json.dumps(column, ensure_ascii=False)}: "
+
+
+def creates(key: str, reason: str, rows: str) -> str:
+    """Return a query for the changes of customers that are created, with the columns of `updates`."""
+    return (
+        f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, NULL AS after, {reason} AS reason "
+        f"FROM {rows}"
+    )
+
+
+def reason_of_create(plan: Plan) -> str:
+    """Return the reason of a create, as SQL."""
+    return "NULL::VARCHAR" if plan.existing else literal(FIRST_LOAD)
 
 
 def key_of_create(mapping: TableMapping) -> str:

@@ -35,8 +35,8 @@ GROUPS: Final = {
     "What is new": ("since", "until", "cursor", "lookback", "full", "new_files", "settle"),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
-        *("mode", "columns", "nulls", "older", "deletes", "evolve", "changes", "create", "overwrite", "format"),
-        *("crosswalk", "remove_for_good"),
+        *("mode", "columns", "nulls", "older", "deletes", "evolve", "changes", "history", "undo", "create"),
+        *("overwrite", "format", "crosswalk", "remove_for_good"),
     ),
     "Limits, checked before the first write": (
         "max_rejects",

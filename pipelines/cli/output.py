@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from tranship.pipelines.cli.options import format_run_command
+from tranship.pipelines.cli.options import format_run_command, shell
 from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _next_step(report: Report) -> list[str]:
     from tranship.pipelines import settings
     from tranship.pipelines.report import MOVED
     from tranship.pipelines.run_directory import RunDirectory
+    from tranship.pipelines.undo_steps import is_undo
 
     run = RunDirectory.at(Path(report.run_dir))
     loaded = settings.load(run.manifest["settings"], {})
@@ -54,6 +55,9 @@ def _next_step(report: Report) -> list[str]:
         return []
     if report.dry_run and run.stands_alone:
         return [f"to apply this, run: {run.go_on}"]
+    if is_undo(run):
+        undone = run.manifest["undoes"]["run_id"]
+        return [f"to apply this, run: {shell('tranship', 'undo', undone)}"] if report.dry_run else []
     if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [f"retry failed records with: {run.command('retry')}"]
     in_python = any(map(is_in_python, loaded.sources))
@@ -97,6 +101,6 @@ _SETTINGS_FOR_REJECTS: Final = (
         "survivor",
         "fill",
     ),
-    *("mode", "columns", "nulls", "evolve", "changes", "state_dir"),
+    *("mode", "columns", "nulls", "evolve", "changes", "history", "undo", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source in Tranship's own format."""

@@ -96,6 +96,7 @@ def _files(report: Report) -> list[str]:
         **{"rejects_workbook": "rejected lines as a workbook, with comments"},
         **{"rejects_workbook_part": "first rejected lines as a workbook, with comments"},
         **{"stale": "older than the destination, with both times"},
+        **{"left": "not taken back, with reasons"},
         **{"changes": "what would change, field by field"},
         **{
             "failed": "failed, with reasons",
@@ -226,6 +227,9 @@ def of_verification(found: Verification, width: int | None = None) -> str:
         "",
         *table([(name.replace("_", " "), f"{count:,}") for name, count in found.counts.items()], right=(1,)),
     ]
+    if found.history:
+        lines += ["", "history"]
+        lines += table([(f"  {name}", f"{count:,}") for name, count in found.history.items()], right=(1,))
     lines += _by_frequency("different, by field", found.different_fields, {}, None, width)
     lines += _by_frequency("refused by the destination", found.refused_by_reason, {}, None, width)
     lines += ["", *(f"note: {note}" for note in found.notes)] if found.notes else []

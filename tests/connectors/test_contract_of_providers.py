@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from support.accounts import PROVIDERS, Account, opened
+from support.long_tests import combined
 from support.sandboxes import Start, sandboxes
 from support.served import nobody
 from support.warehouse import Warehouse
@@ -28,7 +29,9 @@ from tranship.pipelines import settings
 
 pytestmark = pytest.mark.slow
 
-MANY = int(os.environ.get("TRANSHIP_MANY", "3000"))
+CROWD = 700
+"""Customers of an account, over several pages."""
+MANY = int(os.environ.get("TRANSHIP_MANY", "1200"))
 
 Open = Callable[..., Account]
 
@@ -178,10 +181,10 @@ ROUGH: dict[str, dict[str, Any]] = {
 def crowds() -> Iterator[Callable[[str], Account]]:
     """`crowds(provider)`: an account with many customers, which is only read; it is made once."""
     with sandboxes() as start:
-        yield cache(lambda provider: opened(start, provider, seed=1500))
+        yield cache(lambda provider: opened(start, provider, seed=CROWD))
 
 
-@pytest.mark.parametrize("weather", ROUGH)
+@pytest.mark.parametrize(("provider", "weather"), combined(PROVIDERS, [*ROUGH]))
 def test_simulated_failures_lose_no_customer(
     crowds: Callable[[str], Account],
     provider: str,
@@ -196,7 +199,7 @@ def test_simulated_failures_lose_no_customer(
     report = warehouse.load(there.address)
     there.sandbox.weather()
 
-    assert (report.counts.read, report.counts.created, report.counts.rejected) == (1500, 1500, 0)
+    assert (report.counts.read, report.counts.created, report.counts.rejected) == (CROWD, CROWD, 0)
     assert landed(warehouse) == there.ids()
 
 

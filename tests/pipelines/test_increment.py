@@ -46,6 +46,7 @@ def watermark(warehouse: Any_) -> list[str]:
     return [found["value"] for found in warehouse.rows("SELECT value FROM _tranship_state")]
 
 
+@pytest.mark.alternating("warehouse")
 @pytest.mark.parametrize(
     ("later", "options", "expected", "mark"),
     [

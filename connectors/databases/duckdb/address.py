@@ -15,6 +15,7 @@ from tranship.connectors.addresses import (
     resolved_path,
     schema_and_table,
 )
+from tranship.connectors.databases.history_table import HISTORIES, history_of
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import CHANGES, WRITTEN
@@ -56,6 +57,16 @@ class DuckDbAddress:
     def changes_table(self) -> str:
         """The table beside it with the changes of runs, quoted."""
         return f"{self.place}.{quoted(CHANGES)}"
+
+    @property
+    def history(self) -> str:
+        """The history of the table beside it, quoted."""
+        return f"{self.place}.{quoted(history_of(self.table))}"
+
+    @property
+    def histories(self) -> str:
+        """The table beside it that keeps what the tables with a history are like, quoted."""
+        return f"{self.place}.{quoted(HISTORIES)}"
 
     @property
     def place(self) -> str:

@@ -28,7 +28,7 @@ _OWN: Final = ("table", "query")
 _HIDDEN: Final = "***"
 """Replacement for a secret in an address that was shown, or saved for a resume: libpq then looks for it elsewhere."""
 
-_LONGEST_NAME: Final = 63
+LONGEST_NAME: Final = 63
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def parse_address(spec: str) -> PostgresAddress:
     named = {option.partition("=")[0]: percent_decoded(spec, option.partition("=")[2]) for option in others}
     schema, table = schema_and_table(spec, given.get("table", "customers"))
     for name in (schema, table):
-        if name and len(name.encode()) > _LONGEST_NAME:
+        if name and len(name.encode()) > LONGEST_NAME:
             raise ConfigError(f"{redacted(spec)}: Postgres truncates names after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
     return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
