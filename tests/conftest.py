@@ -206,10 +206,10 @@ def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
     with one value after the other."""
     alike: dict[object, list[pytest.Item]] = {}
     for item in items:
-        values = getattr(getattr(item, "callspec", None), "indices", {})
+        values = getattr(getattr(item, "callspec", None), "params", {})
         names = {name for mark in item.iter_markers("alternating") for name in mark.args} | {"every_postgres_database"}
         if names & values.keys():
-            others = tuple(sorted((name, at) for name, at in values.items() if name not in names))
+            others = tuple(sorted((name, repr(value)) for name, value in values.items() if name not in names))
             alike.setdefault((item.nodeid.partition("[")[0], others), []).append(item)
     return {
         item for number, same in enumerate(alike.values()) for at, item in enumerate(same) if at != number % len(same)
