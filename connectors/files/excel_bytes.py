@@ -233,7 +233,7 @@ class Piece:
             return True
         counts = np.bincount(self.contents.numbers, minlength=len(self.contents.forms)).tolist()
         expected = sum(form.tags * count for form, count in zip(self.contents.forms, counts, strict=True))
-        return int(np.count_nonzero(self._is_open)) != expected + 2 * len(self.rows.starts)
+        return bool(np.count_nonzero(self._is_open) != expected + 2 * len(self.rows.starts))
 
     def reach(self, cells: Cells, *, only_filled: bool) -> tuple[int, int]:
         """Return the last row and column of these cells, from 1; without cells 0."""
