@@ -114,7 +114,9 @@ def check_ends(settings: Settings, out: Path | None) -> None:
         return
     if out is not None:
         raise ConfigError(f"--engine {settings.engine}: makes no plan to apply later. Use tranship run with --dry-run.")
-    _of_engine(settings).check(settings)
+    from tranship.pipelines.distributed import engine_checks
+
+    engine_checks.check(settings)
 
 
 def _of_engine(settings: Settings) -> Any:

@@ -303,7 +303,8 @@ def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | Non
 
 def changes(run: Address = "last", *, key: str | None = None, state_dir: Address | None = None) -> pl.DataFrame:
     """Return what a run has changed, as a polars frame with a row for each customer: run_id, customer_key, action
-    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at.
+    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at. A customer that was created
+    in a table has no values here: the table has them.
 
     `run` is an id, `last`, or the folder of a plan. With `key`, only the changes of one customer are returned, given by
     its external id or, if it has none, its e-mail. Raises ConfigError if the changes were not recorded.

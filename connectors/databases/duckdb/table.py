@@ -17,6 +17,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Survivors, Waiting, Watermark, WriteRequest
+from tranship.connectors.databases.as_of import cannot_be_written
 from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
@@ -62,6 +63,8 @@ class DuckDbTable:
         self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        if self._address.as_of:
+            raise cannot_be_written(spec)
         if not self._address.path.parent.is_dir():
             raise ConfigError(f"{redacted(spec)}: the folder {self._address.path.parent} does not exist.")
         self._memory, self._waiting = memory, waiting
@@ -202,8 +205,11 @@ class DuckDbTable:
         connection = self._connection()
         if not table_exists(connection, self._address, LEDGER):
             return False
-        found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
-        return bool(found.fetchall())
+        try:
+            found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
+            return bool(found.fetchall())
+        except duckdb.Error as error:
+            raise self._failure(f"{LEDGER} cannot be read", error) from error
 
     def watermarks(self) -> list[Watermark]:
         """Return the watermarks of the sources that are read into this table."""

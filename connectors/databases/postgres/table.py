@@ -19,6 +19,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserver, WriteRequest
+from tranship.connectors.databases.as_of import cannot_be_written
 from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
@@ -96,6 +97,8 @@ class PostgresTable:
         self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        if self._address.as_of:
+            raise cannot_be_written(spec)
         self._memory, self._timeouts = memory, Timeouts(lock_timeout, statement_timeout)
         self._observer = observer
         self._open: Connection | None = connect(self._address)
