@@ -86,7 +86,7 @@ class Writer:
             self._delete(relation)
         self._insert(relation)
         if history:
-            history.record()
+            history.record(self._plan)
         if relation is None:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
