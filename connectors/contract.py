@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from tranship.schemas.faults import BROKEN
 
 Mode = Literal["upsert", "insert", "update", "mirror"]
 Older = Literal["skip", "write", "refuse"]
+_LARGEST: Final = (1 << 63) - 1
 
 
 # Reading ---------------------------------------------------------------------------------------------------------
@@ -226,10 +227,30 @@ class Watermark:
     """An instant (ISO 8601, UTC, µs) or a whole number."""
     run_id: str
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value that is neither."""
+        position_of(self.value)
+
     @property
     def position(self) -> datetime | int:
         """The value as it is compared."""
-        return datetime.fromisoformat(self.value) if "T" in self.value else int(self.value)
+        return position_of(self.value)
+
+
+def position_of(value: str) -> datetime | int:
+    """Return the value of a `Watermark` as it is compared. Raises ValueError."""
+    if "T" not in value:
+        number = int(value)
+        if abs(number) > _LARGEST:
+            raise ValueError("has more than 64 bits")
+        return number
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError("has no time zone")
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is not in the years 1 to 9999") from error
 
 
 @dataclass(frozen=True)
@@ -324,7 +345,7 @@ class Outcomes:
 
     counts: Mapping[str, int]
     """As `Plan.counts`, and moved (changed at the provider since the plan; stale has these, too), unknown (sent,
-    outcome unknown), left (not yet processed).
+    outcome unknown), left (not yet processed), kept (customers that an undo should have removed).
     """
     reasons: Mapping[str, int] = field(default_factory=dict)
     """The reasons why records were refused, by the plan and by the provider."""
@@ -367,6 +388,33 @@ class ProviderOptions:
     """An earlier process may have written a part of this request."""
 
 
+Action = Literal["create", "update", "delete"]
+ACTIONS: Final[tuple[Action, ...]] = ("create", "update", "delete")
+LEFT_ALONE: Final = "left.parquet"
+"""In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
+(its key), action (of the undone run) and reason."""
+REVIEW: Final = "review.parquet"
+"""In the workspace of an undo that is to be reviewed, all that it does: what (restore, return, remove, leave),
+customer, field (of leave: the reason), now, back (the value that is restored)."""
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A run to be taken back at the destination that it has written."""
+
+    run_id: str
+    folder: Path
+    """Its run directory, which has its plan, its records and the values that it replaced."""
+    survivors: Survivors
+    """Its records; those of an undo are the values that it has restored."""
+    is_undo: bool
+    """It has taken back a run itself."""
+    actions: tuple[Action, ...] = ACTIONS
+    """Which of its actions are taken back."""
+    keys: tuple[str, ...] | None = None
+    """The customers whose changes are taken back, by external id, e-mail or key; null: all."""
+
+
 @dataclass(frozen=True)
 class WriteRequest:
     """The survivors of a run, and how they are written to a destination."""
@@ -400,6 +448,10 @@ class WriteRequest:
     (`schemas.faults.RULES`) are about a value that the record had and that is null among the survivors."""
     record_changes: bool = True
     """Whether a table's changes are recorded beside it, in the transaction of the write."""
+    keep_images: bool = True
+    """Whether a table keeps the values that it replaces in `workspace`, so that the run can be undone."""
+    undo: Undone | None = None
+    """The run to take back; `survivors` are then empty, and `mode` does not count."""
     keep_history: bool = False
     """Whether a table's history is kept beside it, in the transaction of the write."""
     compare: bool = False
@@ -433,6 +485,8 @@ class Plan:
     because other rows refer to them."""
     unidentified: tuple[str, ...] = ()
     """The places of the first records that cannot be identified: `b.csv, line 3`."""
+    partly: int = 0
+    """The number of customers of which an undo restores only some fields, because others have changed since."""
 
 
 CHANGES: Final = pl.Schema(
@@ -451,6 +505,8 @@ CHANGES: Final = pl.Schema(
 columns of the table, or the provider's fields, that an update has changed; `before` and `after` are JSON objects with
 their values. A create at a table has no `after` (the table has it), at a provider all that was sent; `before` of a
 customer that was removed has all its values. `changed_at` is null where it is unknown."""
+FIRST_LOAD: Final = "first_load"
+"""The reason for the customers of a run that has created the table, or found it empty."""
 
 
 def key_spellings(customer: str) -> tuple[str, ...]:
@@ -543,6 +599,8 @@ class Abilities:
     """Archived customers can be read as well."""
     maps_columns: bool = False
     """Fields can be stored in columns that the user names: true for tables."""
+    undoes: bool = False
+    """A run can be taken back: the destination keeps, or the run directory has, what was there before."""
     keeps_history: bool = False
     """Former versions of customers can be kept (`KeepsHistory`): true for tables."""
 

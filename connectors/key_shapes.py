@@ -1,7 +1,8 @@
-"""Keys that are recognised by their form alone, wherever they were put by mistake.
+"""Keys and passwords that are recognised by their form alone, wherever they were put by mistake.
 
 A key belongs in an environment variable. As an argument it is seen in the list of processes, and in a settings file it
-is committed with it; such a key is refused without being repeated.
+is committed with it; such a key is refused without being repeated. So is an address with a password where no address
+belongs: the parts into which another setting is split could not be recognised later.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ _WHOLE: Final = re.compile(r"(?:[\w.-]+=)?(?=[a-fA-F]*\d)(?=\d*[a-fA-F])(?:[0-9a
 _VARIABLE: Final = re.compile(r"_(?:KEY|TOKEN)$")
 _LONG: Final = 16
 """Shorter values may be ordinary words."""
+_PASSWORD: Final = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]{0,40}:/{1,2}[^\s:/@\[?#'\"]*:(?!\d{1,5}(?:[/?#\s'\"]|$))(?!password@|\s)[^@]{1,1000}@",
+    re.DOTALL,
+)
+"""In an address anywhere in a text. The password may contain anything; a port is none, and neither is the example in
+messages."""
 _ADVICE: Final = (
     "Keys belong in environment variables, such as METRONOME_BEARER_TOKEN or MF_API_SECRET_KEY; `tranship connectors` "
     "lists them. Others may have seen this one: replace it."
@@ -37,10 +44,23 @@ def is_key(text: str) -> bool:
     return "://" not in text and bool(_SHAPE.search(text) or _WHOLE.fullmatch(text))
 
 
-def refuse(text: str, where: str) -> None:
-    """Raise ConfigError if a text contains a key; `where` says what was given."""
+def refuse(text: str, where: str, *, is_address: bool = False) -> None:
+    """Raise ConfigError if a text contains a key or, unless it `is_address`, an address with a password or a key;
+    `where` says what was given.
+    """
     if is_key(text):
         raise ConfigError(f"{where}: this seems to be a key. {_ADVICE}")
+    if not is_address and (has_password(text) or ("://" in text and _SHAPE.search(text))):
+        raise ConfigError(
+            f"{where}: contains an address with a password or a key, and takes none. Others may have seen it: replace "
+            "it. Addresses are given as source or destination; passwords belong in PGPASSWORD or ~/.pgpass, keys in "
+            "variables such as METRONOME_BEARER_TOKEN."
+        )
+
+
+def has_password(text: str) -> bool:
+    """Return whether a text contains an address with a password."""
+    return "@" in text and bool(_PASSWORD.search(text))
 
 
 def refuse_known(text: str, environment: Mapping[str, str], where: str) -> None:
@@ -52,10 +72,10 @@ def refuse_known(text: str, environment: Mapping[str, str], where: str) -> None:
             raise ConfigError(f"{where}: contains the value of {variable}. {_ADVICE}")
 
 
-def refuse_in(value: object, where: str) -> None:
-    """Raise ConfigError if a value, or anything in it, contains a key."""
+def refuse_in(value: object, where: str, *, is_address: bool = False) -> None:
+    """Do the same for a value and everything in it."""
     for text in _texts(value):
-        refuse(text, where)
+        refuse(text, where, is_address=is_address)
 
 
 def _texts(value: object) -> Iterator[str]:

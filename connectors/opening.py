@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +29,7 @@ from tranship.connectors.registry import DEFAULT_FORMAT, FILE_CONNECTORS
 
 if TYPE_CHECKING:
     import polars as pl
+    from pydantic import TypeAdapter
 
     from tranship.connectors.files.inputs import Downloads
     from tranship.connectors.files.new_files import NewFiles as NewFiles
@@ -210,16 +212,24 @@ def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
 
 def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
     """Return the options that a model (`module:name`) declares, as that model. Raises ConfigError."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     model = load(target)
     own = {field.name: options[field.name] for field in fields(model) if field.name in options}
     try:
-        return TypeAdapter(model).validate_python(own)
+        return _adapter(model).validate_python(own)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or ", ".join(own)
         raise ConfigError(f"{name}: option {where}: {value_errors.reason(problem)}.") from None
+
+
+@cache
+def _adapter(model: type[Any]) -> TypeAdapter[Any]:
+    """Return the checks of a model, which take longer to make than a small file to read."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(model)
 
 
 def _must_be_used(options: Mapping[str, Any], readers: Collection[str]) -> None:

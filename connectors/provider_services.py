@@ -40,7 +40,7 @@ def passage(here: str, there: str) -> Passage:
 
 
 def _spec_of(name_or_address: str) -> ProviderSpec:
-    key_shapes.refuse(name_or_address, "name of a provider")
+    key_shapes.refuse(name_or_address, "name of a provider", is_address=True)
     name = re.split(r":|$", name_or_address, maxsplit=1)[0].lower()
     if name in PROVIDERS:
         return provider_spec(CONNECTORS[name])

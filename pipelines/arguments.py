@@ -129,6 +129,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     deletes: Literal["mark", "remove"]
     evolve: bool
     changes: Literal["on", "off"]
+    undo: bool
     history: bool
     create: Literal["auto", "never"]
     crosswalk: Address | None
@@ -165,15 +166,47 @@ class LockOptions(TypedDict, total=False):
     memory: str
 
 
+class UndoOptions(LockOptions, total=False):
+    """Settings of an undo."""
+
+    dry_run: bool
+    max_deletes: Limit | None
+    max_changes: Limit | None
+    remove_for_good: bool
+
+
+def undo_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of an undo; those of locks may be in the environment. Raises ConfigError for any other."""
+    own = set(UndoOptions.__annotations__) - set(LockOptions.__annotations__)
+    locks = lock_options({}, environment)
+    return locks | _known(options, [*LockOptions.__annotations__, *sorted(own)], "an undo")
+
+
 def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the options in the environment, overridden by those given. Raises ConfigError for any other option."""
     known = list(LockOptions.__annotations__)
+    _known(options, known, "a run that is continued")
+    variables = {name: environment.get(f"{_PREFIX}{name.upper()}") for name in known}
+    return {name: value for name, value in variables.items() if value} | dict(options)
+
+
+def _known(options: Mapping[str, Any], known: Sequence[str], of: str) -> dict[str, Any]:
     for name in options:
         if name not in known:
             advice = suggestions.advice(name, known, "Its options are")
-            raise ConfigError(f"{name}: is not an option of a run that is continued. {advice}")
-    variables = {name: environment.get(f"{_PREFIX}{name.upper()}") for name in known}
-    return {name: value for name, value in variables.items() if value} | dict(options)
+            raise ConfigError(f"{name}: is not an option of {of}. {advice}")
+    return dict(options)
+
+
+def choices(name: str, value: object, known: Sequence[str]) -> tuple[str, ...]:
+    """Return an argument that is one or several of these words. Raises ConfigError."""
+    given = (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple | AbstractSet) else ()
+    )
+    wrong = [word for word in given if word not in known]
+    if wrong or (not given and value not in ((), [])):
+        raise ConfigError(f"{name}: {wrong[0] if wrong else value!r} is not accepted. Use {', '.join(known)}.")
+    return given
 
 
 def state_dir(given: object, environment: Mapping[str, str]) -> Path:

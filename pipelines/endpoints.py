@@ -173,6 +173,11 @@ def records_changes(settings: Settings) -> bool:
     return lookup.connector_of(settings.destination).changes is not None
 
 
+def undoes(settings: Settings) -> bool:
+    """Return whether a run into the destination can be taken back."""
+    return lookup.connector_of(settings.destination).abilities.undoes
+
+
 def open_compared(settings: Settings, observer: Observer) -> Destination:
     """Open the destination to be compared with, which is not written. Raises ConfigError or ConnectorError."""
     return open_destination(settings, observer) if keeps_state(settings) else ComparedFile(settings)

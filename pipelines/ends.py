@@ -20,6 +20,7 @@ from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.partial_read import ReadBefore, read_before
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.settings_model import Settings
+from tranship.pipelines.undo_steps import UndoSteps, is_undo
 
 OpenDestination = Callable[[Settings, Observer], Destination]
 
@@ -81,10 +82,10 @@ class MachineEnds:
         assert self._source is not None  # noqa: S101  (it was opened to be read)
         return self._source
 
-    def steps(
-        self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None
-    ) -> OneMachine:
-        """Return the steps of one machine."""
+    def steps(self, run: RunContext, columns: ColumnMap, raw_columns: list[str], rules: Rules | None = None) -> Steps:
+        """Return the steps of one machine, or those of an undo."""
+        if is_undo(run.directory):
+            return UndoSteps(run, self.destination)
         return OneMachine(run, self.destination, columns, raw_columns, self._source, rules)
 
 
@@ -113,7 +114,9 @@ def check_ends(settings: Settings, out: Path | None) -> None:
         return
     if out is not None:
         raise ConfigError(f"--engine {settings.engine}: makes no plan to apply later. Use tranship run with --dry-run.")
-    _of_engine(settings).check(settings)
+    from tranship.pipelines.distributed import engine_checks
+
+    engine_checks.check(settings)
 
 
 def _of_engine(settings: Settings) -> Any:

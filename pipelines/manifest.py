@@ -49,6 +49,7 @@ class _Planned(TypedDict):
     notes: list[str]
     withheld: NotRequired[int]
     unidentified: NotRequired[list[str]]
+    partly: NotRequired[int]
     retracted: dict[str, int]
     first_ambiguous: tuple[str, int] | None
     seals: NotRequired[dict[str, str]]
@@ -73,6 +74,14 @@ class _Settings(TypedDict):
     destination: str
 
 
+class Undoing(TypedDict):
+    """The run that an undo takes back."""
+
+    run_id: str
+    folder: str
+    actions: list[str]
+
+
 class Manifest(TypedDict):
     """The keys of a manifest that later processes rely on; it may have more."""
 
@@ -88,3 +97,4 @@ class Manifest(TypedDict):
     is_plan: NotRequired[bool]
     wire: NotRequired[list[str]]
     results: NotRequired[dict[str, str] | None]
+    undoes: NotRequired[Undoing]

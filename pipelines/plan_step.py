@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Destination, Plan, WriteRequest
+from tranship.connectors.contract import LEFT_ALONE, REVIEW, Destination, Plan, WriteRequest
 from tranship.connectors.errors import GateClosed
 from tranship.pipelines.identity_step import AMBIGUOUS
 from tranship.pipelines.run_context import RunContext
@@ -23,7 +23,7 @@ from tranship.schemas.counted import counted
 
 ROWS = "plan.parquet"
 FILES = (
-    *(ROWS, "agreed.parquet", "plan.json"),
+    *(ROWS, "agreed.parquet", "plan.json", "restored.parquet", LEFT_ALONE, REVIEW),
     *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
 )
 """The files that this step writes."""
@@ -50,7 +50,10 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
             done = kept(run, plan)
             if directory.stands_alone and saved is None:
                 files["changes"] = directory.path / "changes.csv"
-                write_differences(request.workspace, plan, request.survivors, files["changes"])
+                if request.undo:
+                    cells.as_csv(pl.scan_parquet(request.workspace / REVIEW, glob=False)).sink_csv(files["changes"])
+                else:
+                    write_differences(request.workspace, plan, request.survivors, files["changes"])
                 shutil.copyfile(plan.rows, request.workspace / "agreed.parquet")
             directory.finish(PLAN_STEP, done, FILES)
     plan, result = planned(directory.path, done)
@@ -66,7 +69,7 @@ def planned(path: Path, done: Mapping[str, Any]) -> tuple[Plan, StepResult]:
         first={AMBIGUOUS: tuple(done["first_ambiguous"])} if ambiguous else {},
         retracted=done["retracted"],
         notes=plan.notes,
-        files=_list_stale(path),
+        files=_listed(path, "stale.parquet", "stale") | _listed(path, LEFT_ALONE, "left"),
     )
 
 
@@ -114,7 +117,7 @@ def kept(run: RunContext, plan: Plan) -> dict[str, Any]:
     return {
         **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
         **{"existing": plan.existing, "notes": list(plan.notes)},
-        **{"withheld": plan.withheld, "unidentified": list(plan.unidentified)},
+        **{"withheld": plan.withheld, "unidentified": list(plan.unidentified), "partly": plan.partly},
         "retracted": run.findings.retract_warnings("destination", ambiguous),
         "first_ambiguous": first,
     }
@@ -123,15 +126,15 @@ def kept(run: RunContext, plan: Plan) -> dict[str, Any]:
 def _plan_of(path: Path, done: Mapping[str, Any]) -> Plan:
     return Plan(
         *(path / ROWS, done["counts"], done["changed_fields"], done["existing"]),
-        *(tuple(done["notes"]), done.get("withheld", 0), tuple(done.get("unidentified", ()))),
+        *(tuple(done["notes"]), done.get("withheld", 0), tuple(done.get("unidentified", ())), done.get("partly", 0)),
     )
 
 
-def _list_stale(path: Path) -> dict[str, Path]:
-    """Write stale.csv for people, beside the Parquet file of the comparison."""
-    found, listed = path / "stale.parquet", path / "stale.csv"
+def _listed(path: Path, file: str, name: str) -> dict[str, Path]:
+    """Write a Parquet file of the comparison, if there is one, beside it as CSV for people."""
+    found, listed = path / file, path / f"{name}.csv"
     listed.unlink(missing_ok=True)
     if not found.exists():
         return {}
     cells.as_csv(pl.scan_parquet(found, glob=False)).sink_csv(listed)
-    return {"stale": listed}
+    return {name: listed}

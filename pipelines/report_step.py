@@ -115,6 +115,8 @@ def _status(run: RunContext, ending: Ending, counts: Counts) -> Status:
     if counts.left:
         return "partly_done"
     failed = counts.refused + _changed_since(ending.outcomes) + counts.unknown + counts.withheld
+    failed += ending.plan.partly if ending.plan else 0
+    failed += ending.outcomes.counts.get("kept", 0) if ending.outcomes else 0
     covered = run.settings.max_rejects is not None and not failed
     return "done_with_rejects" if (counts.rejected or failed) and not covered else "done"
 

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None,
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
         [
-            [field, rule.alternatives, rule.expression and rule.expression.meaning]
+            [field, rule.alternatives, rule.addresses, rule.expression and rule.expression.meaning]
             for field, rule in columns.built.items()
         ],
         [[field, list(words.items())] for field, words in columns.words.items()],
@@ -74,12 +75,13 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None,
     ]
     condition = where.meaning if where else None
     return hashlib.sha256(
-        json.dumps([_program(), _libraries(), given, mapped, condition, part.meaning()]).encode()
+        json.dumps([_program(), _libraries(tuple(sys.path)), given, mapped, condition, part.meaning()]).encode()
     ).hexdigest()
 
 
+@cache
 def _program() -> list[tuple[str, int, int]]:
-    """Return name, size and modification time of each file of the program."""
+    """Return name, size and modification time of each file of the program that this process runs."""
     root = Path(__file__).parent.parent
     found = []
     for package in ("connectors", "pipelines", "schemas"):
@@ -90,12 +92,13 @@ def _program() -> list[tuple[str, int, int]]:
     return [(name, size, time) for _, name, size, time in sorted(found)]
 
 
-def _libraries() -> list[str]:
+@cache
+def _libraries(path: tuple[str, ...]) -> list[str]:
     """Return the versions of the libraries that decide how values are read, from the names of their folders of
-    metadata: reading these would take a tenth of the time of a small run.
+    metadata on the path: reading these would take a tenth of the time of a small run.
     """
     found: dict[str, str] = {}
-    for folder in map(Path, sys.path):
+    for folder in map(Path, path):
         names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208  (in bulk)
         for name in names:
             if match := _METADATA.fullmatch(name):

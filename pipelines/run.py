@@ -37,6 +37,7 @@ from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory, start_after
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
+from tranship.pipelines.undo_steps import is_undo
 from tranship.pipelines.verify import Verification
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     columns = resuming.columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
         raise ConfigError(f"{directory.run_id}: its source was not read to the end. There is nothing to compare with.")
+    if is_undo(directory):
+        raise ConfigError(
+            f"{directory.run_id}: takes back a run. To see what is left of that: tranship undo "
+            f"{directory.manifest['undoes']['run_id']} --dry-run"
+        )
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     _must_be_on_one_machine(settings)
     observer = observer or Quiet()
@@ -193,6 +199,10 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
     settings = job.settings
     with owned(settings, job.observer, directory, resuming.check_left_to_resume), directory.interruptible():
         staged = directory.done(STAGE_STEP) is not None
+        if not staged and is_undo(directory):
+            raise ConfigError(
+                f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo."
+            )
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(
                 f"{directory.run_id}: its sources were not read to the end, and one of them is standard input, which "

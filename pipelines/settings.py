@@ -131,7 +131,7 @@ def refuse_key_as_name(name: str, where: str) -> None:
 def _refuse_keys(name: str, value: object, where: str) -> None:
     """Raise ConfigError for a key among the settings, before any message can repeat it."""
     refuse_key_as_name(name, where)
-    key_shapes.refuse_in(value, setting_errors.place(name, where))
+    key_shapes.refuse_in(value, setting_errors.place(name, where), is_address=name in _ADDRESSES)
 
 
 def _merged(given: Any, nearer: Any) -> Any:
@@ -159,7 +159,8 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if not variable.startswith(ENVIRONMENT_PREFIX) or not text:
             continue
-        key_shapes.refuse(text, variable)
+        # Another program may have variables with our prefix, and addresses in them.
+        key_shapes.refuse(text, variable, is_address=name in _ADDRESSES or name not in Settings.model_fields)
         if name in kind.model_fields:
             found[name] = _value(name, text)
         # Kubernetes sets variables with our prefix for a service called tranship; only likely typos are reported.
@@ -187,11 +188,12 @@ def _value(name: str, text: str) -> Any:
 def table(name: str, pairs: Sequence[str], where: str) -> dict[str, Any]:
     """Return one of the TABLES from pairs such as `currency=EUR` or, in `values`, `status:on hold=suspended`.
 
-    Raises ConfigError, naming `where` they were given, if a pair has another form, or two pairs give different
-    values.
+    Raises ConfigError, naming `where` they were given, if a pair has another form or contains a key or a password, or
+    two pairs give different values.
     """
     found: dict[str, Any] = {}
     for pair in pairs:
+        key_shapes.refuse(pair, where)
         form = _PAIRS["values" if name == "values" else ""].match(pair)
         if form is None:
             raise ConfigError(f"{where}: {pair!r} is not of the form {TABLES[name]}.")
@@ -204,6 +206,9 @@ def table(name: str, pairs: Sequence[str], where: str) -> dict[str, Any]:
             raise ConfigError(f"{where}: {label} has two values, {place[key]!r} and {value!r}. Give one.")
     return found
 
+
+_ADDRESSES: Final = ("source", "destination", "remote", "work")
+"""Settings that are addresses; they have rules of their own for passwords and keys."""
 
 TABLES: Final = {
     "fields": "FIELD=RULE",

@@ -231,6 +231,9 @@ class Settings(Cleaning):
     changes: Literal["on", "off"] = Field(
         "on", description="Record each changed customer of a table, with before and after, in _tranship_changes."
     )
+    undo: bool = Field(
+        True, description="Keep the values that a run into a table replaces, so that tranship undo can take it back."
+    )
     history: bool = Field(False, description="Keep the former versions of each customer of a table, in TABLE_history.")
     create: Literal["auto", "never"] = Field("auto", description="Create a missing table, schema or file, or stop.")
     crosswalk: Annotated[Path | None, BeforeValidator(own_path)] = Field(

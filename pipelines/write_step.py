@@ -54,6 +54,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         present=run.stage.present_files(),
         left_out=run.findings.warned_files(),
         record_changes=settings.changes == "on",
+        keep_images=settings.undo,
         keep_history=settings.history,
         compare=directory.stands_alone,
         provider=ProviderOptions(

@@ -3,6 +3,7 @@ servers."""
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import re
@@ -16,25 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from support.long_tests import LONG
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
 if TYPE_CHECKING:
     from support.accounts import Account, Open
     from support.sandboxes import Start
-
-# Everyday runs use few examples, and always the same ones, so that results depend only on the code. With
-# TRANSHIP_EXAMPLES, or in long tests, they are random. They have no deadline: the machine may be busy.
-settings.register_profile(
-    "house",
-    max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")),
-    deadline=None,
-    print_blob=True,
-    derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("house")
 
 # A process that was started in the background ignores Ctrl-C, and so do the processes that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -78,6 +67,27 @@ def _compile_once() -> None:
 
 
 _compile_once()
+
+
+def _set_up_hypothesis() -> None:
+    """Everyday runs use few examples, and always the same ones, so that results depend only on the code. With
+    TRANSHIP_EXAMPLES, or in long tests, they are random. They have no deadline: the machine may be busy.
+    """
+    # Not at the top: pytest rewrites its hundred modules, which takes seconds unless the bytecode is kept.
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "house",
+        max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "25")),
+        deadline=None,
+        print_blob=True,
+        derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("house")
+
+
+_set_up_hypothesis()
 
 
 @pytest.fixture
@@ -164,7 +174,8 @@ def postgres_database(
 def every_postgres_database(
     postgres_servers: Callable[..., Server | GivenServer], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
-    """A fresh database; the test runs once for each installed version of the server."""
+    """A fresh database; in the long form, the test runs once for each installed version of the server, and otherwise on
+    one of them, on which one changes from test to test."""
     with _lent(postgres_servers(request.param)) as database:
         yield database
 
@@ -176,14 +187,39 @@ def mortal_postgres_server() -> Iterator[Server]:
         yield server
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need Postgres. The longest tests come first, so that no worker is left alone with one at the
     end.
     """
     for item in items:
         if _needs_postgres(item):
             item.add_marker(pytest.mark.postgres)
-    items.sort(key=lambda item: (not item.get_closest_marker("slow"), not item.get_closest_marker("kill")))
+    if not LONG:
+        left_out = _left_out(items)
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
+    items.sort(key=lambda item: (not item.get_closest_marker("kill"), not item.get_closest_marker("slow")))
+
+
+def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return the tests of the long form only: of those that differ by an alternating parameter alone, one is left,
+    with one value after the other."""
+    alike: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        values = getattr(getattr(item, "callspec", None), "indices", {})
+        names = {name for mark in item.iter_markers("alternating") for name in mark.args} | {"every_postgres_database"}
+        if names & values.keys():
+            others = tuple(sorted((name, at) for name, at in values.items() if name not in names))
+            alike.setdefault((item.nodeid.partition("[")[0], others), []).append(item)
+    return {
+        item for number, same in enumerate(alike.values()) for at, item in enumerate(same) if at != number % len(same)
+    }
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking through thousands of collected tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _needs_postgres(item: pytest.Item) -> bool:

@@ -20,6 +20,7 @@ import pytest
 
 from support import moving
 from support.accounts import PROVIDERS, Open
+from support.long_tests import some
 from support.moved_clock import MovedClock, moved_clock
 from support.postgres_server import Database
 
@@ -72,7 +73,7 @@ def _wait(process: subprocess.Popen[str], until: Callable[[], object]) -> None:
     assert process.poll() is None, process.communicate()[1]
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", some(PROVIDERS, 2))
 def test_an_account_is_written_once_although_clock_and_process_stand_still_or_jump(
     provider: str, clock: MovedClock, account: Open, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.long_tests import combined
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates
 from tranship.connectors.errors import Refused
@@ -584,8 +585,9 @@ def with_collations(either: Either) -> None:
         either.do(IGNORES_CASE, IGNORES_ACCENTS)
 
 
-@pytest.mark.parametrize("unique", ["", " PRIMARY KEY", " UNIQUE"])
-@pytest.mark.parametrize("kind", ["text COLLATE nocase", "citext"])
+@pytest.mark.parametrize(
+    ("kind", "unique"), combined(["text COLLATE nocase", "citext"], ["", " PRIMARY KEY", " UNIQUE"])
+)
 def test_ids_that_the_table_holds_to_be_the_same_are_taken(either: Either, kind: str, unique: str) -> None:
     if kind == "citext":
         if isinstance(either, Warehouse):

@@ -42,8 +42,7 @@ WAYS = ("run", "apply", "resume", "retry")
 TABLES = ("duckdb", "postgresql", "csv", "parquet")
 EVERYDAY = {
     *(("metronome", "run"), ("marginfront", "apply"), ("metrifox", "resume"), ("growpanel", "retry")),
-    *(("blackwalnut", "run"), ("duckdb", "resume"), ("duckdb", "elsewhere"), ("postgresql", "elsewhere")),
-    *(("csv", "apply"), ("parquet", "elsewhere")),
+    *(("duckdb", "resume"), ("postgresql", "elsewhere"), ("csv", "apply")),
 }
 ALL = [
     *((name, way) for name in PROVIDERS for way in WAYS),

@@ -366,12 +366,14 @@ def broken(module: str, target: str) -> str | None:
 # The rules -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", modules())
-def test_imports_go_down_only(module: str) -> None:
-    path = _path(module)
-    for target, line in imports(_tree(path)):
-        if (module, target) not in EXCEPTIONS and (advice := broken(module, target)):
-            pytest.fail(f"{path.relative_to(ROOT)}:{line} imports {target.lstrip('/')}. {advice}")
+def test_imports_go_down_only() -> None:
+    found = [
+        f"{_path(module).relative_to(ROOT)}:{line} imports {target.lstrip('/')}. {advice}"
+        for module in modules()
+        for target, line in imports(_tree(_path(module)))
+        if (module, target) not in EXCEPTIONS and (advice := broken(module, target))
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_nothing_is_imported_in_a_circle() -> None:
@@ -392,12 +394,14 @@ def test_connectors_are_imported_when_they_are_asked_for(module: str) -> None:
             assert target in LAZY, f"{module}:{line} imports {target} at its top: import it where it is used."
 
 
-@pytest.mark.parametrize("module", [module for module in modules() if module != "connectors.suggestions"])
-def test_names_are_suggested_in_one_place(module: str) -> None:
-    for target, line in imports(_tree(_path(module))):
-        assert target != "difflib", (
-            f"{module}:{line} imports difflib: connectors/suggestions.py suggests similar names."
-        )
+def test_names_are_suggested_in_one_place() -> None:
+    places = {
+        module: line
+        for module in modules()
+        for target, line in imports(_tree(_path(module)))
+        if target == "difflib" and module != "connectors.suggestions"
+    }
+    assert not places, "they import difflib: connectors/suggestions.py suggests similar names."
 
 
 @pytest.mark.parametrize(("module", "target"), EXCEPTIONS)
@@ -455,20 +459,19 @@ def test_imports_are_seen_wherever_they_stand() -> None:
     }
 
 
-@pytest.mark.parametrize("module", [module for module in modules() if _fits(module, PURE)])
-def test_pure_steps_stay_pure(module: str) -> None:
-    where = _path(module).relative_to(ROOT)
+def test_pure_steps_stay_pure() -> None:
     advice = (
         "Files, sockets, databases, clocks and the environment stay at the two ends: connectors/ reads and "
         "writes, pipelines/run_directory.py and stage.py keep the run directory, pipelines/run.py hands in time and run id."
     )
-    tree = _tree(_path(module))
-    for target, line in imports(tree):
-        assert target.split(".")[0] not in OUTSIDE, f"{where}:{line} imports {target}. {advice}"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            call = ast.unparse(node.func)
-            assert not _fits(call, OUTSIDE_CALLS), f"{where}:{node.lineno} calls {call}(). {advice}"
+    for module in (module for module in modules() if _fits(module, PURE)):
+        where, tree = _path(module).relative_to(ROOT), _tree(_path(module))
+        for target, line in imports(tree):
+            assert target.split(".")[0] not in OUTSIDE, f"{where}:{line} imports {target}. {advice}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                call = ast.unparse(node.func)
+                assert not _fits(call, OUTSIDE_CALLS), f"{where}:{node.lineno} calls {call}(). {advice}"
 
 
 # The folders -------------------------------------------------------------------------------------------------------
@@ -524,10 +527,9 @@ def test_what_helps_tests_stands_in_support(folder: str) -> None:
         )
 
 
-@pytest.mark.parametrize("module", modules())
-def test_every_module_says_what_it_is(module: str) -> None:
-    path = _path(module)
-    assert ast.get_docstring(_tree(path)), f"{path.relative_to(ROOT)}: begins without a docstring."
+def test_every_module_says_what_it_is() -> None:
+    silent = [module for module in modules() if not ast.get_docstring(_tree(_path(module)))]
+    assert not silent, "they begin without a docstring."
 
 
 def test_the_oracle_knows_nothing_of_the_code() -> None:
@@ -576,22 +578,16 @@ def _is_port(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and str(node.value).isdecimal() and int(str(node.value)) > 0
 
 
-@pytest.mark.parametrize(
-    "test",
-    [
-        str(path.relative_to(ROOT))
-        for path in files(ROOT)
-        if path.is_relative_to(ROOT / "tests") and path.suffix == ".py"
-    ],
-)
-def test_no_test_names_a_port(test: str) -> None:
-    found = list(fixed_ports(_tree(ROOT / test)))
-    if test in ONLY_READ:
-        assert found, f"{test} names no port: take it out of ONLY_READ."
-        return
-    for line, text in found:
-        pytest.fail(
-            f"{test}:{line} names a port: {text}. Another program may have it: let the system choose (port 0) and ask "
+def test_no_test_names_a_port() -> None:
+    for path in files(ROOT):
+        if not path.is_relative_to(ROOT / "tests") or path.suffix != ".py":
+            continue
+        test, found = str(path.relative_to(ROOT)), list(fixed_ports(_tree(path)))
+        if test in ONLY_READ:
+            assert found, f"{test} names no port: take it out of ONLY_READ."
+            continue
+        assert not found, (
+            f"{test}: {found} names a port. Another program may have it: let the system choose (port 0) and ask "
             "for the address; where nobody should listen, use support.served.nobody()."
         )
 
@@ -659,15 +655,13 @@ def _is_there(name: str) -> bool:
     return inner in named
 
 
-@pytest.mark.parametrize(
-    "path", [*NAMING, "tests/test_layout.py", *(str(_path(name).relative_to(ROOT)) for name in modules())]
-)
-def test_what_a_text_names_is_there(path: str) -> None:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    if path == "tests/test_layout.py":
-        text = text.partition("# The rules")[0]
-    gone = sorted(set(missing(text)))
-    assert not gone, f"{path} names {', '.join(gone)}: where is it now?"
+def test_what_a_text_names_is_there() -> None:
+    for path in (*NAMING, "tests/test_layout.py", *(str(_path(name).relative_to(ROOT)) for name in modules())):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        if path == "tests/test_layout.py":
+            text = text.partition("# The rules")[0]
+        gone = sorted(set(missing(text)))
+        assert not gone, f"{path} names {', '.join(gone)}: where is it now?"
 
 
 def test_what_is_gone_is_seen() -> None:

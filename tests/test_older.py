@@ -15,6 +15,7 @@ import pytest
 
 from support import moving
 from support.accounts import PROVIDERS, Open
+from support.long_tests import some
 from support.moving import customer, given, held, moved, planned, written
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates
@@ -309,7 +310,7 @@ def dated(number: int, day: int, **fields: Any) -> dict[str, Any]:
     return customer(number, updated_at=f"2025-03-{day:02}T00:00:00Z", **fields)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", some(PROVIDERS, 2))
 def test_a_nightly_run_never_calls_its_own_customers_stale(provider: str, account: Open, tmp_path: Path) -> None:
     there = account(provider)
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from support import moving
 from support.accounts import PROVIDERS, Account, opened
+from support.long_tests import some
 from support.moving import customer, held, moved, outcomes, planned, writes, written
 from support.sandboxes import sandboxes
 from tranship.pipelines import run as flow
@@ -78,7 +79,7 @@ def emptied(there: Account) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module", params=PROVIDERS)
+@pytest.fixture(scope="module", params=some(PROVIDERS, 3))
 def there(request: pytest.FixtureRequest) -> Iterator[Account]:
     with sandboxes() as start, pytest.MonkeyPatch.context() as patch:
         account = opened(start, request.param)

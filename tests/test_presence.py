@@ -12,6 +12,7 @@ import pytest
 
 from support import moving
 from support.accounts import PROVIDERS, Account
+from support.long_tests import some
 from support.moving import customer, held
 from support.warehouse import PostgresWarehouse, Warehouse, fates, rejects, write_csv
 from tranship.connectors import durable
@@ -21,9 +22,9 @@ from tranship.pipelines import settings
 from tranship.pipelines.cli import render
 from tranship.pipelines.report import Report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alternating("table")]
 
-DESTINATIONS = ["duckdb", "postgresql", *PROVIDERS]
+DESTINATIONS = ["duckdb", "postgresql", *some(PROVIDERS, 2)]
 MIRROR = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
 SHORT = "cus_00001,c1@x.example\n"
 """A line with too few columns, which could be any customer."""

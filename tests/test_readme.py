@@ -169,26 +169,44 @@ def given_to_tranship(command: str, variables: dict[str, str]) -> list[str] | No
     return [string.Template(word).substitute(variables) for word in shlex.split(command)[1:]]
 
 
-def run_here(words: list[str], folder: Path, variables: dict[str, str]) -> tuple[int, list[str]]:
-    """Run a command in this process; return exit code and output."""
+FILTERED = re.compile(r"(?P<command>tranship .+?) 2>(?P<errors>&1|/dev/null) \| (?P<filter>(?:cut|grep) .+)")
+"""A command whose output a person filters."""
+
+
+def run_here(words: list[str], folder: Path, variables: dict[str, str], *, errors: bool = True) -> tuple[int, str]:
+    """Run a command in this process; return exit code and output, with that of `errors`."""
     with (
-        io.StringIO() as out,
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8") as out,
         chdir(folder),
         mock.patch.dict(os.environ, variables, clear=True),
         mock.patch.object(gc, "freeze"),  # it would keep data of earlier tests
         redirect_stdout(out),
-        redirect_stderr(out),
+        redirect_stderr(out if errors else io.StringIO()),
     ):
-        return main(words), out.getvalue().splitlines()
+        code = main(words)
+        out.seek(0)
+        return code, out.read()
 
 
-def run_in_shell(command: str, folder: Path, variables: dict[str, str]) -> tuple[int, list[str]]:
-    """Run a command in a shell, as a person types it."""
+def run_as_typed(command: str, folder: Path, variables: dict[str, str]) -> tuple[int, list[str]]:
+    """Run a command as a person types it; what needs no shell runs in this process."""
+    if words := given_to_tranship(command, variables):
+        code, text = run_here(words, folder, variables)
+        return code, text.splitlines()
+    filtered = FILTERED.fullmatch(command)
+    if filtered and (words := given_to_tranship(filtered["command"], variables)):
+        _, text = run_here(words, folder, variables, errors=filtered["errors"] == "&1")
+        return run_in_shell(filtered["filter"], folder, variables, text)
+    return run_in_shell(command, folder, variables)
+
+
+def run_in_shell(command: str, folder: Path, variables: dict[str, str], given: str = "") -> tuple[int, list[str]]:
+    """Run a command in a shell, with this input."""
     ran = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,
         env=variables,
-        stdin=subprocess.DEVNULL,
+        input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -227,12 +245,7 @@ def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Data
         elif command.text == "echo $?":
             given = [str(last)]
         else:
-            text = on_actual_ports(command.text, ports)
-            words = given_to_tranship(text, variables)
-            if words:
-                last, given = run_here(words, folder, variables)
-            else:
-                last, given = run_in_shell(text, folder, variables)
+            last, given = run_as_typed(on_actual_ports(command.text, ports), folder, variables)
         assert last in (0, 4, 5) or command.text == "echo $?", f"README.md:{command.line}: exit {last}\n" + "\n".join(
             given
         )

@@ -11,6 +11,7 @@ import pytest
 
 from support import moving
 from support.accounts import PROVIDERS, Account, Open
+from support.long_tests import some
 from support.moving import customer, moved, schema_of, written
 from tranship.pipelines.cli import main as cli
 
@@ -71,7 +72,7 @@ def differences(found: dict[str, Any]) -> set[tuple[Any, ...]]:
     return set(frame.select("what", "external_id", "field", "expected", "found").iter_rows())
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", some(PROVIDERS, 2))
 def test_exactly_what_was_changed_silently_is_found(
     provider: str, account: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

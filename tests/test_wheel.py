@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 import tranship
+from support.long_tests import some
 from support.made_once import shared_folder
 from support.toys import FORMAT_FILES, PROVIDER_FILES
 from support.wheels import FOLDERS, ROOT, Environment, built, environment, shared_environment, shared_wheel, sources
@@ -104,7 +105,7 @@ def test_the_command_runs_outside_the_checkout(installed: Environment, elsewhere
     assert (elsewhere / "x.duckdb").exists()
 
 
-@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("links", some([True, False], 1))
 def test_it_is_installed_for_editing(links: bool, elsewhere: Path) -> None:
     source = sources(elsewhere / "source")
     for folder in FOLDERS if not links else ():
@@ -145,6 +146,7 @@ THEN = """
 """
 
 
+@pytest.mark.alternating("packages")
 @pytest.mark.parametrize("packages", [True, False], ids=["with __init__", "without __init__"])
 @pytest.mark.parametrize("order", BOTH)
 @pytest.mark.parametrize("place", ["first", "last"])

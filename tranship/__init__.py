@@ -22,10 +22,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
-    from typing import Unpack
+    from typing import Literal, Unpack
 
     import polars as pl
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         RunOptions,
         SourceOptions,
         Sources,
+        UndoOptions,
     )
     from tranship.pipelines.events import Observer, Progress
     from tranship.pipelines.inspection import Column, Finding, Inspection
@@ -96,6 +97,7 @@ __all__ = [
     "Sources",
     "TranshipError",
     "Undecided",
+    "UndoOptions",
     "Unreachable",
     "Verification",
     "WeatherOptions",
@@ -110,12 +112,16 @@ __all__ = [
     "run",
     "runs",
     "sandbox",
+    "undo",
     "verify",
 ]
 
 _HOME = {
     **dict.fromkeys(
-        ("Address", "Duration", "Limit", "LockOptions", "Records", "RunOptions", "SourceOptions", "Sources"),
+        (
+            *("Address", "Duration", "Limit", "LockOptions", "Records", "RunOptions", "SourceOptions", "Sources"),
+            "UndoOptions",
+        ),
         "pipelines.arguments",
     ),
     **dict.fromkeys(("Column", "Finding", "Inspection"), "pipelines.inspection"),
@@ -297,7 +303,8 @@ def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | Non
 
 def changes(run: Address = "last", *, key: str | None = None, state_dir: Address | None = None) -> pl.DataFrame:
     """Return what a run has changed, as a polars frame with a row for each customer: run_id, customer_key, action
-    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at.
+    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at. A customer that was created
+    in a table has no values here: the table has them.
 
     `run` is an id, `last`, or the folder of a plan. With `key`, only the changes of one customer are returned, given by
     its external id or, if it has none, its e-mail. Raises ConfigError if the changes were not recorded.
@@ -308,6 +315,40 @@ def changes(run: Address = "last", *, key: str | None = None, state_dir: Address
     place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
     customer = None if key is None else arguments.text("key", key)
     return recorded.frame_of(place, run_id, customer)
+
+
+def undo(
+    run: Address = "last",
+    *,
+    only: Sequence[Literal["created", "updated", "deleted"]] = (),
+    keys: Address | None = None,
+    out: Address | None = None,
+    state_dir: Address | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[UndoOptions],
+) -> Report:
+    """Take back what a run did to its destination, or only what it has created, updated or deleted (`only`), or only
+    the customers in the text file `keys`, with an external id or an e-mail on each line.
+
+    What has changed since is left alone and listed in the file `left` of the report. With `out`, the plan is saved in
+    that new folder for `apply`. `run` is an id, the folder of a plan, or `last`: the last run that has written
+    something. Raises ConfigError if the run cannot be taken back, and Damaged if what it has kept is missing or was
+    changed.
+    """
+    from pathlib import Path
+
+    from tranship.pipelines import arguments, events
+    from tranship.pipelines import undo as undoing
+
+    return undoing.undo(
+        arguments.state_dir(state_dir, os.environ),
+        arguments.path("run", run),
+        events.events(observer),
+        only=arguments.choices("only", only, tuple(undoing.ACTION_OF)),
+        keys=None if keys is None else Path(arguments.path("keys", keys)),
+        out=None if out is None else Path(arguments.path("out", out)),
+        **arguments.undo_options(options, os.environ),
+    )
 
 
 def sandbox(

@@ -54,13 +54,13 @@ def _change(operations: Operations, row: Mapping[str, Any]) -> dict[str, Any]:
     before, after = (msgspec.json.decode(row[side]) if row[side] else {} for side in ("found", "wanted"))
     fields = None
     if row["action"] == "update":
-        before, after = _differences(operations, before, after)
+        before, after = differences(operations, before, after)
         fields = [*before]
     images = {"before": _text(before), "after": _text(after)}
     return {"customer_key": key, "action": row["action"], "changed_fields": fields, **images}
 
 
-def _differences(operations: Operations, found: Record, wanted: Record) -> tuple[Record, Record]:
+def differences(operations: Operations, found: Record, wanted: Record) -> tuple[Record, Record]:
     """Return the fields that an update sets to another value, as the provider compares them, before and after. Entries
     of the overflow are fields of their own: `metadata.canon_city`.
     """

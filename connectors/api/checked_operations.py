@@ -71,6 +71,7 @@ def checked(operations: Operations) -> Operations:
         look_up=look_up,
         created_id=created_id,
         change=_guarded(operations.change),
+        # Those of an undo are in their places already.
         remove=_guarded(operations.remove) if operations.remove else None,
         comparable=_guarded(operations.comparable),
         failure=failure,

@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -28,7 +29,8 @@ from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
-from tranship.connectors.contract import Outcomes, Plan, WriteObserver, WriteRequest
+from tranship.connectors.api.undo_plan import UndoRequests, write_left
+from tranship.connectors.contract import Outcomes, Plan, Undone, WriteObserver, WriteRequest
 from tranship.connectors.databases.quoting import files_literal, literal
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failure
@@ -78,7 +80,8 @@ class ProviderDestination:
         if saved is not None:
             durable.check(write.workspace, saved.files)
             return saved.as_plan(write.workspace)
-        refuse_unconfirmed_removal(self._spec, self._url, write.mode, for_good=write.provider.remove_for_good)
+        if write.undo is None:
+            refuse_unconfirmed_removal(self._spec, self._url, write.mode, for_good=write.provider.remove_for_good)
         database = write.workspace / "destination.duckdb"
         database.unlink(missing_ok=True)
         shutil.rmtree(write.workspace / "requests", ignore_errors=True)
@@ -96,14 +99,32 @@ class ProviderDestination:
             self._set_up(run, write)
             try:
                 notes = read_account(run, write, self._spec, source)
-                recognise(run, write)
-                plan = planner.plan(run, write, notes)
+                if write.undo is not None:
+                    plan = self._plan_undo(run, write, write.undo, notes)
+                else:
+                    recognise(run, write)
+                    plan = planner.plan(run, write, notes)
             except duckdb.OutOfMemoryException as error:
                 raise ConfigError(
                     f"{redacted(self._url)}: {self._memory} is not enough memory to compare it with the new "
                     "records. Allow more: --memory 2GB"
                 ) from error
         save_plan(plan, write.run_id, write.workspace)
+        return plan
+
+    def _plan_undo(
+        self, run: duckdb.DuckDBPyConnection, write: WriteRequest, undone: Undone, notes: tuple[str, ...]
+    ) -> Plan:
+        operations = self._operations(self._address)
+        plan = UndoRequests(self._spec, self._address, operations, run).plan(write, undone, notes)
+        # A customer with dependents is left alone: nothing is lost with the others.
+        lost = self._spec.removal_is_final and operations.dependents is None
+        if plan.counts["delete"] and lost and not write.provider.remove_for_good:
+            raise ConfigError(
+                f"{redacted(self._url)}: {counted(plan.counts['delete'], 'customer')} that the run has created would "
+                f"be removed, and {self._spec.removal_is_final}. To permit that, add --remove-for-good; to leave them: "
+                "--only updated"
+            )
         return plan
 
     def _saved(self, write: WriteRequest) -> SavedPlan | None:
@@ -125,12 +146,14 @@ class ProviderDestination:
         Raises Refused and Unreachable, with the outcomes so far in `outcomes`. A second call continues.
         """
         requests = SavedPlan.read(write.workspace).requests(write.workspace)
+        operations = self._operations(self._address)
+        operations = operations.for_undo() if write.undo else replace(operations, dependents=None)
         sent_file = write.workspace / "sent.parquet"
         sent_file.unlink(missing_ok=True)
         try:
             sent = carry_out(
                 requests,
-                self._operations(self._address),
+                operations,
                 self._service,
                 run_id=write.run_id,
                 journal=write.workspace / "journal.sqlite",
@@ -152,7 +175,11 @@ class ProviderDestination:
     def _outcomes(self, write: WriteRequest, plan: Plan, sent_file: Path, sent: ExecutionResult | None) -> Outcomes:
         files = self._write_outcomes(write, plan)
         outcomes = _count_outcomes(sent_file)
-        return Outcomes(_counts(outcomes, plan), self._reasons(write), files, tuple(_notes(sent, outcomes)))
+        counts = _counts(outcomes, plan)
+        if write.undo:
+            files |= write_left(write.workspace)
+            counts["kept"] = sum(outcomes["delete", fate] for fate in ("refused", "stale", "unknown"))
+        return Outcomes(counts, self._reasons(write), files, tuple(_notes(sent, outcomes)))
 
     def applied(self, run_id: str) -> bool:  # noqa: ARG002
         """Return False: a plan may be applied in part, and the journal has the outcome of each record."""

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -27,6 +26,7 @@ import polars as pl
 
 from tranship.connectors import durable
 from tranship.connectors.api.http_client import HttpClient
+from tranship.connectors.api.http_dates import http_date
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
 from tranship.connectors.background_loop import BackgroundLoop
@@ -265,7 +265,7 @@ class FullScan:
                 continue
             waiting[arrived.number] = arrived
             if arrived.date and progress.began is None:
-                progress.began = _parse_date(arrived.date)
+                progress.began = http_date(arrived.date)
             if arrived.total is not None:
                 progress.totals.append(arrived.total)
                 self._sum_totals()
@@ -295,9 +295,11 @@ class FullScan:
         if not pages:
             return []
         read = [
-            record_ids(store.read(page), page.count, listing.id, listing.created, progress.without_id) for page in pages
+            store.take_ids(page)
+            or record_ids(store.read(page), page.count, listing.id, listing.created, progress.without_id)
+            for page in pages
         ]
-        ids = pl.concat([found for found, _ in read])
+        ids = pl.concat([found.ids for found in read])
         if isinstance(listing.paging, SinglePage):
             # Nothing moves within one response: a repeated record is handed on twice, and resolved by identity.
             fresh = np.ones(len(ids), np.bool_)
@@ -305,10 +307,8 @@ class FullScan:
         else:
             fresh = progress.enter(ids)
             # Without times, no record counts as newer.
-            times = [time for _, created in read for time in created]
-            young = _count_younger(
-                [times[place] for place in np.flatnonzero(fresh)] if times else [], progress.began or self._began
-            )
+            times = [found.created for found in read if found.created is not None]
+            young = _count_younger(pl.concat(times).filter(fresh), progress.began or self._began) if times else 0
             progress.young += young
             progress.late += int(fresh.sum()) - young
         for other in self._progress:
@@ -363,11 +363,11 @@ class FullScan:
         )
 
 
-def _count_younger(times: Sequence[Any], than: datetime) -> int:
-    """Count the times (ISO 8601) that are not before that moment; anything else counts as before."""
+def _count_younger(times: pl.Series, than: datetime) -> int:
+    """Count the times (ISO 8601, as text) that are not before that moment; anything else counts as before."""
     # Most are decided by the date alone: no time zone differs by a whole day.
     day = (than - timedelta(days=1)).date().isoformat()
-    return sum(isinstance(time, str) and time >= day and _is_after(time, than) for time in times)
+    return sum(_is_after(time, than) for time in times.filter(times >= day))
 
 
 def _is_after(time: str, moment: datetime) -> bool:
@@ -376,11 +376,3 @@ def _is_after(time: str, moment: datetime) -> bool:
     except ValueError:
         return False
     return (created if created.tzinfo else created.replace(tzinfo=UTC)) >= moment
-
-
-def _parse_date(date: str) -> datetime | None:
-    """Parse a `Date` header."""
-    try:
-        return parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError:
-        return None

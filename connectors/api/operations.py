@@ -6,7 +6,7 @@ Each provider declares them in an `Operations` value; `connectors/api/executor.p
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -175,6 +175,14 @@ class Operations:
     """The meaning of a 4xx of create, change or remove."""
     remove: Callable[[Record], Sequence[Request]] | None = None
     """Current record → the requests that delete or archive it. None: not supported by the provider."""
+    retire: Callable[[Record], Sequence[Request]] | None = None
+    """How an undo removes a customer that a run has created, if not by `remove`."""
+    restore: Callable[[Record, Record], Sequence[Request]] | None = None
+    """How an undo changes a customer, if not by `change`: (current record, wanted record) → requests, after which the
+    customer has exactly the wanted values."""
+    dependents: Callable[[Ask, Record], Awaitable[bool]] | None = None
+    """Whether a customer has licences, subscriptions or the like, for which an undo leaves it. Raises NotSearchable.
+    Null: the provider has none, or refuses to remove such a customer."""
     in_flight: int = 8
     """Maximum concurrent requests."""
     bulk: Bulk | None = None
@@ -188,3 +196,7 @@ class Operations:
     its own way. The wanted record of a delete is empty."""
     prepare: Callable[[Ask, Sequence[Record]], Awaitable[None]] = _nothing
     """Called with the wanted records of a few hundred rows before any is sent (Metronome registers keys)."""
+
+    def for_undo(self) -> Operations:
+        """Return the operations of an undo."""
+        return replace(self, change=self.restore or self.change, remove=self.retire or self.remove)

@@ -6,12 +6,16 @@ import os
 import zlib
 from io import FileIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from tranship.connectors import durable
+from tranship.connectors.json_text.scanner import RecordIds
 from tranship.connectors.local_failures import unwritable
+
+_MOST_HELD: Final = 1 << 17
+"""The most records whose ids are held in memory, about 10 MB; those of others are decoded again."""
 
 
 class Page(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="is", tag="page"):
@@ -60,10 +64,18 @@ class PageStore:
         """In order of arrival."""
         self.ended: int | None = None
         """The number of pages, once the download is complete."""
+        self._ids: dict[int, RecordIds] = {}
+        # Two counts, as one thread adds pages and another takes their ids.
+        self._held = self._taken = 0
         self._recall()
 
-    def add(self, page: Page, records: bytes) -> Page:
-        """Store a page; fill in its place and checksum. Raises ConfigError."""
+    def add(self, page: Page, records: bytes, ids: RecordIds | None = None) -> Page:
+        """Store a page; fill in its place and checksum. Its ids are held, if there are not too many. Raises
+        ConfigError.
+        """
+        if ids and self._held - self._taken + page.count <= _MOST_HELD:
+            self._held += page.count
+            self._ids[page.number] = ids
         offset = self._data.seek(0, os.SEEK_END)
         self._append(self._data, records)
         return self._keep(msgspec.structs.replace(page, offset=offset, size=len(records)), records)
@@ -80,6 +92,12 @@ class PageStore:
     def read(self, page: Page) -> bytes:
         """Return the records of a page. Callable from any thread."""
         return os.pread(self._data.fileno(), page.size, page.offset)
+
+    def take_ids(self, page: Page) -> RecordIds | None:
+        """Return the ids of a page, once; null if they are not held. Callable from one other thread."""
+        ids = self._ids.pop(page.number, None)
+        self._taken += page.count if ids else 0
+        return ids
 
     def clear(self) -> None:
         """Delete all pages."""

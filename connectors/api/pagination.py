@@ -17,7 +17,7 @@ from typing import Any, Final
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.errors import Malformed, Unreachable
-from tranship.connectors.json_text.scanner import Keys, Slice, cut, split_list, values
+from tranship.connectors.json_text.scanner import Keys, RecordIds, Slice, cut, split_list, values
 from tranship.schemas.counted import counted
 
 PAGE_RECORDS: Final = 8_192
@@ -127,12 +127,15 @@ class ParsedPage:
     next: str | None
     more: bool | None
     date: str | None = None
+    ids: RecordIds | None = None
+    """Null if any record has no text as its id."""
 
 
-def parse_page(body: bytes, envelope: Envelope) -> ParsedPage:
+def parse_page(body: bytes, listing: Listing) -> ParsedPage:
     """Parse a page. Raises Malformed."""
-    found = split_list(body, envelope.records, _keys_beside(envelope))
-    return _read_envelope(envelope, found.records, found.count, found.beside)
+    envelope = listing.envelope
+    found = split_list(body, envelope.records, _keys_beside(envelope), listing.id, listing.created)
+    return replace(_read_envelope(envelope, found.records, found.count, found.beside), ids=found.ids)
 
 
 def _keys_beside(envelope: Envelope) -> tuple[Keys, ...]:
@@ -366,7 +369,7 @@ class ListDownload:
     def _put_away(self, number: int, asked: str, found: ParsedPage) -> Page:
         date = found.date if number == 1 else None
         page = Page(number, asked, 0, 0, found.count, 0, found.total, found.next, found.more, date)
-        return self._register(self._store.add(page, found.records))
+        return self._register(self._store.add(page, found.records, found.ids))
 
     def _params(self, asked: str) -> list[tuple[str, str]]:
         params = list(self._listing.params.items())
@@ -379,7 +382,7 @@ class ListDownload:
 
     def _read(self, answer: HttpResponse) -> ParsedPage:
         try:
-            return replace(parse_page(answer.body, self._listing.envelope), date=answer.headers.get("Date"))
+            return replace(parse_page(answer.body, self._listing), date=answer.headers.get("Date"))
         except Malformed as error:
             raise self._malformed(str(error)) from error
 

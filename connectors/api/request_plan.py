@@ -229,7 +229,7 @@ class RequestPlanner:
                 wanted=encoded.bodies,
                 found="raw",
             ).filter(pl.col("wanted").is_not_null())
-            _write(requests, write.workspace, next(numbers))
+            write_requests(requests, write.workspace, next(numbers))
         if any(frame.height for frame in refused):
             run.register("refused", pl.concat(refused).to_arrow())
             run.execute(
@@ -253,7 +253,7 @@ class RequestPlanner:
                 wanted=pl.lit(None),
                 found="raw",
             )
-            _write(requests, write.workspace, next(numbers))
+            write_requests(requests, write.workspace, next(numbers))
 
 
 def _duration(seconds: float) -> str:
@@ -296,7 +296,8 @@ def _refusals(rows: pl.Series, refused: pl.DataFrame) -> pl.DataFrame:
     return first.select(row=rows.gather(first["position"]), reason=pl.format("{}: {}", "code", "demand"))
 
 
-def _write(requests: pl.DataFrame, workspace: Path, number: int) -> None:
+def write_requests(requests: pl.DataFrame, workspace: Path, number: int) -> None:
+    """Write a file of requests (columns of `REQUESTS`); none if there are none."""
     if requests.height:
         pq.write_table(
             requests.select(REQUESTS.names).to_arrow().cast(REQUESTS),
@@ -314,6 +315,7 @@ class _PlanFacts(msgspec.Struct, frozen=True):
     notes: list[str]
     withheld: int = 0
     unidentified: list[str] = []
+    partly: int = 0
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
@@ -338,7 +340,7 @@ class SavedPlan(msgspec.Struct, frozen=True):
         return Plan(
             workspace / "plan.parquet",
             *(facts.counts, facts.changed_fields, facts.existing, tuple(facts.notes)),
-            *(facts.withheld, tuple(facts.unidentified)),
+            *(facts.withheld, tuple(facts.unidentified), facts.partly),
         )
 
     def requests(self, workspace: Path) -> list[Path]:

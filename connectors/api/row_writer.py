@@ -157,6 +157,12 @@ class RowWriter:
             unexpected = self.unexpected_changes(row, current)
             if unexpected:
                 return Result(row.row, "stale", f"changed: {', '.join(unexpected)}", row.target)
+            if row.action == "delete" and self._operations.dependents and not row.possibly_applied:
+                try:
+                    if await self._sender.checked(self._operations.dependents(self._sender.ask, current)):
+                        return Result(row.row, "refused", "has_dependents", row.target)
+                except NotSearchable:
+                    return Result(row.row, "refused", "dependents_unknown", row.target)
             try:
                 failure = await self._send_steps(row, self._steps_for(row, current))
                 if failure is None:

@@ -78,6 +78,8 @@ class ProviderSpec:
     """Canonical fields, besides the external id, that no two customers may share."""
     immutable: tuple[str, ...] = ()
     """Canonical fields that cannot be changed after creation."""
+    removal_note: str = ""
+    """What people need to know about customers that an undo removes."""
     removal_is_final: str = ""
     """Why removing a customer must be confirmed: `a deleted customer's licences are gone`."""
 

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from tranship.connectors.contract import CHANGES, Plan, WriteRequest, key_spellings
+from tranship.connectors.contract import CHANGES, FIRST_LOAD, Plan, WriteRequest, key_spellings
 from tranship.connectors.databases.diff import OLDER
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, TableMapping, customer_key, new_key
@@ -109,6 +109,19 @@ def _object(dialect: Dialect, members: Sequence[str]) -> str:
 
 def _member(column: str) -> str:
     return f"{json.dumps(column, ensure_ascii=False)}: "
+
+
+def creates(key: str, reason: str, rows: str) -> str:
+    """Return a query for the changes of customers that are created, with the columns of `updates`."""
+    return (
+        f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, NULL AS after, {reason} AS reason "
+        f"FROM {rows}"
+    )
+
+
+def reason_of_create(plan: Plan) -> str:
+    """Return the reason of a create, as SQL."""
+    return "NULL::VARCHAR" if plan.existing else literal(FIRST_LOAD)
 
 
 def key_of_create(mapping: TableMapping) -> str:

@@ -28,6 +28,7 @@ from tranship.connectors.files.csv_dialect import CsvOptions
 from tranship.connectors.files.excel_archive import Sheet
 from tranship.connectors.files.excel_cells import Scan
 from tranship.connectors.files.excel_frames import Book, ExcelPart, must_have_cells, without_repeated_headers
+from tranship.schemas.constant import constant
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
 
@@ -250,8 +251,10 @@ def _table(name: str, sheet: Sheet, frame: pl.DataFrame, scan: Scan, options: Ex
     columns = unique_names([title or f"column_{int(column.name) + 1}" for column, title, _ in used])
     records = pl.DataFrame([column.alias(unique) for (column, _, _), unique in zip(used, columns, strict=True)])
     if used:
-        filled = records.select(pl.any_horizontal(pl.all().str.strip_chars() != "").fill_null(value=False)).to_series()
-        records, lines = records.filter(filled), lines.filter(filled)
+        blank = _blank_rows(records)
+        if len(blank):
+            kept = constant(True, records.height).scatter(blank, False)
+            records, lines = records.filter(kept), lines.filter(kept)
     else:
         lines = lines.clear()
     broken = pl.DataFrame(schema=BROKEN)
@@ -262,6 +265,17 @@ def _table(name: str, sheet: Sheet, frame: pl.DataFrame, scan: Scan, options: Ex
         *_notes_on_cells(scan, dict(zip((int(column.name) for column, _, _ in used), columns, strict=True)), lines),
     )
     return _Table(records, lines, broken, repeated(columns), notes)
+
+
+def _blank_rows(records: pl.DataFrame) -> pl.Series:
+    """Return the places of the rows without any value. Usually the first column has one in each row."""
+    rows = pl.int_range(records.height, dtype=pl.UInt32, eager=True)
+    for column in records.iter_columns():
+        values = column if len(rows) == len(column) else column.gather(rows)
+        rows = rows.filter((values.str.strip_chars() == "").fill_null(value=True))
+        if rows.is_empty():
+            break
+    return rows
 
 
 def _notes_on_header(
@@ -286,6 +300,11 @@ def _notes_on_cells(scan: Scan, columns: Mapping[int, str], lines: pl.Series) ->
         yield (
             f"{counted(scan.unstored, 'formula')} without a stored result, read as blank: "
             f"{_some(scan.first_unstored, scan.unstored)}. Open the workbook in Excel and save it, to store the results"
+        )
+    if scan.unformatted:
+        yield (
+            f"{counted(scan.unformatted, 'number')} with a format that the workbook does not define, read as plain "
+            f"numbers: {_some(scan.first_unformatted, scan.unformatted)}"
         )
     hidden = pl.Series(scan.hidden_rows, dtype=pl.UInt64) + 1
     rows = hidden.filter(hidden.is_in(lines.implode())).unique().sort().to_list()

@@ -28,7 +28,7 @@ _MOST_TIMES: Final = 100
 """Unpacked, a larger part is at most this many times its packed size; the XML of sheets has 5 to 30 times."""
 _MOST_XML: Final = 64 << 20
 """Limit for a part that is read as a tree: the list of sheets, the styles."""
-_PIECE: Final = 1 << 20
+_PIECE: Final = 2 << 20
 """Pieces that fit into the cache of a processor are searched fastest."""
 _MOST_ROW: Final = 64 << 20
 """The longest row in bytes of XML."""

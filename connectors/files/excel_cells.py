@@ -23,8 +23,8 @@ import polars as pl
 
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.excel_archive import Archive, Sheet
-from tranship.connectors.files.excel_bytes import Numbers, Piece
-from tranship.connectors.files.excel_formats import Shown
+from tranship.connectors.files.excel_bytes import Cells, Contents, Numbers, Piece
+from tranship.connectors.files.excel_formats import Formats, Shown
 from tranship.schemas.counted import counted
 
 MOST_CELLS: Final = 100_000_000
@@ -56,10 +56,15 @@ class Scan:
     unstored: int = 0
     """Formulas without a result."""
     first_unstored: list[str] = field(default_factory=list)
+    unformatted: int = 0
+    """Numbers with a number format that the workbook does not define."""
+    first_unformatted: list[str] = field(default_factory=list)
     hidden_rows: array[int] = field(default_factory=lambda: array("L"))
     hidden_columns: set[int] = field(default_factory=set)
     merged: list[tuple[int, int]] = field(default_factory=list)
     """First and last row of each range of merged cells."""
+    begins_in_first_column: bool = False
+    """Whether a cell in the first column is known to have a value."""
     implied: bool = False
     """Whether the XML leaves out the place of some cells."""
     has_midnights: bool = False
@@ -128,7 +133,7 @@ def _patterns(p: bytes) -> _Patterns:
             % (inside, of_formula, inside, inside)
         ),
         large=compiled(opened + value % rb"-?\d{16,}[^<]*|-?\d[^<]*[eE][^<]*"),
-        number=compiled(having(rb"s=[\"'](?:STYLES)[\"']") + value % rb"[^<]*"),
+        number=compiled(having(rb"s=[\"']\d+[\"']") + value % rb"[^<]*"),
         hidden_row=compiled(rb"<~row(\s%b\bhidden=[\"'](?:1|true)[\"']%b)>" % (inside, inside)),
         column=compiled(rb"<~col(\s%b\bhidden=[\"'](?:1|true)[\"']%b)>" % (inside, inside)),
         merged=compiled(rb"<~mergeCell\s%b\bref=[\"']([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})[\"']" % inside),
@@ -141,6 +146,7 @@ _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
+_NO_NUMBERS: Final = Numbers(*(np.empty(0, np.int64) for _ in range(3)), pl.Series(dtype=pl.Float64))
 _SHARED: Final = "xl/sharedStrings.xml"
 _MIDNIGHT: Final = b" 00:00:00<"
 _LONG_DECIMALS: Final = re.compile(
@@ -175,10 +181,11 @@ class _Reach:
     def add(self, piece: Piece) -> None:
         """Add the cells of a piece."""
         p = self._p
-        if _ANY_PREFIX.search(piece.text) and {*_PREFIXED.findall(piece.text)} != {p.prefix}:
+        if piece.has_other_tags and _ANY_PREFIX.search(piece.text) and {*_PREFIXED.findall(piece.text)} != {p.prefix}:
             raise self._archive.damaged(f"{self._sheet.part} has names with different prefixes")
         cells = piece.cells
-        if cells is None or piece.may_give_places_twice():
+        is_plain = piece.contents is not None and piece.hidden_rows is not None
+        if cells is None or (not is_plain and piece.may_give_places_twice()):
             self.is_usual = False
         else:
             rows, columns = piece.reach(cells, only_filled=self._only_filled)
@@ -248,13 +255,11 @@ class _Places:
         return max(self._row, 0), self._column, False
 
 
-def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) -> Scan:
-    """Measure a sheet, and return the facts about its cells that the library does not report. `shown` are the styles
-    whose numbers look different. Raises ConfigError.
-    """
+def scan(name: str, archive: Archive, sheet: Sheet, formats: Formats) -> Scan:
+    """Measure a sheet, and return the facts about its cells that the library does not report. Raises ConfigError."""
     p = _patterns(_prefix(archive, sheet))
     reach = _Reach(archive, sheet, p)
-    search = _Search(archive, sheet, p, shown)
+    search = _Search(archive, sheet, p, formats)
     for piece in _pieces(archive, sheet, p):
         reach.add(piece)
         if not reach.is_usual:
@@ -262,7 +267,7 @@ def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) 
         search.add(piece)
     extent = _extent(name, archive, sheet, p, reach)
     if not reach.is_usual:
-        search = _Search(archive, sheet, p, shown)
+        search = _Search(archive, sheet, p, formats)
         for piece in _placed(archive, sheet, p, implied=extent.implied):
             search.add(piece)
     search.found.implied = extent.implied
@@ -272,32 +277,65 @@ def scan(name: str, archive: Archive, sheet: Sheet, shown: Mapping[int, Shown]) 
 class _Search:
     """The search of a sheet, piece by piece in order."""
 
-    def __init__(self, archive: Archive, sheet: Sheet, p: _Patterns, shown: Mapping[int, Shown]) -> None:
+    def __init__(self, archive: Archive, sheet: Sheet, p: _Patterns, formats: Formats) -> None:
         self.found = Scan()
-        self._archive, self._sheet, self._p, self._shown = archive, sheet, p, shown
-        self._of_style = _of_styles(p.number, shown) if shown else None
+        self._archive, self._sheet, self._p, self._formats = archive, sheet, p, formats
         self._numbers: list[Numbers] = []
-        self._last_row, self._is_over = 0, False
+        self._last_row, self._is_begun, self._is_over = 0, False, False
 
     def add(self, piece: Piece) -> None:
         """Search a piece. Raises ConfigError if rows would be lost."""
         p, found, text = self._p, self.found, piece.text
         self._must_be_in_order(piece)
-        if b'="e"' in text or (b"'" in text and b"='e'" in text):
+        cells, contents, hidden = piece.cells, piece.contents, piece.hidden_rows
+        if (
+            (b'="e"' in text or b"='e'" in text)
+            if contents is None
+            else any(form.kind == b"e" for form in contents.forms)
+        ):
             _find_errors(found, p.error.finditer(text))
-        if piece.has_element(b"f"):
+        if piece.has_element(b"f") if cells is None or contents is None else piece.has_unstored(cells, contents):
             _find_unstored(found, p.unstored.finditer(text))
-        if b"hidden" in text:
+        if hidden is not None:
+            found.hidden_rows.extend((hidden - 1).tolist())
+        elif b"hidden" in text:
             places = (_attributes(match[1]).get(b"r", b"") for match in p.hidden_row.finditer(text))
             found.hidden_rows.extend(int(number) - 1 for number in places if number.isdigit() and len(number) < 9)
+        if not self._is_begun:
             for match in p.column.finditer(text):
                 found.hidden_columns |= _columns_of(_attributes(match[1]))
-        if self._of_style:
-            numbers = piece.numbers(self._shown)
-            self._numbers.append(_numbers_in(self._of_style.finditer(text)) if numbers is None else numbers)
-        if piece.has_element(b"mergeCell"):
+            self._is_begun = piece.has_element(b"row")
+        if self._is_over and piece.has_element(b"mergeCell"):
             found.merged += [(int(top) - 1, int(bottom) - 1) for _, top, _, bottom in p.merged.findall(text)]
-        found.has_midnights = found.has_midnights or _MIDNIGHT in text
+        if contents is None or any(form.has_own_text for form in contents.forms):
+            found.has_midnights = found.has_midnights or _MIDNIGHT in text
+        if cells is not None and contents is not None and not found.begins_in_first_column:
+            found.begins_in_first_column = piece.has_value_in_first_column(cells, contents)
+        numbers = None if cells is None or contents is None else self._plain_numbers(piece, cells, contents)
+        self._add_numbers(_numbers_in(p.number.finditer(text)) if numbers is None else numbers)
+
+    def _plain_numbers(self, piece: Piece, cells: Cells, contents: Contents) -> Numbers | None:
+        """Return the numbers whose styles matter; null if one is not written as usual."""
+        forms = [form for form in contents.forms if form.has_number and self._formats.matters(form.style)]
+        return piece.numbers(cells, contents, forms) if forms else _NO_NUMBERS
+
+    def _add_numbers(self, numbers: Numbers) -> None:
+        """Keep the numbers with a format of their own. Raises ConfigError for a style that the workbook lacks: whether
+        the number is a date, or has zeros in front, cannot be known.
+        """
+        formats, found = self._formats, self.found
+        is_unknown = numbers.styles >= formats.count
+        if is_unknown.any():
+            at = int(np.flatnonzero(is_unknown)[0])
+            place = f"{column_name(int(numbers.columns[at]))}{int(numbers.rows[at]) + 1}"
+            raise self._archive.damaged(f"the number in {place} has a style that the workbook does not define")
+        if formats.undefined:
+            at_undefined = np.flatnonzero(np.isin(numbers.styles, [*formats.undefined]))
+            found.unformatted += len(at_undefined)
+            for at in at_undefined[: _EXAMPLES - len(found.first_unformatted)].tolist():
+                found.first_unformatted.append(f"{column_name(int(numbers.columns[at]))}{int(numbers.rows[at]) + 1}")
+        if formats.shown:
+            self._numbers.append(numbers)
 
     def end(self) -> Scan:
         """Return what was found, with the texts of all numbers that have a format."""
@@ -306,20 +344,22 @@ class _Search:
                 np.concatenate([getattr(numbers, name) for numbers in self._numbers])
                 for name in ("rows", "columns", "styles")
             )
-            texts = pl.concat([numbers.texts for numbers in self._numbers])
-            _show(self.found, Numbers(rows, columns, styles, texts), self._shown)
+            values = pl.concat([numbers.values for numbers in self._numbers])
+            _show(self.found, Numbers(rows, columns, styles, values), self._formats.shown)
         return self.found
 
     def _must_be_in_order(self, piece: Piece) -> None:
         # Of two rows with one number, the library would keep the cells of the later one.
-        numbers = piece.row_numbers()
-        if numbers is None:
+        if piece.rows is None:
             numbers = np.array([*map(int, self._p.row.findall(piece.text))], np.int64)
+        else:
+            numbers = piece.rows.numbers
         if len(numbers) and (numbers[0] <= self._last_row or (np.diff(numbers) <= 0).any()):
             raise self._archive.damaged(f"the rows of sheet {self._sheet.name!r} are not in order")
         self._last_row = int(numbers[-1]) if len(numbers) else self._last_row
         # The library would not read what follows the end.
-        end = 0 if self._is_over else piece.text.find(self._p.table_end)
+        may_end = not self._is_over and piece.has_other_tags
+        end = 0 if self._is_over else piece.text.find(self._p.table_end) if may_end else -1
         if end >= 0 and self._p.row.search(piece.text, end):
             raise self._archive.damaged(f"sheet {self._sheet.name!r} has more than one table of cells")
         self._is_over = end >= 0
@@ -330,7 +370,7 @@ def find_large(found: Scan, archive: Archive, sheet: Sheet) -> None:
     p = _patterns(_prefix(archive, sheet))
     for piece in _placed(archive, sheet, p, implied=found.implied):
         numbers = _numbers_in(p.large.finditer(piece.text))
-        _add(found, numbers.rows, numbers.columns, [_inexact(number) for number in numbers.texts])
+        _add(found, numbers.rows, numbers.columns, [_inexact(value) for value in numbers.values])
 
 
 def has_shared_midnights(archive: Archive) -> bool:
@@ -392,11 +432,6 @@ def _with_places(piece: bytes, p: _Patterns, counter: _Places) -> bytes:
     return p.row_or_cell.sub(placed, piece)
 
 
-def _of_styles(pattern: re.Pattern[bytes], shown: Mapping[int, Shown]) -> re.Pattern[bytes]:
-    styles = b"|".join(b"%d" % style for style in sorted(shown))
-    return re.compile(pattern.pattern.replace(b"STYLES", styles), re.DOTALL)
-
-
 def _find_errors(found: Scan, matches: Iterator[re.Match[bytes]]) -> None:
     rows, columns, texts = [], [], []
     for match in matches:
@@ -437,26 +472,22 @@ def _numbers_in(matches: Iterator[re.Match[bytes]]) -> Numbers:
         styles.append(int(style) if style.isdigit() and len(style) < 9 else -1)
         texts.append(match[2].decode(errors="replace").strip())
     places = np.array([rows, columns, styles], np.int64)
-    return Numbers(places[0], places[1], places[2], pl.Series(texts, dtype=pl.String))
+    return Numbers(places[0], places[1], places[2], pl.Series(texts, dtype=pl.String).cast(pl.Float64, strict=False))
 
 
 def _show(found: Scan, numbers: Numbers, shown: Mapping[int, Shown]) -> None:
     """Add the texts of numbers with these formats."""
     for style in {*np.unique(numbers.styles).tolist()} & shown.keys():
         at = np.flatnonzero(numbers.styles == style)
-        texts = shown[style](numbers.texts.gather(at).cast(pl.Float64, strict=False))
+        texts = shown[style](numbers.values.gather(at))
         _add(found, numbers.rows[at], numbers.columns[at], texts)
 
 
-def _inexact(number: str) -> str | None:
+def _inexact(value: float | None) -> str | None:
     """A number of more digits than Excel keeps, as Excel shows it: its last digits are lost, and it must not look like
     an id. Null for others.
     """
-    try:
-        value = float(number)
-    except ValueError:
-        return None
-    return f"{value:.14E}" if abs(value) >= 10**_SURE_DIGITS else None
+    return f"{value:.14E}" if value is not None and abs(value) >= 10**_SURE_DIGITS else None
 
 
 def _add(found: Scan, rows: Iterable[int], columns: Iterable[int], texts: Iterable[str | None]) -> None:

@@ -7,7 +7,8 @@ the number is the value.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -21,19 +22,38 @@ _DECORATION: Final = re.compile(
     r"\[\$[^\]]*\]|\[(?:black|blue|cyan|green|magenta|red|white|yellow)\]|_.|\*.", re.IGNORECASE
 )
 _TIME: Final = re.compile(r"(?i)[hms:.0\s]+(?:am/pm|a/p)?")
+_FIRST_OWN: Final = 164
+"""Number formats from this number on are those of the workbook itself."""
 _MOST_DIGITS: Final = 15
 """Number of digits that Excel keeps of a number."""
 
 
-def differing(formats: Sequence[str | int]) -> dict[int, Shown]:
-    """Return style → how it shows a number, of those styles whose result differs from the number."""
-    found = {}
-    for style, given in enumerate(formats):
-        code = _BUILT_IN.get(given, "") if isinstance(given, int) else given
-        shown = _shown(code)
-        if shown:
-            found[style] = shown
-    return found
+@dataclass(frozen=True)
+class Formats:
+    """The number formats of a workbook.
+
+    `count` is its number of cell styles, at least the one that cells without a style have. `shown` is style → how it
+    shows a number, of those styles whose result differs from the number; `undefined` are the styles whose number format
+    the workbook does not define.
+    """
+
+    count: int
+    shown: Mapping[int, Shown]
+    undefined: frozenset[int]
+
+    @classmethod
+    def of(cls, formats: Sequence[str | int]) -> Formats:
+        """Return the formats of these cell styles: their codes, or the numbers of built-in ones."""
+        codes = [_BUILT_IN.get(given, "") if isinstance(given, int) else given for given in formats]
+        every = {style: _shown(code) for style, code in enumerate(codes)}
+        undefined = (style for style, given in enumerate(formats) if isinstance(given, int) and given >= _FIRST_OWN)
+        return cls(
+            max(len(formats), 1), {style: shown for style, shown in every.items() if shown}, frozenset(undefined)
+        )
+
+    def matters(self, style: int) -> bool:
+        """Return whether numbers of this style may look different, or the style is not defined."""
+        return style in self.shown or style in self.undefined or style >= self.count
 
 
 def _shown(code: str) -> Shown | None:

@@ -16,7 +16,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import excel_cells
 from tranship.connectors.files.excel_archive import Archive, Sheet
 from tranship.connectors.files.excel_cells import Scan
-from tranship.connectors.files.excel_formats import differing
+from tranship.connectors.files.excel_formats import Formats
 from tranship.schemas.constant import constant
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import BROKEN
@@ -61,7 +61,7 @@ class Book:
         """Raises ConfigError if the bytes are not a workbook."""
         self.name = name
         self.archive = Archive(name, data)
-        self._shown = differing(self.archive.number_formats())
+        self._formats = Formats.of(self.archive.number_formats())
         self._beside = ThreadPoolExecutor(1)
         self._opening = self._beside.submit(self._open, data)
 
@@ -83,8 +83,8 @@ class Book:
         """Return all cells of a sheet as text: a row of the frame is a row of the sheet, a column is named by its
         number in the sheet, from 0. Blank cells are null. Raises ConfigError.
         """
-        scan = excel_cells.scan(self.name, self.archive, sheet, self._shown)
-        frame = self._load(sheet)
+        scan = excel_cells.scan(self.name, self.archive, sheet, self._formats)
+        frame = self._load_at_once(sheet) if scan.begins_in_first_column else self._load(sheet)
         if any(_may_be_large(column) for column in frame.iter_columns()):
             excel_cells.find_large(scan, self.archive, sheet)
         has_midnights = scan.has_midnights or self._opening.result()[1]
@@ -94,6 +94,21 @@ class Book:
             columns = [_rounded(column, at) for column, at in zip(columns, long, strict=True)]
         return _corrected(pl.DataFrame(columns), scan), scan
 
+    def _load_at_once(self, sheet: Sheet) -> pl.DataFrame:
+        """Return what `_load` returns, in less time. The library does not tell in which column the cells begin: it must
+        be the first one.
+        """
+
+        def load() -> pl.DataFrame:
+            loaded = self._opening.result()[0].load_sheet_eager(
+                sheet.name, header_row=None, skip_rows=0, dtypes="string", schema_sample_rows=1
+            )
+            frame = pl.DataFrame(loaded)
+            frame.columns = [str(number) for number in range(frame.width)]
+            return _without_blanks(frame)
+
+        return _called(self.archive, load)
+
     def _load(self, sheet: Sheet, rows: int | None = None) -> pl.DataFrame:
         def load() -> pl.DataFrame:
             loaded = self._opening.result()[0].load_sheet(
@@ -102,9 +117,15 @@ class Book:
             names = [str(column.absolute_index) for column in loaded.selected_columns]
             frame = pl.DataFrame(loaded)
             frame.columns = names
-            return frame.with_columns(pl.all().cast(pl.String).replace("", None)) if names else frame
+            return _without_blanks(frame)
 
         return _called(self.archive, load)
+
+
+def _without_blanks(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame as text, with null for blank text."""
+    columns = (column.cast(pl.String) for column in frame.iter_columns())
+    return pl.DataFrame([column.replace("", None) if (column == "").any() else column for column in columns])
 
 
 def _called(archive: Archive, function: Callable[[], _Result]) -> _Result:

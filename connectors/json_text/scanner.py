@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -207,6 +207,14 @@ def escaped_places(chunk: Bytes, *, carried: bool) -> tuple[Places, bool]:
 # A list and the values beside it -------------------------------------------------------------------------------------
 
 
+class RecordIds(NamedTuple):
+    """The ids of the records of a page, in order: text, never null."""
+
+    ids: pl.Series
+    created: pl.Series | None
+    """Their creation times as received (text, null where there is none); null if none were requested."""
+
+
 @dataclass(frozen=True)
 class RecordList:
     """A list of records, and the values beside it."""
@@ -218,34 +226,46 @@ class RecordList:
     """The values under the other requested keys; null where there is none."""
     is_bare: bool
     """The response is only the list."""
+    ids: RecordIds | None
+    """Null if any record has no text as its id."""
 
 
 _Fields = dict[str, msgspec.Raw]
 
 
-def split_list(body: bytes, within: Keys, beside: Sequence[Keys] = ()) -> RecordList:
-    """Return the list under the keys `within`, or a bare list, and the values under `beside`. Raises Malformed."""
+def split_list(
+    body: bytes, within: Keys, beside: Sequence[Keys] = (), id: str = "id", created: str | None = None
+) -> RecordList:
+    """Return the list under the keys `within`, or a bare list, and the values under `beside`. `id` and `created` are
+    the fields for the ids and creation times of the records. Raises Malformed.
+    """
     try:
-        return _split_quickly(body, within, beside)
+        return _split_quickly(body, within, beside, id, created)
     except (msgspec.DecodeError, RecursionError):
         # One invalid record (half a surrogate pair, NaN) does not make the whole response invalid.
         return _split_slowly(body, within, beside)
 
 
-def _split_quickly(body: bytes, within: Keys, beside: Sequence[Keys]) -> RecordList:
+def _split_quickly(body: bytes, within: Keys, beside: Sequence[Keys], id: str, created: str | None) -> RecordList:
     is_bare = _is_bare(body)
     outer: _Fields = {} if is_bare else _outer(body)
     records = body.strip() if is_bare else _find(outer, within)
     if records is None:
         raise Malformed("the response has no list of records")
-    count = len(msgspec.json.decode(records, type=list[msgspec.Raw]))
-    return RecordList(bytes(memoryview(records)[1:-1]), count, tuple(_value(outer, keys) for keys in beside), is_bare)
+    # The ids are needed later, and to decode them costs no more than to count the records.
+    try:
+        ids = _decoded_ids(records, id, created)
+        count = len(ids.ids)
+    except msgspec.ValidationError:
+        ids, count = None, len(msgspec.json.decode(records, type=list[msgspec.Raw]))
+    inside = bytes(memoryview(records)[1:-1])
+    return RecordList(inside, count, tuple(_value(outer, keys) for keys in beside), is_bare, ids)
 
 
 def _split_slowly(body: bytes, within: Keys, beside: Sequence[Keys]) -> RecordList:
     pieces = cut(body, within, len(body) + 1)
     records = b"".join(body[piece.offset : piece.offset + piece.size] for piece in pieces.slices)
-    return RecordList(records, pieces.count, values(pieces.rest, beside), _is_bare(body))
+    return RecordList(records, pieces.count, values(pieces.rest, beside), _is_bare(body), None)
 
 
 def values(rest: bytes, beside: Sequence[Keys]) -> tuple[Any, ...]:
@@ -296,25 +316,35 @@ def _decoder(id: str, created: str | None) -> Any:
     return msgspec.json.Decoder(list[msgspec.defstruct("Name", fields, gc=False)])  # type: ignore[misc]
 
 
-def record_ids(
-    records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]
-) -> tuple[pl.Series, list[Any]]:
+def record_ids(records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]) -> RecordIds:
     """Return the id of each record of a page, and its creation time if `created` is given.
 
     A record without a text id is identified by its content and its count of equal records in this pass.
     """
     try:
-        found = _decoder(id, created).decode(b"[%b]" % records)
+        return _decoded_ids(b"[%b]" % records, id, created)
     except (msgspec.DecodeError, RecursionError):
         return _record_ids_slowly(records, count, id, created, without_id)
-    times = [name.created for name in found] if created else []
-    return pl.Series([name.id for name in found], dtype=pl.String), times
+
+
+def _decoded_ids(records: bytes | msgspec.Raw, id: str, created: str | None) -> RecordIds:
+    """Return the ids of a JSON list of records. Raises DecodeError, ValidationError if any has none, and
+    RecursionError.
+    """
+    found = _decoder(id, created).decode(records)
+    return _identified([name.id for name in found], [name.created for name in found] if created else None)
+
+
+def _identified(ids: list[str], created: list[Any] | None) -> RecordIds:
+    times = None if created is None else [time if isinstance(time, str) else None for time in created]
+    return RecordIds(pl.Series(ids, dtype=pl.String), None if times is None else pl.Series(times, dtype=pl.String))
 
 
 def _record_ids_slowly(
     records: bytes, count: int, id: str, created: str | None, without_id: Counter[bytes]
-) -> tuple[pl.Series, list[Any]]:
-    ids, times = [], []
+) -> RecordIds:
+    ids: list[str] = []
+    times: list[Any] = []
     body = b"[%b]" % records
     for piece in cut(body, (), 1).slices:
         record = body[piece.offset : piece.offset + piece.size].strip()
@@ -328,4 +358,4 @@ def _record_ids_slowly(
             times.append(None)
     if len(ids) != count:
         raise Malformed("a page on disk does not match its index")
-    return pl.Series(ids, dtype=pl.String), times
+    return _identified(ids, times if created else None)

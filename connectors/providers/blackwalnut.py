@@ -25,6 +25,7 @@ from tranship.connectors.api.operations import (
     Reply,
     Request,
     path_part,
+    search_pages,
 )
 from tranship.connectors.api.pagination import Envelope, Listing, Numbered
 from tranship.connectors.api.reconcile import exactly, same
@@ -86,7 +87,7 @@ def build_operations(address: ProviderAddress) -> Operations:
 
     `get-or-create` is not used: if another customer has the e-mail, it returns that one without an indication.
     """
-    app = _App(f"/apps/{address.options['app']}/customers")
+    app = _App(f"/apps/{address.options['app']}")
     return Operations(
         schema=SCHEMA,
         look_up=app.look_up,
@@ -95,14 +96,15 @@ def build_operations(address: ProviderAddress) -> Operations:
         change=app.change,
         remove=app.remove,
         failure=_failure,
+        dependents=app.has_licences,
     )
 
 
 class _App:
-    """The customers of one app, under `path`."""
+    """The customers and licences of one app, under `path`."""
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._path, self._licences = f"{path}/customers", f"{path}/licenses"
 
     async def look_up(self, ask: Ask, lookup_key: LookupKey) -> Record | None:
         if lookup_key.external_id is not None:
@@ -160,6 +162,23 @@ class _App:
 
     def remove(self, current: Record) -> list[Request]:
         return [Request("DELETE", self._path_of(current["id"]), f"{self._path}/{{id}}")]
+
+    async def has_licences(self, ask: Ask, customer: Record) -> bool:
+        """Return whether a customer has licences, which a delete would remove. The list of licences is not documented:
+        it is read like that of customers, and its filter is not trusted.
+        """
+        params = [("customer_id", customer["id"]), ("per_page", str(_PAGE))]
+        for page in search_pages(SCHEMA.title):
+            numbered = [*params, ("page", str(page))]
+            reply = await ask(Request("GET", self._licences, f"{self._licences}?customer_id=…", params=numbered))
+            if not reply.ok:
+                raise NotSearchable
+            licences = reply.body["data"]
+            if any(licence["customer_id"] == customer["id"] for licence in licences):
+                return True
+            if len(licences) < _PAGE:
+                return False
+        return True
 
     def _path_of(self, customer_id: str) -> str:
         return f"{self._path}/{path_part(customer_id)}"

@@ -113,6 +113,7 @@ SPEC = ProviderSpec(
     options={"source": "the id of the data source"},
     required=("source",),
     immutable=("external_id",),
+    removal_note="GrowPanel's analytics are recalculated later: until then they include the customers that are removed",
     advice=_advice,
     per_second={method: calls / 60 for method, calls in _PER_MINUTE.items()},
     probe=_probe,
@@ -299,9 +300,9 @@ def _comparable(record: Record) -> Record:
 def _instant(text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         return text
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
 
 # Responses

@@ -244,7 +244,9 @@ class _Changes:
         if reply.status == 404:
             return Failure("gone", f"gone: {message}")
         # A delete is refused with 409 if the customer has active subscriptions.
-        if reply.status == 409 and "subscription" not in message.lower():
+        if reply.status == 409 and "subscription" in message.lower():
+            return Failure("refused", "has_dependents")
+        if reply.status == 409:
             return Failure("taken", "taken: external_id")
         return Failure("refused", f"refused: {message}")
 

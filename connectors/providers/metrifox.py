@@ -94,11 +94,34 @@ def build_operations(_: ProviderAddress) -> Operations:
         created_id=_created_id,
         change=spelling.change,
         remove=lambda current: [Request("DELETE", _path(current["customer_key"]), "/customers/{key}")],
+        retire=_archive,
+        restore=lambda current, wanted: [*_unarchive(current), *spelling.change(current, wanted)],
+        dependents=_has_subscription,
         failure=_failure,
         interpret=spelling.interpret,
         comparable=_comparable,
         bulk=Bulk(_BULK, _bulk_request, _outcomes),
     )
+
+
+def _archive(current: Record) -> list[Request]:
+    return [] if current.get("archived_at") else [_step(current, "archive")]
+
+
+def _unarchive(current: Record) -> list[Request]:
+    return [_step(current, "unarchive")] if current.get("archived_at") else []
+
+
+def _step(current: Record, name: str) -> Request:
+    return Request("POST", f"{_path(current['customer_key'])}/{name}", f"/customers/{{key}}/{name}")
+
+
+async def _has_subscription(ask: Ask, current: Record) -> bool:
+    path = "check-active-subscription"
+    reply = await ask(Request("GET", f"{_path(current['customer_key'])}/{path}", f"/customers/{{key}}/{path}"))
+    if not reply.ok:
+        raise NotSearchable
+    return bool(reply.body["data"]["has_active_subscription"])
 
 
 class _Spelling:

@@ -96,6 +96,8 @@ def build_operations(_: ProviderAddress) -> Operations:
         created_id=_created_id,
         change=_change,
         remove=_remove,
+        retire=_retire,
+        restore=_restore,
         failure=_failure,
         comparable=_comparable,
         bulk_lookup=BulkLookup(_PAGE, _look_up_many),
@@ -247,14 +249,35 @@ def _created_id(body: Any, wanted: Record) -> str:
 
 
 def _change(current: Record, wanted: Record) -> list[Request]:
-    """Return the requests of a change, each of which is idempotent."""
+    """Return the requests of a change, each of which is idempotent. Aliases that the plan does not know are kept: usage
+    is reported under them.
+    """
+    return _changed(current, wanted, list(dict.fromkeys([*_aliases(wanted), *_aliases(current)])))
+
+
+def _restore(current: Record, wanted: Record) -> list[Request]:
+    """Return the requests after which a customer has the wanted aliases and no others."""
+    return _changed(current, wanted, _aliases(wanted))
+
+
+def _retire(current: Record) -> list[Request]:
+    """Return the requests that archive a customer and release its aliases, which it would keep for good."""
+    released = [_step(current, "setIngestAliases", {"ingest_aliases": []})] if _aliases(current) else []
+    return [*released, *_remove(current)]
+
+
+def _step(current: Record, name: str, body: Record) -> Request:
+    path = f"{_CUSTOMERS}/{path_part(current['id'])}/{name}"
+    return Request("POST", path, f"{_ONE}/{name}", body, keyed=True)
+
+
+def _changed(current: Record, wanted: Record, aliases: list[str]) -> list[Request]:
     customer_id, steps = current["id"], []
 
     def step(name: str, body: Record) -> Request:
-        return Request("POST", f"{_CUSTOMERS}/{path_part(customer_id)}/{name}", f"{_ONE}/{name}", body, keyed=True)
+        return _step(current, name, body)
 
-    # The set is replaced. Aliases that the plan does not know are kept: usage is reported under them.
-    aliases = list(dict.fromkeys([*_aliases(wanted), *_aliases(current)]))
+    # The set is replaced.
     if aliases != _aliases(current):
         steps.append(step("setIngestAliases", {"ingest_aliases": aliases}))
     if wanted["name"] != current["name"]:

@@ -56,6 +56,7 @@ def api(store: Store, switches: Mapping[str, str]) -> SandboxApi:
             Route("PUT", customer, walnut.update),
             Route("DELETE", customer, walnut.delete),
             Route("POST", f"{app}/licenses", walnut.license),
+            Route("GET", f"{app}/licenses", walnut.licenses),
         ],
         key=_key,
         allow=_allow,
@@ -174,6 +175,13 @@ class _BlackWalnut:
             "created_at": _stamp(created_at),
         }
         return _data(201, self._licenses.put(record))
+
+    def licenses(self, call: Call) -> Answer:
+        """List the licences of a customer. That this exists, and its form, are assumed."""
+        self._app(call)
+        view = self._licenses.view(call.query("customer_id") or "")
+        rows = b",".join(self._licenses.bodies(view))
+        return Answer(200, b'{"data":[%b],"meta":{"total":%d}}' % (rows, len(view)))
 
     def admit(self, app: Collection, body: Record) -> bytes:
         """Create a customer and return its JSON. Raises Problem."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tranship.connectors import key_shapes
+from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import (
     ConfigError,
     GateClosed,
@@ -27,7 +28,19 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines.cli import backfill, changes, native_code, process, provider, reference, run, runs, state
+from tranship.pipelines.cli import (
+    backfill,
+    changes,
+    library_variables,
+    native_code,
+    process,
+    provider,
+    reference,
+    run,
+    runs,
+    state,
+    undo,
+)
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import shown, visible, visible_lines
@@ -47,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
         except click.ClickException as error:
-            _show_usage_error(error)
-            return _print_failure(shown(error.format_message()), 2, as_json)
+            message = shown(_without_passwords(error.format_message(), given))
+            _show_usage_error(error, message)
+            return _print_failure(message, 2, as_json)
         except TranshipError as error:
             return _report_error(error, as_json)
         except click.Abort as error:
@@ -74,7 +88,8 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
     """Raise ConfigError if an argument is a key, before any message can repeat it."""
     for number, argument in enumerate(arguments, 1):
         place = f"argument {number} of the command"
-        key_shapes.refuse(argument, place)
+        # Which command takes an address in this place is known later.
+        key_shapes.refuse(argument, place, is_address=bool(scheme_of(argument)))
         key_shapes.refuse_known(argument, os.environ, place)
 
 
@@ -83,13 +98,23 @@ def _report_failure(error: BaseException, context: CrashContext, as_json: bool) 
         return _report_error(_stopped(), as_json)
     if (failure := local_failure(error, context.state_dir)) is not None:
         return _report_error(failure, as_json)
+    if (cause := library_variables.likely_cause(error)) is not None:
+        return _report_error(cause, as_json)
     return _report_bug(error, context.state_dir, as_json)
 
 
-def _show_usage_error(error: click.ClickException) -> None:
-    usage, message = io.StringIO(), error.format_message()
+def _without_passwords(message: str, arguments: Sequence[str]) -> str:
+    """Return a message of click with addresses among the arguments without their secrets, in full and as a repr."""
+    for argument in arguments:
+        if (hidden := redacted(argument)) != argument:
+            message = message.replace(repr(argument)[1:-1], hidden).replace(argument, hidden)
+    return message
+
+
+def _show_usage_error(error: click.ClickException, message: str) -> None:
+    usage = io.StringIO()
     error.show(usage)
-    text = usage.getvalue().replace(message, shown(message)).rstrip("\n")
+    text = usage.getvalue().replace(error.format_message(), message).rstrip("\n")
     click.echo(visible_lines(text), err=True)
 
 
@@ -165,6 +190,7 @@ for command in (
     *run.COMMANDS,
     *runs.COMMANDS,
     *changes.COMMANDS,
+    *undo.COMMANDS,
     *backfill.COMMANDS,
     *state.COMMANDS,
     *provider.COMMANDS,

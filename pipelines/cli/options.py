@@ -35,7 +35,7 @@ GROUPS: Final = {
     "What is new": ("since", "until", "cursor", "lookback", "full", "new_files", "settle"),
     "Customers that occur more than once": ("survivor", "fill"),
     "Writing": (
-        *("mode", "columns", "nulls", "older", "deletes", "evolve", "changes", "history", "create"),
+        *("mode", "columns", "nulls", "older", "deletes", "evolve", "changes", "history", "undo", "create"),
         *("overwrite", "format", "crosswalk", "remove_for_good"),
     ),
     "Limits, checked before the first write": (

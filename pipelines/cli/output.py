@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from tranship.pipelines.cli.options import format_run_command
+from tranship.pipelines.cli.options import format_run_command, shell
 from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
+    from tranship.pipelines.run_directory import RunDirectory
 
 
 def print_json(text: str) -> None:
@@ -45,6 +46,7 @@ def _next_step(report: Report) -> list[str]:
     from tranship.pipelines import settings
     from tranship.pipelines.report import MOVED
     from tranship.pipelines.run_directory import RunDirectory
+    from tranship.pipelines.undo_steps import is_undo
 
     run = RunDirectory.at(Path(report.run_dir))
     loaded = settings.load(run.manifest["settings"], {})
@@ -54,6 +56,9 @@ def _next_step(report: Report) -> list[str]:
         return []
     if report.dry_run and run.stands_alone:
         return [f"to apply this, run: {run.go_on}"]
+    if is_undo(run):
+        undone = run.manifest["undoes"]["run_id"]
+        return [f"to apply this, run: {shell('tranship', 'undo', undone)}"] if report.dry_run else []
     if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [f"retry failed records with: {run.command('retry')}"]
     in_python = any(map(is_in_python, loaded.sources))
@@ -62,13 +67,14 @@ def _next_step(report: Report) -> list[str]:
     if report.dry_run:
         names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
         return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
+    back = _way_back(run, report) if loaded.undo else []
     if not report.counts.rejected:
-        return []
+        return back
     can_add = not loaded.engine and loaded.mode != "mirror"
     can_add = can_add and lookup.connector_of(loaded.destination).abilities.keeps_state
     if not can_add:  # the records of the rejects file would replace all others, or are read by one machine
         again = "make the same call in Python" if in_python else "run the same command"
-        return [f"correct the rejected records at the source, then {again} again"]
+        return [f"correct the rejected records at the source, then {again} again", *back]
     # Tranship writes the rejects file: options of the source do not apply to it.
     own = opening.option_names(loaded.destination)
     loaded = loaded.model_copy(
@@ -76,7 +82,17 @@ def _next_step(report: Report) -> list[str]:
     )
     file = report.files.get("rejects_workbook") or report.files["rejects"]
     command = format_run_command(loaded, [file], _SETTINGS_FOR_REJECTS)
-    return [f"correct the rejected records there, then run: {command}"]
+    return [f"correct the rejected records there, then run: {command}", *back]
+
+
+def _way_back(run: RunDirectory, report: Report) -> list[str]:
+    """Return the command that takes a run back, if it has changed something and can be undone."""
+    from tranship.connectors import lookup
+
+    given, counts = run.manifest["settings"], report.counts
+    undoes = not given.get("engine") and lookup.connector_of(given["destination"]).abilities.undoes
+    changed = counts.created + counts.updated + counts.deleted
+    return [f"to take it back, run: {run.command('undo')}"] if undoes and changed else []
 
 
 _SETTINGS_FOR_REJECTS: Final = (
@@ -97,6 +113,6 @@ _SETTINGS_FOR_REJECTS: Final = (
         "survivor",
         "fill",
     ),
-    *("mode", "columns", "nulls", "evolve", "changes", "history", "state_dir"),
+    *("mode", "columns", "nulls", "evolve", "changes", "history", "undo", "state_dir"),
 )
 """Settings kept for a run over a rejects file, which has the columns of its source in Tranship's own format."""

@@ -102,7 +102,7 @@ def run_command(
     context.state_dir = configured.state_dir
     if not configured.dry_run:
         _output_has_one_use(configured.destination, as_json)
-    return _execute(lambda display: run.run(configured, display), as_json, log, quiet)
+    return execute(lambda display: run.run(configured, display), as_json, log, quiet)
 
 
 @click.command(
@@ -139,7 +139,7 @@ def plan_command(
 
     configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
     context.state_dir = configured.state_dir
-    return _execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
+    return execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
 
 
 @click.command("apply", short_help="Apply a plan, or continue it.")
@@ -157,7 +157,7 @@ def apply_command(folder: Path, limit: int | None, as_json: bool, log: str | Non
     from tranship.pipelines.run_directory import RunDirectory
 
     _output_has_one_use(RunDirectory.at(folder).manifest["settings"]["destination"], as_json)
-    return _execute(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
+    return execute(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
 
 
 @click.command(
@@ -216,7 +216,7 @@ def retry_command(
     from tranship.pipelines import run
 
     context.state_dir = state_dir
-    return _execute(lambda display: run.retry(state_dir, run_id, display, **given(options)), as_json, log, quiet)
+    return execute(lambda display: run.retry(state_dir, run_id, display, **given(options)), as_json, log, quiet)
 
 
 @click.command(
@@ -272,7 +272,7 @@ def resume_command(
 
     context.state_dir = state_dir
     _output_has_one_use(RunDirectory.open(state_dir, run_id).manifest["settings"]["destination"], as_json)
-    return _execute(lambda display: run.resume(state_dir, run_id, display, **given(options)), as_json, log, quiet)
+    return execute(lambda display: run.resume(state_dir, run_id, display, **given(options)), as_json, log, quiet)
 
 
 def _output_has_one_use(destination: str, as_json: bool) -> None:
@@ -283,7 +283,8 @@ def _output_has_one_use(destination: str, as_json: bool) -> None:
         )
 
 
-def _execute(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
+def execute(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
+    """Do the work of a command, show its progress and its summary, and return the exit code."""
     from tranship.pipelines.cli import progress
 
     gc.freeze()

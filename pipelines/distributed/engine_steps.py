@@ -67,7 +67,8 @@ class EngineSteps:
             result = reading.result_of(counts)
             total += result
             yield result
-        yield StepResult(notes=(*found.notes, *reading.notes_on(found.parts, self._columns), *_hint(total.read)))
+        notes = (*found.notes, *reading.notes_on(found.parts, self._columns))
+        yield StepResult(notes=(*notes, *self._source.notes, *_hint(total.read)))
         reading.must_be_decided(found.parts, self._columns)
         parts.write(run.directory.path, run.directory.run_id, found.parts, {})
         reading.finish(run, total, self._columns, list(self._raw_columns))

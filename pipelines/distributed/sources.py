@@ -15,7 +15,7 @@ from tranship.connectors.contract import Layout, Source
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.task_files import TaskFile
 from tranship.pipelines.distributed import stage_rows
-from tranship.pipelines.distributed.destinations.lake_table import path_of
+from tranship.pipelines.distributed.destinations.lake_table import must_be_known, path_of
 from tranship.pipelines.distributed.file_task import FileTask
 from tranship.pipelines.distributed.frame_source import FrameSource
 from tranship.pipelines.judging import Rules
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _MOST_TASKS: Final = 4096
+_LARGE: Final = 500_000_000
+"""Bytes of a file above which it is worth splitting: one task takes about a minute for as many."""
 _LINE: Final = 0
 """The line of all records of a table, in files and reports, which have a line for each record."""
 
@@ -39,6 +41,11 @@ class EngineSource(Protocol):
     @property
     def files(self) -> int:
         """The number of files; 0 for a table."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how it is read."""
         ...
 
     def layouts(self) -> list[Layout]:
@@ -76,6 +83,15 @@ class FileSource:
         """The size of all files."""
         return self._opened.size
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Name a large file that has most of the bytes: the other tasks wait for the one that reads it."""
+        largest = max(self._files, key=lambda file: file.size)
+        share = largest.size / max(1, sum(file.size for file in self._files))
+        if largest.size < _LARGE or share <= 0.5:
+            return ()
+        return (f"{largest.name}: has {share:.0%} of the bytes, and one task reads it. Several files are quicker.",)
+
     def layouts(self) -> list[Layout]:
         """Return the columns of each file."""
         return self._opened.layouts()
@@ -102,11 +118,13 @@ class TableSource:
 
     files = 0
     size = None
+    notes = ()
 
     def __init__(self, session: SparkSession, address: str) -> None:
         """Raises ConfigError if the engine does not read it."""
         self._shown = redacted(address)
         scheme = scheme_of(address)
+        must_be_known(address, session)
         try:
             self._frame = FrameSource(session.read.format(scheme).load(path_of(address)), None, self._shown, _LINE)
             self._layout = self._frame.layout()

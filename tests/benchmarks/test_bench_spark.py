@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from support.long_tests import LONG
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BENCH = ROOT / "benchmarks" / "bench_spark.py"
 
 
+@pytest.mark.skipif(not LONG, reason="long: TRANSHIP_LONG_TESTS")
 def test_one_machine_and_the_engine_are_measured(tmp_path: Path) -> None:
     options = ["--rows", "1000", "--steps", "1", "--engines", "sail", "--out", str(tmp_path)]
     answer = subprocess.run([sys.executable, str(BENCH), *options], capture_output=True, text=True, check=False)

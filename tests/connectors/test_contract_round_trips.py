@@ -27,7 +27,7 @@ FILES = {
 }
 """Files of each connector that writes whole files."""
 
-EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "2"))
 
 STARTS = (
     "",
@@ -110,7 +110,7 @@ def customers(draw: st.DrawFn) -> list[dict[str, Any]]:
             "aliases": maybe(st.lists(texts(), max_size=3)),
             "metadata": maybe(JSON.map(json.dumps) | JSON.map(lambda value: json.dumps(value, ensure_ascii=False))),
         }
-        for number in range(draw(st.integers(1, 12)))
+        for number in range(draw(st.integers(1, 20)))
     ]
 
 

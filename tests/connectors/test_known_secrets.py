@@ -96,5 +96,18 @@ def test_a_body_is_read_without_the_key(spelled: str) -> None:
 
 
 def test_a_body_without_the_key_stays() -> None:
-    body = json.dumps({"name": "Zoë", "note": "sk_live_"}).encode()
-    assert KeyFilter(KEY).clean(body) is body
+    for repeats in (1, 10_000):
+        body = json.dumps([{"name": "Zoë", "note": "sk_live_"}] * repeats).encode()
+        assert KeyFilter(KEY).clean(body) is body
+
+
+@pytest.mark.parametrize("before", [b"Zo\xc3\xab, ", b"\xff\x00 "], ids=["text", "no text"])
+@pytest.mark.parametrize("key", [KEY, "a.b+c/d|e(f[g #-~<", "ßäöüéèêñ"])
+def test_a_long_body_is_read_without_the_key(before: bytes, key: str) -> None:
+    rest = before * 10_000
+    for form in (key, key.encode().hex(), base64.b64encode(b"user:" + key.encode()).decode()):
+        body = rest + b'"' + form.encode() + b'"' + rest
+        cleaned = KeyFilter(key).clean(body)
+        assert not any(form[at : at + 10].encode() in cleaned for at in range(8, len(form) - 12))
+        assert cleaned.startswith(rest)
+        assert cleaned.endswith(b'"' + rest)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tranship
 from support.accounts import Open
+from support.long_tests import combined, some
 from support.warehouse import Warehouse, fates, rejects, write_csv
 from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.connectors.registry import CONNECTORS
@@ -85,8 +86,9 @@ def test_an_id_an_e_mail_or_a_name_costs_the_record(warehouse: Warehouse, field:
     assert not report.warnings_by_code
 
 
-@pytest.mark.parametrize(("field", "value", "code"), OPTIONAL)
-@pytest.mark.parametrize("by_field", [False, True])
+@pytest.mark.parametrize(
+    ("field", "value", "code", "by_field"), [(*case, by_field) for case, by_field in combined(OPTIONAL, [False, True])]
+)
 def test_the_settings_reject_such_records(
     warehouse: Warehouse, field: str, value: str, code: str, by_field: bool
 ) -> None:
@@ -224,7 +226,7 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", some(PROVIDERS, 2))
 def test_a_provider_is_never_sent_a_record_without_the_value_that_could_not_be_read(
     provider: str, account: Open, tmp_path: Path
 ) -> None:
@@ -315,8 +317,12 @@ def written(warehouse: Warehouse, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("column", ["Client", "Kunde", "Customer", "properties.customer"])
-@pytest.mark.parametrize("flags", ["1,0", "yes,no", "true,FALSE", "Ja,Nein", "oui,non"])
+@pytest.mark.parametrize(
+    ("column", "flags"),
+    combined(
+        ["Client", "Kunde", "Customer", "properties.customer"], ["1,0", "yes,no", "true,FALSE", "Ja,Nein", "oui,non"]
+    ),
+)
 def test_a_flag_in_a_lone_column_of_customers_is_no_name(warehouse: Warehouse, column: str, flags: str) -> None:
     first, second = flags.split(",")
     source = written(warehouse, f"id,{column}\n1,{first}\n2,{second}\n3,Acme\n")

@@ -43,7 +43,7 @@ STOP_SECONDS = 120
 # Below the range of outgoing connections: a client that connects to a stopped server must not take its port.
 PORTS = range(20_000, 32_000)
 # Committed data must survive an immediate stop, so synchronous_commit is not off.
-QUICK = ("fsync=off", "full_page_writes=off")
+QUICK = ("fsync=off", "full_page_writes=off", "autovacuum=off", "jit=off")
 
 # Outlives its owner, however that ended: at the end of its input it stops the server and removes the folder.
 GUARD = """
@@ -104,17 +104,18 @@ class Database:
 
     def do(self, *statements: str) -> None:
         """Run statements, each in a separate transaction."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             for statement in statements:
                 connection.execute(statement)
 
     def rows(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the result of a query, as Python values."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             found: list[dict[str, Any]] = connection.execute(query, parameters).fetchall()
             return found
 
-    def _connection(self) -> Any:
+    def connection(self) -> Any:
+        """Open a connection that commits each statement, and returns rows as dictionaries."""
         import psycopg  # only where needed: conftest.py imports this module for every test
         from psycopg.rows import dict_row
 
@@ -331,17 +332,19 @@ def _emptied(database: Database) -> bool:
     """End all connections and drop all objects; return whether the database is like a new one (of version 15 or
     later)."""
     here = "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    database.rows(f"SELECT pg_terminate_backend(pid, {1000 * STOP_SECONDS}) FROM pg_stat_activity {here}")
     schemas = "SELECT quote_ident(nspname) AS name FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'"
-    names = ", ".join(row["name"] for row in database.rows(schemas))
-    database.do(
-        "SET default_transaction_read_only = off",
-        "SET client_min_messages = warning",
-        *([f"DROP SCHEMA {names} CASCADE"] if names else []),
-        "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
-        "GRANT USAGE ON SCHEMA public TO PUBLIC",
-    )
-    return not database.rows(LEFT)
+    with database.connection() as connection:
+        connection.execute(f"SELECT pg_terminate_backend(pid, {1000 * STOP_SECONDS}) FROM pg_stat_activity {here}")
+        names = ", ".join(row["name"] for row in connection.execute(schemas))
+        for statement in (
+            "SET default_transaction_read_only = off",
+            "SET client_min_messages = warning",
+            *([f"DROP SCHEMA {names} CASCADE"] if names else []),
+            "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
+            "GRANT USAGE ON SCHEMA public TO PUBLIC",
+        ):
+            connection.execute(statement)
+        return connection.execute(LEFT).fetchone() is None
 
 
 def _unprivileged() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import WriteRequest
+from tranship.connectors.contract import FIRST_LOAD, Plan, WriteRequest
 from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
@@ -20,9 +20,11 @@ from tranship.connectors.databases.changes import (
     READ_COLUMNS,
     REASON_OF_UPDATE,
     Assignment,
+    creates,
     key_of_create,
     key_of_update,
     of_customer,
+    reason_of_create,
     removals,
     updates,
 )
@@ -34,12 +36,13 @@ from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import CHANGES, DELETED, Column, TableMapping
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.connectors.local_failures import local_failure
+from tranship.schemas.customer import KEY
 
 _BATCH_ROWS: Final = 65_536
 
 
 class ChangeLog:
-    """The changes of one run, recorded before each statement of its write."""
+    """The changes of one run, recorded before each statement of its write; those of a new table after it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, address: DuckDbAddress, request: WriteRequest) -> None:
         self._connection, self._address, self._request = connection, address, request
@@ -52,13 +55,15 @@ class ChangeLog:
         ).fetchall()
         connection.execute(f"COMMENT ON TABLE {address.changes_table} IS {literal(COMMENT)}").fetchall()
 
-    def record_creates(self, mapping: TableMapping, chosen: str) -> None:
+    def record_new_table(self) -> None:
+        """Record all rows of the table, which this run has created. To read their keys there costs a third less than to
+        derive them from the survivors again.
+        """
+        self._insert("create", creates(f"t.{quoted(KEY)}", literal(FIRST_LOAD), f"{self._address.name} t"))
+
+    def record_creates(self, mapping: TableMapping, plan: Plan, chosen: str) -> None:
         """Record the survivors `s` that are inserted, with the join that chooses them."""
-        self._insert(
-            "create",
-            f"SELECT {key_of_create(mapping)} AS customer_key, NULL AS changed_fields, NULL AS before, NULL AS after, "
-            f"NULL AS reason FROM _survivors s{chosen}",
-        )
+        self._insert("create", creates(key_of_create(mapping), reason_of_create(plan), f"_survivors s{chosen}"))
 
     def record_updates(self, mapping: TableMapping, assignments: Sequence[Assignment]) -> None:
         """Record the updates of the plan. The rows still have their old values."""
@@ -144,7 +149,8 @@ def _read(
         ).to_arrow_reader(_BATCH_ROWS)
         for batch in found:
             yield pl.DataFrame(batch).cast(FRAME)
-    except duckdb.Error as error:
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+        why = message_of(error) if isinstance(error, duckdb.Error) else "its columns are of other types"
         raise local_failure(error, address.path) or ConnectorError(
-            f"{address.path}: {CHANGES} cannot be read ({message_of(error)})."
+            f"{address.path}: {CHANGES} cannot be read ({why})."
         ) from None

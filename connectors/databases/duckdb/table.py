@@ -16,12 +16,14 @@ from urllib.parse import quote
 import duckdb
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import FileMark, Plan, Waiting, Watermark, WriteRequest
+from tranship.connectors.contract import FileMark, Plan, Survivors, Waiting, Watermark, WriteRequest
 from tranship.connectors.databases.as_of import cannot_be_written
+from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
 from tranship.connectors.databases.duckdb.address import parse_address
 from tranship.connectors.databases.duckdb.catalog import (
+    column_defaults,
     describe_missing,
     existing_columns,
     map_existing_table,
@@ -33,6 +35,7 @@ from tranship.connectors.databases.duckdb.connection import connect, in_memory, 
 from tranship.connectors.databases.duckdb.error_messages import first_line, message_of
 from tranship.connectors.databases.duckdb.history import DuckDbHistory, history_columns, history_exists
 from tranship.connectors.databases.duckdb.last_written import LastWritten
+from tranship.connectors.databases.duckdb.undo import DuckDbUndoneTable
 from tranship.connectors.databases.duckdb.watermarks import Watermarks
 from tranship.connectors.databases.duckdb.write import DuckDbWriter
 from tranship.connectors.databases.history import HistoryWriter
@@ -46,6 +49,8 @@ from tranship.connectors.databases.table_mapping import (
     check_mirror_bookkeeping,
     missing_columns,
 )
+from tranship.connectors.databases.undo_plan import UndoPlanner
+from tranship.connectors.databases.undone_table import RestoredField
 from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, TranshipError
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
 from tranship.connectors.local_failures import local_failure
@@ -65,6 +70,8 @@ class DuckDbTable:
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._mapping: TableMapping | None = None
+        self._survivors: Survivors | None = None
+        """The records of an undo, once it is planned."""
         self._history: HistoryWriter | None = None
         self._created: Path | None = None
         """The file, while it is one of ours without content."""
@@ -101,6 +108,8 @@ class DuckDbTable:
         """Compare the survivors with the table; the transaction stays open for `apply`."""
         rows = request.workspace / "plan.parquet"
         self._mapping = self._history = None
+        if request.undo and not self._address.path.exists():
+            raise ConfigError(f"{self._missing_file()[0]} does not exist any more: nothing can be taken back in it.")
         if self._open is None and not self._address.path.exists():
             # There is no file, and none is created before the write.
             check_nothing_chosen(self._missing_file()[0], request.columns)
@@ -111,6 +120,8 @@ class DuckDbTable:
         try:
             self._configure(connection, request)
             connection.execute("BEGIN").fetchall()
+            if request.undo:
+                return self._plan_undo(connection, request)
             if not table_exists(connection, self._address, self._address.table):
                 check_nothing_chosen(self._missing(connection)[0], request.columns)
                 create_survivors_view(connection, request)
@@ -127,18 +138,42 @@ class DuckDbTable:
             plan = Classifier(
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.notes(request)))
-            if request.keep_history:
-                store = DuckDbHistory(connection, self._address, request, mapping)
-                self._history = HistoryWriter(store, mapping, request)
-                foreseen = self._history.foresee(plan)
-            else:
-                foreseen = not_kept(history_of(self._address.table), plan, history_columns(connection, self._address))
-            return replace(plan, notes=(*plan.notes, *foreseen))
+            return self._foreseen(connection, request, mapping, plan)
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
 
+    def _plan_undo(self, connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> Plan:
+        assert request.undo is not None  # noqa: S101  (the caller has looked)
+        address = self._address
+        if not table_exists(connection, address, address.table):
+            raise ConfigError(f"{address.title} does not exist any more: nothing can be taken back in it.")
+        columns, _ = existing_columns(connection, address)
+        mapping = map_existing_table(connection, address, request.columns)
+        facts = read_facts(request.undo.folder, request.undo.run_id)
+        notes = must_still_fit(address.title, facts, {name: column.dtype for name, column in columns.items()})
+        fields = {name: RestoredField(name, column) for name, column in columns.items()}
+        table = DuckDbUndoneTable(connection, address, request, mapping, columns)
+        defaults = list(column_defaults(connection, address))
+        taken_back = UndoPlanner(connection, table, mapping, fields, defaults, request, facts).plan(notes)
+        self._mapping, self._survivors = taken_back.mapping, taken_back.survivors
+        return self._foreseen(connection, request, mapping, taken_back.plan)
+
+    def _foreseen(
+        self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, mapping: TableMapping, plan: Plan
+    ) -> Plan:
+        """Return the plan with notes on what the history adds."""
+        if request.keep_history:
+            store = DuckDbHistory(connection, self._address, request, mapping)
+            self._history = HistoryWriter(store, mapping, request)
+            foreseen = self._history.foresee(plan)
+        else:
+            foreseen = not_kept(history_of(self._address.table), plan, history_columns(connection, self._address))
+        return replace(plan, notes=(*plan.notes, *foreseen))
+
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. If anything fails, the table is unchanged."""
+        if self._survivors is not None:
+            request = replace(request, survivors=self._survivors)
         if self._open is None:
             self._created = None if self._address.path.exists() else self._address.path.resolve()
             connection = self._connection()
@@ -170,8 +205,11 @@ class DuckDbTable:
         connection = self._connection()
         if not table_exists(connection, self._address, LEDGER):
             return False
-        found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
-        return bool(found.fetchall())
+        try:
+            found = connection.execute(f"SELECT 1 FROM {self._address.ledger} WHERE run_id = ?", [run_id])
+            return bool(found.fetchall())
+        except duckdb.Error as error:
+            raise self._failure(f"{LEDGER} cannot be read", error) from error
 
     def watermarks(self) -> list[Watermark]:
         """Return the watermarks of the sources that are read into this table."""

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import duckdb
 
 from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.databases.before_images import is_updated
 from tranship.connectors.databases.changes import Assignment, is_recorded
 from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
+from tranship.connectors.databases.duckdb.before_images import keep_images
 from tranship.connectors.databases.duckdb.catalog import (
     column_defaults,
     map_existing_table,
@@ -50,16 +52,21 @@ class DuckDbWriter:
         """Write everything and COMMIT; without a mapping, create the table. `history` has foreseen the plan."""
         if mapping is None:
             self._create()
+        written = mapping or map_existing_table(self._connection, self._address, {})
+        create_survivors_view(self._connection, self._request)
+        if self._request.keep_images:
+            keep_images(self._connection, self._address, self._request, self._plan, written)
+        if mapping is None:
+            self._insert(written, everything=True)
         if is_recorded(self._request, self._plan):
             self._changes = ChangeLog(self._connection, self._address, self._request)
         if mapping is None:
-            created = map_existing_table(self._connection, self._address, {})
-            self._insert(created, everything=True)
+            if self._changes:
+                self._changes.record_new_table()
             if self._request.keep_history:
-                store = DuckDbHistory(self._connection, self._address, self._request, created)
-                HistoryWriter(store, created, self._request).begin()
+                store = DuckDbHistory(self._connection, self._address, self._request, written)
+                HistoryWriter(store, written, self._request).begin()
         else:
-            create_survivors_view(self._connection, self._request)
             if mapping.written_key and "updated_at" in self._request.survivors.columns:
                 LastWritten(self._connection, self._address).write(self._request, mapping)
             if history:
@@ -103,13 +110,12 @@ class DuckDbWriter:
             for mapped in written
         }
         if mapping.key:
-            given[mapping.key] = new_key("s")
+            given.setdefault(mapping.key, new_key("s"))
         if mapping.bookkeeping:
             given[RUN] = literal(self._request.run_id)
-        create_survivors_view(self._connection, self._request)
         chosen = "" if everything else " JOIN _plan p ON p.row = s._row AND p.action = 'create'"
         if self._changes:
-            self._changes.record_creates(mapping, chosen)
+            self._changes.record_creates(mapping, self._plan, chosen)
         done = self._connection.execute(
             f"INSERT INTO {self._address.name} ({', '.join(map(quoted, given))}) "
             f"SELECT {', '.join(given.values())} FROM _survivors s{chosen}"
@@ -119,7 +125,7 @@ class DuckDbWriter:
     def _update(self, mapping: TableMapping) -> None:
         if not self._plan.counts["update"]:
             return
-        changed = [mapped for mapped in mapping.fields if mapped.field in self._plan.changed_fields]
+        changed = [mapped for mapped in mapping.fields if is_updated(mapped, self._plan)]
         # A referenced row cannot be replaced: columns that would replace it are set only where they change.
         heavy = (
             replaced_with(self._connection, self._address) if references_to(self._connection, self._address) else set()

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.connectors.contract import CHANGES as FRAME
+from tranship.connectors.contract import FIRST_LOAD, Plan
 from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
@@ -17,9 +18,11 @@ from tranship.connectors.databases.changes import (
     READ_COLUMNS,
     REASON_OF_UPDATE,
     Assignment,
+    creates,
     key_of_create,
     key_of_update,
     of_customer,
+    reason_of_create,
     removals,
     updates,
 )
@@ -34,6 +37,7 @@ from tranship.connectors.databases.postgres.transfer import SENT_ROWS, rows_by_p
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import CHANGES, DELETED
 from tranship.connectors.errors import Refused
+from tranship.schemas.customer import KEY
 
 _KEY: Final = "_tranship_key"
 _REASON: Final = "_tranship_reason"
@@ -67,7 +71,7 @@ def check_rights(connection: Connection, shown: str, schema: str) -> None:
 
 
 class ChangeLog:
-    """The changes of one run, recorded before each statement of its write."""
+    """The changes of one run, recorded before each statement of its write; those of a new table after it."""
 
     def __init__(self, context: WriteContext, schema: str, table: str) -> None:
         self._context, self._connection, self._request = context, context.connection, context.request
@@ -93,11 +97,19 @@ class ChangeLog:
         self._connection.execute(f"CREATE INDEX ON {name} USING brin (run_id)")
         self._connection.execute(f"COMMENT ON TABLE {name} IS {literal(COMMENT)}")
 
-    def record_creates(self, chosen: str) -> None:
+    def record_new_table(self) -> None:
+        """Record all rows of the table, which this run has created. The server reads their keys there, so that they
+        are not sent twice.
+        """
+        table = f"{quoted(self._schema)}.{quoted(self._table)}"
+        self._insert("create", creates(f"t.{quoted(KEY)}", literal(FIRST_LOAD), f"{table} t"))
+
+    def record_creates(self, plan: Plan, chosen: str) -> None:
         """Record the survivors `s` that are inserted, with the join that chooses them."""
         rows = self._context.duck.sql(
             f"SELECT {literal(self._request.run_id)} AS run_id, {literal(self._table)} AS table_name, "
-            f"{key_of_create(self._context.mapping)} AS customer_key, 'create' AS action FROM _survivors s {chosen}"
+            f"{key_of_create(self._context.mapping)} AS customer_key, 'create' AS action, "
+            f"{reason_of_create(plan)} AS reason FROM _survivors s {chosen}"
         )
         batches = rows.to_arrow_reader(SENT_ROWS)
         self._connection.copy_rows(CHANGES, arrow_reader(batches.schema, batches, ()), schema=self._schema)
@@ -190,5 +202,5 @@ def changes(spec: str, run_id: str, customer: str | None) -> Iterator[pl.DataFra
                 f'SELECT {READ_COLUMNS} FROM {found.name} WHERE {where} ORDER BY customer_key COLLATE "C", action'
             ):
                 yield pl.DataFrame(batch).cast(FRAME)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
             raise connection.stream_error(f"{found.name} cannot be read", error) from None

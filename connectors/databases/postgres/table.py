@@ -20,6 +20,7 @@ import duckdb
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserver, WriteRequest
 from tranship.connectors.databases.as_of import cannot_be_written
+from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, plan_new_table
@@ -27,6 +28,7 @@ from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.history_table import history_of, not_kept
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.postgres.address import parse_address
+from tranship.connectors.databases.postgres.before_images import shown_types
 from tranship.connectors.databases.postgres.catalog import (
     Relation,
     column_types,
@@ -44,6 +46,7 @@ from tranship.connectors.databases.postgres.encoding import check_encoding, reje
 from tranship.connectors.databases.postgres.history import PostgresHistory, check_history, history_columns
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import created_column
+from tranship.connectors.databases.postgres.undo import PostgresUndoneTable
 from tranship.connectors.databases.postgres.watermarks import Watermarks
 from tranship.connectors.databases.postgres.write import Writer
 from tranship.connectors.databases.quoting import literal, quoted
@@ -56,6 +59,8 @@ from tranship.connectors.databases.table_mapping import (
     map_table,
     missing_columns,
 )
+from tranship.connectors.databases.undo_plan import UndoPlanner
+from tranship.connectors.databases.undone_table import RestoredField
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -137,6 +142,8 @@ class PostgresTable:
         rows = request.workspace / "plan.parquet"
         try:
             relation = self._lock(connection, request)
+            if request.undo:
+                return self._plan_undo(connection, duck, request, relation)
             if relation is None:
                 check_nothing_chosen(describe_missing(connection, self._address)[0], request.columns)
                 mapping, notes = check_encoding(connection, duck, request, _created_table_mapping())
@@ -165,26 +172,59 @@ class PostgresTable:
             self._context = WriteContext(connection, duck, request, relation, mapping, added, types)
             held = PostgresComparedTable(self._context)
             plan = Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
-            if is_recorded(request, plan):
-                check_rights(connection, self._address.shown, relation.schema)
-            if request.keep_history:
-                store = PostgresHistory(self._context, relation, self._where)
-                store.check_rights()
-                self._history = HistoryWriter(store, mapping, request)
-                foreseen = self._history.foresee(plan)
-            else:
-                foreseen = not_kept(
-                    history_of(relation.table), plan, history_columns(connection, relation.schema, relation.table)
-                )
-            return replace(plan, notes=(*plan.notes, *foreseen))
+            return self._foreseen(self._context, relation, plan)
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)
             raise failure or connection.stream_error(f"{self._where}: the comparison failed", error) from error
+
+    def _plan_undo(
+        self,
+        connection: Connection,
+        duck: duckdb.DuckDBPyConnection,
+        request: WriteRequest,
+        relation: Relation | None,
+    ) -> Plan:
+        assert request.undo is not None  # noqa: S101  (the caller has looked)
+        if relation is None:
+            raise ConfigError(f"{self._where} does not exist any more: nothing can be taken back in it.")
+        types = column_types(connection, relation)
+        fillable = {name: kind for name, kind in types.items() if not kind.computed}
+        columns = {name: kind.compared_column() for name, kind in fillable.items()}
+        computed = [name for name in types if name not in fillable]
+        mapping = map_table(self._where, columns, unique_columns(connection, relation), computed, request.columns)
+        facts = read_facts(request.undo.folder, request.undo.run_id)
+        notes = must_still_fit(self._where, facts, shown_types(types))
+        context = WriteContext(connection, duck, request, relation, mapping, (), types)
+        table = PostgresUndoneTable(context, columns)
+        fields = {name: RestoredField(name, column) for name, column in columns.items()}
+        defaults = [name for name, kind in fillable.items() if kind.default]
+        taken_back = UndoPlanner(duck, table, mapping, fields, defaults, request, facts).plan(notes)
+        self._context = replace(
+            context, mapping=taken_back.mapping, request=replace(request, survivors=taken_back.survivors)
+        )
+        return self._foreseen(context, relation, taken_back.plan)
+
+    def _foreseen(self, context: WriteContext, relation: Relation, plan: Plan) -> Plan:
+        """Return the plan with notes on what the history adds. Raises Refused for a lack of rights."""
+        connection, request = context.connection, context.request
+        if is_recorded(request, plan):
+            check_rights(connection, self._address.shown, relation.schema)
+        if request.keep_history:
+            store = PostgresHistory(context, relation, self._where)
+            store.check_rights()
+            self._history = HistoryWriter(store, context.mapping, request)
+            foreseen = self._history.foresee(plan)
+        else:
+            found = history_columns(connection, relation.schema, relation.table)
+            foreseen = not_kept(history_of(relation.table), plan, found)
+        return replace(plan, notes=(*plan.notes, *foreseen))
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Write the plan and the ledger row; commit. If anything fails, the table is unchanged."""
         assert self._context is not None  # noqa: S101  (the plan is made)
         try:
+            if request.undo:
+                request = replace(request, survivors=self._context.request.survivors)
             context = replace(self._context, request=request)
             Writer(context, plan, self._address, self._where, self._observer).write(self._history)
         except (duckdb.Error, OSError) as error:
@@ -345,7 +385,7 @@ class PostgresTable:
             for right in needed
             if not connection.query_value(f"SELECT has_any_column_privilege({relation.oid}::oid, {literal(right)})")
         ]
-        if request.mode == "mirror" and request.hard_delete:
+        if request.undo or (request.mode == "mirror" and request.hard_delete):
             may = connection.query_value(f"SELECT has_table_privilege({relation.oid}::oid, 'DELETE')")
             lacking_rights += [] if may else ["DELETE"]
         if lacking_rights:

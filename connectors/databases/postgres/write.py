@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTableComment
 
 from tranship.connectors.contract import Plan, WriteObserver
+from tranship.connectors.databases.before_images import is_updated
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
 from tranship.connectors.databases.postgres.address import PostgresAddress
+from tranship.connectors.databases.postgres.before_images import BeforeImages
 from tranship.connectors.databases.postgres.catalog import Relation, column_types, find_relation
 from tranship.connectors.databases.postgres.changes import ChangeLog
 from tranship.connectors.databases.postgres.connection import arrow_reader
@@ -41,6 +43,9 @@ from tranship.connectors.errors import (
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import KEY
 
+_CHANGED: Final = "pg_temp._tranship_changed"
+"""The rows to update, with their positions and new values."""
+
 
 class Writer:
     """Carries out a plan in the transaction in which it was made."""
@@ -52,6 +57,7 @@ class Writer:
         self._observer = observer
         self._connection, self._duck, self._request = context.connection, context.duck, context.request
         self._changes: ChangeLog | None = None
+        self._images = BeforeImages(context, plan) if context.request.keep_images else None
 
     def write(self, history: HistoryWriter | None) -> None:
         """Write everything and COMMIT. `history` has foreseen the plan, unless this run creates the table."""
@@ -85,12 +91,17 @@ class Writer:
             self._update(relation)
             self._delete(relation)
         self._insert(relation)
+        if self._images:
+            there = relation or find_relation(connection, self._address, self._address.table)
+            self._images.keep(column_types(connection, there) if there else {})
         if history:
             history.record(self._plan)
         if relation is None:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"
             )
+            if self._changes:
+                self._changes.record_new_table()
             if self._request.keep_history:
                 self._begin_history(schema)
         if ledger is None:
@@ -172,8 +183,8 @@ class Writer:
             f"FROM _survivors s {'' if everything else chosen}"
         )
         casts = {mapped.column_name for mapped in context.written_fields if needs_cast(mapped)}
-        if self._changes:
-            self._changes.record_creates("" if everything else chosen)
+        if self._changes and relation:
+            self._changes.record_creates(plan, "" if everything else chosen)
         blank = self._blank(chosen if not everything else "")
         if relation is None or not (casts or blank or relation.needs_insert):
             batches = rows.to_arrow_reader(SENT_ROWS)
@@ -215,6 +226,9 @@ class Writer:
         if self._changes:
             recorded = self._changes.columns_of_updates
             held = "JOIN _differs d ON d.row = p.row JOIN _table h ON h.target = p.target "
+        if self._images:
+            recorded += self._images.columns_of_updates
+            held = held or "JOIN _table h ON h.target = p.target "
         rows = self._duck.sql(
             f"SELECT p.target AS _place{values}{recorded} FROM _plan p JOIN _survivors s ON s._row = p.row {held}"
             "WHERE p.action = 'update' ORDER BY p.target"
@@ -234,15 +248,16 @@ class Writer:
                 value if mapped.erasable(self._request) else f"coalesce({value}, t.{quoted(mapped.column_name)})"
             )
         if self._changes:
-            deleted = {DELETED: "NULL::timestamptz"} if DELETED in plan.changed_fields else {}
-            self._changes.record_updates(relation, "pg_temp._tranship_changed", sets | deleted)
+            assigned = {name: value for name, value in sets.items() if name != RUN}
+            if context.mapping.bookkeeping and DELETED in plan.changed_fields:
+                assigned[DELETED] = "NULL::timestamptz"
+            self._changes.record_updates(relation, _CHANGED, assigned)
+        if self._images:
+            self._images.take_updates(relation, _CHANGED)
         if context.mapping.bookkeeping:
             sets |= {RUN: literal(self._request.run_id), DELETED: "NULL"}
-        assigned = ", ".join(f"{quoted(name)} = {value}" for name, value in sets.items())
-        update = (
-            f"UPDATE {relation.name} t SET {assigned} "
-            f"FROM pg_temp._tranship_changed u WHERE {relation.is_at('u._place')}"
-        )
+        all_sets = ", ".join(f"{quoted(name)} = {value}" for name, value in sets.items())
+        update = f"UPDATE {relation.name} t SET {all_sets} FROM {_CHANGED} u WHERE {relation.is_at('u._place')}"
         aside = StepAside(context, relation, self._changed())
         aside.clear_unique_columns()
         with rows_by_place(self._connection):
@@ -252,12 +267,13 @@ class Writer:
 
     def _changed(self) -> list[MappedField]:
         """Return the columns in which any row changes."""
-        return [mapped for mapped in self._context.written_fields if mapped.field in self._plan.changed_fields]
+        return [mapped for mapped in self._context.written_fields if is_updated(mapped, self._plan)]
 
     def _delete(self, relation: Relation) -> None:
         if not self._plan.counts["delete"]:
             return
         recorded = self._changes.columns_of_deletes if self._changes else ""
+        recorded += self._images.columns_of_deletes if self._images else ""
         rows = self._duck.sql(
             f"SELECT g.target{recorded} FROM _gone g JOIN _table h ON h.target = g.target ORDER BY g.target"
         )
@@ -265,6 +281,8 @@ class Writer:
         self._connection.execute(f"ANALYZE {GONE} (target)")
         if self._changes:
             self._changes.record_deletes(relation)
+        if self._images:
+            self._images.take_deletes(relation)
         done = delete_rows(self._connection, relation, self._request)
         self._connection.execute(f"DROP TABLE {GONE}")
         self._as_planned("delete", done)

@@ -36,6 +36,8 @@ LOGS: Final[Mapping[str, type[TableLog]]] = {"delta": DeltaLog, "iceberg": Icebe
 """Scheme of an address → the log of such a table."""
 _ACTION: Final = "_action"
 _VIEW: Final = "tranship_changes"
+_UNKNOWN: Final = ("DATA_SOURCE_NOT_FOUND", "No data source found")
+"""What engines say of a format for which they have no package."""
 _CONFLICTS: Final = ("failed to commit transaction", "commit failed", "concurrent", "already exists")
 """What engines say, in lower case, if another program has written the table at the same time."""
 
@@ -52,11 +54,33 @@ def path_of(address: str) -> str:
     return path if scheme_of(path) else str(Path(path).absolute())
 
 
+def must_be_known(address: str, session: SparkSession) -> None:
+    """Raise ConfigError for a table whose format the engine cannot read or write."""
+    scheme, shown = scheme_of(address), redacted(address)
+    if scheme == "iceberg" and session.conf.get("spark.master", None) is not None:
+        raise ConfigError(
+            f"{shown}: Apache Spark names Iceberg tables by catalogs, which Tranship does not. Name a table of Delta, "
+            "Postgres or a folder of Parquet files, or use --engine sail."
+        )
+    try:
+        session.read.format(scheme).load(path_of(address)).schema  # noqa: B018  (it is asked for)
+    except Exception as error:  # errors within Java are none of PySpark
+        if any(words in str(error) for words in _UNKNOWN):
+            raise ConfigError(
+                f"{shown}: this Spark lacks Delta Lake. Start it with the package io.delta:delta-spark of its version, "
+                "name a folder of Parquet files, or use --engine sail."
+            ) from error
+        # A table that does not exist, or is damaged, is another subject.
+        if not isinstance(error, PySparkException):
+            raise
+
+
 class LakeTable:
     """One table as a destination. A version that another program has written since the comparison stops the write."""
 
     def __init__(self, address: str, session: SparkSession, *, create: bool = True) -> None:
-        """Raises ConfigError if there is no table and none may be created."""
+        """Raises ConfigError if the engine does not know such tables, or there is none and none may be created."""
+        must_be_known(address, session)
         self._where = f"table {redacted(address)}"
         self._path = path_of(address)
         self._session = session
@@ -71,10 +95,6 @@ class LakeTable:
 
     def plan(self, request: Request) -> Planned:
         """Compare the customers with the version of the table that is the newest now."""
-        if request.chosen:
-            named = " ".join(f"--column {field}={column}" for field, column in request.chosen.items())
-            raise ConfigError(f"{named}: columns of {self._where} have the names of the fields. Leave it out.")
-        self._log.check(self._where, request)
         self._compared, self._added = None, []
         self._version = self._log.version()
         if self._version is None:

@@ -127,6 +127,7 @@ def _request(request: Request, customers: Path, present: Path | None) -> WriteRe
     dropped = folder / "dropped.parquet"
     pl.DataFrame(schema={"row": pl.UInt64}).write_parquet(dropped)
     return WriteRequest(
+        keep_images=False,
         run_id=request.run_id,
         survivors=Survivors((customers,), dropped, request.columns, request.count, request.sparse),
         source=request.source,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -15,8 +15,6 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as fn
 
 from tranship.connectors.databases.table_mapping import RUN
-from tranship.connectors.errors import ConfigError
-from tranship.pipelines.distributed.destinations.contract import Request
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,10 +28,6 @@ class TableLog(Protocol):
 
     def __init__(self, session: SparkSession, path: str) -> None:
         """Take the folder of the table, which may not exist yet."""
-        ...
-
-    def check(self, where: str, request: Request) -> None:
-        """Raise ConfigError for what the format cannot do."""
         ...
 
     def version(self) -> int | None:
@@ -64,9 +58,6 @@ class DeltaLog:
     session: SparkSession
     path: str
 
-    def check(self, where: str, request: Request) -> None:
-        """Accept everything."""
-
     def version(self) -> int | None:
         """Return the version of the table, null if there is none."""
         found = _numbers(self.session, f"{self.path}/_delta_log/*.json", r"(\d{20})\.json$")
@@ -78,11 +69,11 @@ class DeltaLog:
 
     def has_run(self, run_id: str) -> bool:
         """Return whether a version was written by this run."""
-        return bool(_rows(self._commits("*", run_id).limit(1)))
+        return bool(_rows(lambda: self._commits("*", run_id).limit(1)))
 
     def counts(self, version: int, run_id: str) -> Mapping[str, Any] | None:
         """Return the counts of rows of a version; null if it was not this run that wrote it."""
-        for (line,) in _rows(self._commits(f"{version:020}", run_id)):
+        for (line,) in _rows(lambda: self._commits(f"{version:020}", run_id)):
             found: Mapping[str, Any] = json.loads(line)["commitInfo"].get("operationMetrics", {})
             return found
         return None
@@ -94,20 +85,12 @@ class DeltaLog:
 
 @dataclass(frozen=True)
 class IcebergLog:
-    """The metadata of an Iceberg table. They do not name the run: its rows do."""
+    """The metadata of an Iceberg table. They do not name the run: its rows do. So rows are marked, never removed."""
 
     format: ClassVar[str] = "iceberg"
 
     session: SparkSession
     path: str
-
-    def check(self, where: str, request: Request) -> None:
-        """Refuse deletes, after which no row would name the run, and new columns. Iceberg stores instants in UTC."""
-        if request.mode == "mirror" and request.hard_delete:
-            raise ConfigError(f"{where}: rows of an Iceberg table are marked, not removed. Leave --deletes out.")
-        if request.evolve:
-            raise ConfigError(f"{where}: columns are not added to an Iceberg table. Leave --evolve out.")
-        self.session.conf.set("spark.sql.session.timeZone", "UTC")
 
     def version(self) -> int | None:
         """Return the number of the newest metadata, null if there are none."""
@@ -115,8 +98,7 @@ class IcebergLog:
 
     def read_options(self, version: int) -> Mapping[str, str]:
         """Return the options with which an engine reads a version."""
-        files = self.session.read.format("binaryFile").load(f"{self.path}/metadata/*.metadata.json")
-        for path, content in _rows(files.select("path", "content")):
+        for path, content in _rows(lambda: _files(self.session, f"{self.path}/metadata/*.metadata.json", "content")):
             found = re.search(_METADATA, path)
             if found and int(found[1]) == version:
                 snapshot = json.loads(bytes(content)).get("current-snapshot-id")
@@ -139,14 +121,18 @@ _METADATA = r"/v?0*(\d+)(?:-[0-9a-f-]+)?\.metadata\.json$"
 
 
 def _numbers(session: SparkSession, files: str, name: str) -> list[int]:
-    paths = _rows(session.read.format("binaryFile").load(files).select("path"))
+    paths = _rows(lambda: _files(session, files))
     return [int(found[1]) for (path,) in paths if (found := re.search(name, path))]
 
 
-def _rows(files: DataFrame) -> list[Any]:
-    """Return the rows of files; none if there are no files, which some engines take for an error."""
+def _files(session: SparkSession, files: str, *columns: str) -> DataFrame:
+    return session.read.format("binaryFile").load(files).select("path", *columns)
+
+
+def _rows(read: Callable[[], DataFrame]) -> list[Any]:
+    """Return the rows of files; none if there are no files, which engines take for an error, now or when they read."""
     try:
-        rows: list[Any] = files.collect()
+        rows: list[Any] = read().collect()
     except PySparkException as error:
         if "PATH_NOT_FOUND" in str(error):
             return []

@@ -75,6 +75,7 @@ def test_creates_updates_and_deletes_are_recorded_with_the_values_that_they_repl
         ("1", "2", "email:cy@acme.com"), "create"
     )
     assert all(row["before"] is row["after"] is row["changed_fields"] is None for row in changes(table, first).values())
+    assert {row["reason"] for row in changes(table, first).values()} == {"first_load"}
     found = changes(table, second)
     assert {key: (row["action"], row["changed_fields"], row["reason"]) for key, row in found.items()} == {
         "1": ("update", ["name", "city"], None),
@@ -88,6 +89,17 @@ def test_creates_updates_and_deletes_are_recorded_with_the_values_that_they_repl
     assert found["2"]["before"] == {"_deleted_at": None}
     assert found["2"]["after"]["_deleted_at"].startswith("20")
     assert {row["table_name"] for row in found.values()} == {"customers"}
+
+
+def test_only_a_run_that_finds_no_customers_is_a_first_load(table: Table) -> None:
+    table.load([ANN])
+    later = table.load([ANN, BOB])
+    assert {key: row["reason"] for key, row in changes(table, later).items()} == {"2": None}
+    table.do("DELETE FROM customers")
+    emptied = table.load([ANN, CY])
+    assert {key: (row["action"], row["reason"]) for key, row in changes(table, emptied).items()} == dict.fromkeys(
+        ("1", "email:cy@acme.com"), ("create", "first_load")
+    )
 
 
 def test_a_customer_that_returns_and_one_that_is_removed(table: Table) -> None:

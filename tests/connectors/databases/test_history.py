@@ -489,3 +489,13 @@ def test_a_user_without_the_right_to_write_the_history_is_told_what_to_grant(pos
     address = postgres.address().replace("postgres@", f"{role}:x@")
     with pytest.raises(Refused, match="GRANT CREATE ON SCHEMA"):
         run(postgres, 3, [record("1", "A", 1)], destination=address)
+
+
+@pytest.mark.postgres
+def test_a_mark_that_no_run_has_left_counts_as_none(tmp_path: Path, postgres_database: Database) -> None:
+    table = PostgresWarehouse(tmp_path, postgres_database)
+    for mark in ("", "[]", "5", "null", '{"table": [], "rows": "x", "finished": 1, "known": []}'):
+        run(table, 2, a("A", 1))
+        table.do(f"UPDATE _tranship_histories SET mark = '{mark}'")
+    run(table, 6, a("B", 5))
+    assert versions(table) == ["1 A 01..05", "1 B 05.."]

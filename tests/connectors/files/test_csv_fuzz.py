@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.long_tests import combined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import locating
 from tranship.connectors.files.csv import CsvSource
@@ -109,8 +110,7 @@ QUOTES = [b'"', b'a"b"c', b'1,"A,a\n', b'"a"b\n', b'a","\n', b'"\n"x\r\n', b'"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pattern", QUOTES)
-@pytest.mark.parametrize("head", [b"", b"id,name,email\n"])
+@pytest.mark.parametrize(("pattern", "head"), combined(QUOTES, [b"", b"id,name,email\n"]))
 def test_a_file_of_nothing_but_quotes_is_read_line_by_line(head: bytes, pattern: bytes, tmp_path: Path) -> None:
     """Each file is long enough for a loop over the rest of the file in every line to be noticed."""
     try:

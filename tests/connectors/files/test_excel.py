@@ -25,6 +25,7 @@ from tranship.connectors.files.excel_archive import Archive
 
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "60"))
 
+STYLES = "xl/styles.xml"
 SHEET = "xl/worksheets/sheet1.xml"
 HEADER = ["Customer ID", "Name", "Email"]
 ANN = ["1", "Ann", "ann@acme.com"]
@@ -613,6 +614,29 @@ def fate(file: Path, data: bytes) -> list[Any] | None:
         assert batch.lines.is_sorted()
         assert batch.lines.is_unique().all()
     return [(line, *row) for batch in batches for line, row in zip(batch.lines, batch.records.rows(), strict=True)]
+
+
+def test_a_number_of_a_style_that_the_workbook_lacks_is_refused(tmp_path: Path) -> None:
+    file = workbook(tmp_path / "x.xlsx", {"A": [["Id", "Name"], [1067, "Ann"]]}, formats={0: "00000"})
+    text, number = rb'<c r="B2" s="9" t="s">', rb'<c r="A2" s="9">'
+    edited(file, lambda parts: parts.update({SHEET: re.sub(rb'<c r="B2"[^>]*>', text, parts[SHEET])}))
+    assert read(file)[1].rows() == [("01067", "Ann")]
+
+    edited(file, lambda parts: parts.update({SHEET: re.sub(rb'<c r="A2"[^>]*>', number, parts[SHEET])}))
+    assert "the number in A2 has a style that the workbook does not define" in refused(file)
+
+    edited(file, lambda parts: parts.update({SHEET: parts[SHEET].replace(rb's="9"', b"s='9'")}))
+    assert "the number in A2 has a style that the workbook does not define" in refused(file)
+
+
+def test_a_number_of_a_format_that_the_workbook_lacks_is_noted(tmp_path: Path) -> None:
+    file = workbook(tmp_path / "x.xlsx", {"A": [["Id", "Name"], [1067, "Ann"]]}, formats={0: "00000"})
+    edited(file, lambda parts: parts.update({STYLES: parts[STYLES].replace(b'numFmtId="164"', b'numFmtId="170"', 1)}))
+
+    layout, records, _ = read(file)
+
+    assert records.rows() == [("1067", "Ann")]
+    assert layout.notes == ("1 number with a format that the workbook does not define, read as plain numbers: A2",)
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def test_slices_hold_every_record_in_order(records_a_slice: int, tmp_path: Path)
 @example([None, [[]], {}])
 def test_quick_and_slow_agree(records: list[Any]) -> None:
     for body in bodies(records):
-        quick = json_scanner._split_quickly(body, WITHIN, [("result", "count")])
+        quick = json_scanner._split_quickly(body, WITHIN, [("result", "count")], "id", None)
         slow = json_scanner._split_slowly(body, WITHIN, [("result", "count")])
         assert json.loads(b"[%b]" % quick.records) == json.loads(b"[%b]" % slow.records) == records
         assert (quick.count, quick.beside, quick.is_bare) == (slow.count, slow.beside, slow.is_bare)
@@ -161,13 +161,30 @@ def test_ids_of_all_kinds() -> None:
     # Two records without an id and with equal content are two, and the same two when they are read again.
     assert ids.n_unique() == 10
     assert record_ids(json.dumps(records)[1:-1].encode(), 10, "id", None, Counter())[0].to_list() == ids.to_list()
-    assert times == [None] * 9 + ["2026-01-01"]
+    assert times is not None
+    assert times.to_list() == [None] * 9 + ["2026-01-01"]
 
 
 def test_ids_and_times_at_once() -> None:
     records = b'{"id": "a", "made": 7}, {"made": null, "id": "b"}, {"id": "c"}'
-    assert [list(found) for found in record_ids(records, 3, "id", "made", Counter())] == [
-        ["a", "b", "c"],
-        [7, None, None],
-    ]
+    ids, times = record_ids(records, 3, "id", "made", Counter())
+    assert times is not None
+    assert (ids.to_list(), times.to_list()) == (["a", "b", "c"], [None, None, None])
+    assert record_ids(records, 3, "id", None, Counter()).created is None
     assert record_ids(b"", 0, "id", None, Counter())[0].to_list() == []
+
+
+def test_a_list_is_split_with_the_ids_of_its_records() -> None:
+    body = b'{"data": [{"name": "B", "key": "b", "made": "2026-01-02"}, {"key": "a"}]}'
+    found = split_list(body, ("data",), id="key", created="made")
+    again = record_ids(found.records, 2, "key", "made", Counter())
+    assert found.ids is not None
+    assert found.ids.ids.to_list() == again.ids.to_list() == ["b", "a"]
+    assert found.ids.created is not None
+    assert found.ids.created.to_list() == ["2026-01-02", None]
+
+
+@pytest.mark.parametrize("record", [b'{"id": 1}', b"{}", b"null", b'{"id": "a", "x": NaN}'])
+def test_a_list_with_a_record_without_id_is_counted(record: bytes) -> None:
+    found = split_list(b'[{"id": "a"}, %b]' % record, ())
+    assert (found.count, found.ids) == (2, None)

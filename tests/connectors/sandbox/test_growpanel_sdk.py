@@ -31,7 +31,7 @@ from growpanel._generated.models.put_data_data_sources_id_body import PutDataDat
 
 from tranship.connectors.sandbox.server import running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alternating("form")]
 
 ADMIN = "3f0c9e7a-8f1d-4a4b-9b0c-0d5f6a7b8c9d.7b0f2a51-1111-4222-8333-944455556666"
 VIEWER = "gp_viewer_1"

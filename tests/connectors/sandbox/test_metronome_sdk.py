@@ -17,7 +17,7 @@ from support.sandboxes import Sandbox, sandboxes
 from tranship.connectors.sandbox.metronome import IDS, KEYS_IN_A_PAGE, LIMIT, USUAL_LIMIT
 from tranship.schemas.providers.metronome import ALIAS_LENGTH, ALIASES, KEY_LENGTH, NAME_LENGTH, VALUE_LENGTH
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alternating("client")]
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

@@ -1,0 +1,115 @@
+"""The before-images of a run into a Postgres table: values as the server writes them as text, which is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from tranship.connectors.contract import Plan
+from tranship.connectors.databases.before_images import (
+    BEFORE,
+    REMOVED_ROW,
+    customer_after,
+    image,
+    keep_facts,
+    remove_images,
+    updated_columns,
+)
+from tranship.connectors.databases.postgres.catalog import ColumnType, Relation
+from tranship.connectors.databases.postgres.connection import Connection
+from tranship.connectors.databases.postgres.context import WriteContext
+from tranship.connectors.databases.postgres.deletes import GONE
+from tranship.connectors.databases.postgres.transfer import rows_by_place, stream_into
+from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.databases.table_mapping import DELETED, RUN
+
+ROW: Final = "_tranship_row"
+_CUSTOMER: Final = {name: f"_tranship_customer_{name}" for name in ("key", "id", "mail")}
+"""Columns of the temporary tables with the rows to change or delete, beside their position: those of the image."""
+_EXACT: Final = {"DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "TimeZone": "UTC", "extra_float_digits": "1"}
+"""Settings of the session under which text keeps every value."""
+
+
+@contextmanager
+def exact_texts(connection: Connection) -> Iterator[None]:
+    """Write and read values as text that keeps them, whatever the settings of the session."""
+    for name, value in (_EXACT | {"bytea_output": "hex"}).items():
+        connection.execute(f"SET LOCAL {name} = {literal(value)}")
+    yield
+    for name in (*_EXACT, "bytea_output"):
+        connection.execute(f"SET LOCAL {name} TO DEFAULT")
+
+
+def numbered(values: Sequence[str]) -> str:
+    """Return values (SQL) with names that fit on any server: a column's own name may be as long as a name can be."""
+    return "".join(f", {value} AS v{number}" for number, value in enumerate(values))
+
+
+def named_images(columns: Sequence[str]) -> str:
+    """Return the same values as the images of these columns, as SQL of the comparison."""
+    return "".join(f", v{number} AS {image(name)}" for number, name in enumerate(columns))
+
+
+def shown_types(types: Mapping[str, ColumnType]) -> dict[str, str]:
+    """Return the columns that can be written, with their types."""
+    return {name: kind.shown for name, kind in types.items() if not kind.computed}
+
+
+class BeforeImages:
+    """The images of one write, taken before each statement of it."""
+
+    def __init__(self, context: WriteContext, plan: Plan) -> None:
+        self._context, self._plan = context, plan
+        self._mapping, self._request = context.mapping, context.request
+        remove_images(self._request.workspace)
+        self._parts: list[str] = []
+
+    @property
+    def columns_of_updates(self) -> str:
+        """The columns that the temporary table of updates needs, as SQL of the comparison."""
+        return f", p.row::BIGINT AS {ROW}{self._customer(*customer_after(self._mapping, self._request))}"
+
+    @property
+    def columns_of_deletes(self) -> str:
+        """The columns that the temporary table of deletes needs, as SQL of the comparison."""
+        known = ("NULL::VARCHAR",) * 3 if self._mapping.key else ("NULL::VARCHAR", "h.id", "h.mail")
+        return f", ({REMOVED_ROW})::BIGINT AS {ROW}{self._customer(*known)}"
+
+    def _customer(self, key: str, known: str, mail: str) -> str:
+        """The key is read on the server."""
+        values = {"key": "NULL::VARCHAR" if self._mapping.key else key, "id": known, "mail": mail}
+        return "".join(f", {value} AS {_CUSTOMER[name]}" for name, value in values.items())
+
+    def take_updates(self, relation: Relation, changed: str) -> None:
+        """Keep the values of the rows in a temporary table that updates replace."""
+        self._take("update", updated_columns(self._mapping, self._plan), f"{changed} u", relation, "u._place")
+
+    def take_deletes(self, relation: Relation) -> None:
+        """Keep the rows of GONE, or of those that are marked what the mark replaces."""
+        if self._request.hard_delete:
+            self._take("delete", list(shown_types(self._context.types)), f"{GONE} u", relation, "u.target")
+        else:
+            self._take("mark", [RUN, DELETED], f"{GONE} u", relation, "u.target")
+
+    def _take(self, action: str, columns: Sequence[str], rows: str, relation: Relation, place: str) -> None:
+        connection, duck = self._context.connection, self._context.duck
+        key = f"t.{quoted(self._mapping.key)}::text" if self._mapping.key else f"u.{_CUSTOMER['key']}"
+        values = numbered([f"t.{quoted(name)}::text" for name in columns])
+        part = f"_before_{action}"
+        with rows_by_place(connection), exact_texts(connection):
+            stream = connection.stream(
+                f"SELECT u.{ROW} AS row, {literal(action)} AS action, {key} AS key, u.{_CUSTOMER['id']} AS id, "
+                f"u.{_CUSTOMER['mail']} AS mail{values} FROM {rows} JOIN {relation.name} t ON {relation.is_at(place)}"
+            )
+            kept = f"SELECT row::UBIGINT AS row, action, key, id, mail{named_images(columns)} FROM _stream"
+            stream_into(duck, f"CREATE OR REPLACE TEMP TABLE {part} AS {kept}", stream)
+        self._parts.append(f"FROM {part}")
+
+    def keep(self, types: Mapping[str, ColumnType]) -> None:
+        """Write the images, before the commit. `types` are the columns of the table as it is now."""
+        if self._parts:
+            file = literal(self._request.workspace / BEFORE)
+            images = " UNION ALL BY NAME ".join(self._parts)
+            self._context.duck.execute(f"COPY ({images}) TO {file} (FORMAT parquet)").fetchall()
+        keep_facts(self._mapping, self._request, self._plan, shown_types(types))

@@ -1,0 +1,106 @@
+"""A Postgres table of which a run is taken back, as `connectors/databases/undo_plan.py` compares it.
+
+Values are compared as the server writes them as text: what the run wrote is cast by the server first, as the write did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from tranship.connectors.contract import WriteRequest
+from tranship.connectors.databases.postgres.before_images import exact_texts, named_images, numbered
+from tranship.connectors.databases.postgres.catalog import references_to
+from tranship.connectors.databases.postgres.compare import PostgresComparedTable
+from tranship.connectors.databases.postgres.constraints import try_query
+from tranship.connectors.databases.postgres.context import WriteContext
+from tranship.connectors.databases.postgres.deletes import GONE, undeletable_rows
+from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
+from tranship.connectors.databases.postgres.values import as_text, value_sent
+from tranship.connectors.databases.quoting import quoted
+from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping
+
+_WRITTEN: Final = "_tranship_written_values"
+_FOUND: Final = "_tranship_found"
+
+
+class PostgresUndoneTable(PostgresComparedTable):
+    """The table on the server. `columns` are those that can be written."""
+
+    def __init__(self, context: WriteContext, columns: Mapping[str, Column]) -> None:
+        super().__init__(context)
+        self._fillable = columns
+
+    def image_type(self, column: str) -> str:  # noqa: ARG002
+        """All images are texts."""
+        return "VARCHAR"
+
+    def kept_value(self, column: str, value: str) -> str:  # noqa: ARG002
+        """Parquet keeps texts as they are."""
+        return value
+
+    def restored_column(self, column: str) -> Column:
+        """Return the column with texts for values, which the server casts."""
+        return Column(column, "VARCHAR", cast_by_server=True)
+
+    def load_written(self, values: Mapping[str, MappedField | str]) -> None:
+        """Create `_written_values`."""
+        context = self._context
+        sent = "".join(f", {_sent(value)} AS {quoted(name)}" for name, value in values.items())
+        rows = context.duck.sql(f"SELECT u.row::BIGINT AS row{sent} FROM _undone u JOIN _survivors s ON s._row = u.row")
+        copy_to_server(context.connection, _WRITTEN, rows)
+        stored = [f"({context.types[name].cast(f'u.{quoted(name)}')})::text" for name in values]
+        with exact_texts(context.connection):
+            stream = context.connection.stream(f"SELECT row{numbered(stored)} FROM pg_temp.{_WRITTEN} u")
+            rows_of = f"SELECT row::UBIGINT AS row{named_images(list(values))} FROM _stream"
+            stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _written_values AS {rows_of}", stream)
+        context.connection.execute(f"DROP TABLE pg_temp.{_WRITTEN}")
+
+    def load_current(self) -> None:
+        """Create `_now`."""
+        context, relation = self._context, self._existing
+        rows = context.duck.sql("SELECT n::BIGINT AS n, target FROM _found ORDER BY target")
+        copy_to_server(context.connection, _FOUND, rows)
+        context.connection.execute(f"ANALYZE pg_temp.{_FOUND}")
+        values = numbered([f"t.{quoted(name)}::text" for name in self._fillable])
+        with rows_by_place(context.connection), exact_texts(context.connection):
+            stream = context.connection.stream(
+                f"SELECT u.n, u.target{values} FROM pg_temp.{_FOUND} u "
+                f"JOIN {relation.name} t ON {relation.is_at('u.target')}"
+            )
+            rows_of = f"SELECT n::UBIGINT AS n, target{named_images(list(self._fillable))} FROM _stream"
+            stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _now AS {rows_of}", stream)
+        context.connection.execute(f"DROP TABLE pg_temp.{_FOUND}")
+
+    def write_by(self, mapping: TableMapping, request: WriteRequest) -> None:
+        """Check constraints for these records."""
+        self._context = replace(self._context, mapping=mapping, request=request)
+
+    def keep_referenced_rows(self) -> None:
+        """Remove from `_gone` the rows that other rows reference, even where these would be deleted with them, and
+        those that the server does not delete.
+        """
+        context, relation = self._context, self._existing
+        connection = context.connection
+        left = copy_to_server(connection, "_tranship_gone", context.duck.sql("SELECT target FROM _gone ORDER BY 1"))
+        connection.execute(f"ANALYZE {GONE}")
+        for reference in references_to(connection, relation):
+            with rows_by_place(connection):
+                rows = try_query(
+                    connection,
+                    f"SELECT u.target FROM {GONE} u JOIN {relation.name} t ON {relation.is_at('u.target')} "
+                    f"WHERE {reference.exists}",
+                )
+            left -= self._keep([place for (place,) in rows]) if rows else 0
+        kept = [place for place, _ in undeletable_rows(connection, relation, context.request, left)]
+        if kept:
+            self._keep(kept)
+        connection.execute(f"DROP TABLE {GONE}")
+
+
+def _sent(value: MappedField | str) -> str:
+    """Return a value of a record as it is sent."""
+    if isinstance(value, str):
+        return value
+    return as_text(value) if value.column.cast_by_server else value_sent(value)

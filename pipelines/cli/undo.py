@@ -1,0 +1,81 @@
+"""The command undo: take back what an earlier run did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from tranship.pipelines.cli.crash import CrashContext
+from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, state_dir_option
+from tranship.pipelines.cli.run import execute
+
+
+@click.command("undo", short_help="Take back what a run did.")
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(["created", "updated", "deleted"]),
+    help="Take back only the customers that the run has created, updated or deleted. Repeatable.",
+)
+@click.option(
+    "--keys",
+    metavar="FILE",
+    type=OwnPath(),
+    help="Take back only these customers: a text file with an external id, or an e-mail, on each line.",
+)
+@click.option("--dry-run", is_flag=True, default=None, help="Stop after the plan; write nothing.")
+@click.option(
+    "--out", metavar="FOLDER", type=OwnPath(), help="Save the plan in this new folder, to review and apply it."
+)
+@click.option("--max-deletes", metavar="N|N%", help="Stop before the first write if more customers would be removed.")
+@click.option("--max-changes", metavar="N|N%", help="Stop before the first write if more customers would change.")
+@click.option(
+    "--remove-for-good",
+    is_flag=True,
+    default=None,
+    help="Allow removals at a provider that cannot be undone: archive at Metronome, delete at BlackWalnut.",
+)
+@state_dir_option
+@lock_options
+@output_options
+@click.pass_obj
+def undo_command(
+    context: CrashContext,
+    /,
+    run_id: str,
+    only: tuple[str, ...],
+    keys: Path | None,
+    out: Path | None,
+    state_dir: Path,
+    as_json: bool,
+    log: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Take back what a run did to its destination. RUN is its id, the folder of a plan, or `last`: the last run that
+    has written something.
+
+    \b
+      tranship undo last --dry-run
+      tranship undo last
+      tranship undo last --out plan
+      tranship undo 20261130T093000-3fa9c1 --only created
+
+    What has changed since the run is left alone and listed, field by field: the exit code is 4 then. An undo is a run
+    itself, and can be taken back like any other.
+    """
+    from tranship.pipelines import undo
+
+    context.state_dir = state_dir
+    return execute(
+        lambda display: undo.undo(state_dir, run_id, display, only=only, keys=keys, out=out, **given(options)),
+        as_json,
+        log,
+        quiet,
+    )
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (undo_command,)

@@ -1,0 +1,142 @@
+"""The steps of an undo: it reads no source, and its plan is made from what the undone run has kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from tranship.connectors import durable
+from tranship.connectors.contract import (
+    ACTIONS,
+    Destination,
+    Outcomes,
+    Plan,
+    ProviderOptions,
+    Survivors,
+    Undone,
+    WriteRequest,
+)
+from tranship.pipelines.identity_step import NO_MERGES
+from tranship.pipelines.plan_step import make_plan
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import STAGE_STEP, RunDirectory
+from tranship.pipelines.stage import Stage
+from tranship.pipelines.step_result import StepResult
+
+KEYS: Final = "keys.parquet"
+"""The customers that are taken back, where these were chosen: `key`."""
+_DROPPED: Final = "identity/dropped.parquet"
+_OUTCOMES: Final = "outcomes.parquet"
+_RESTORED: Final = "restored.parquet"
+
+
+def is_undo(directory: RunDirectory) -> bool:
+    """Return whether a run takes back another one."""
+    return "undoes" in directory.manifest
+
+
+def begin(directory: RunDirectory) -> None:
+    """Complete the stage of an undo, which has no records."""
+    pl.DataFrame(schema={"row": pl.UInt64}).write_parquet(directory.path / _DROPPED)
+    Stage(directory.path).complete(directory.run_id, [])
+    facts: dict[str, Any] = dict.fromkeys(("read", "skipped", "staged", "rejected"), 0)
+    facts |= {name: {} for name in ("by_code", "warnings", "first", "mapped", "built", "defaults")}
+    directory.finish(STAGE_STEP, {**facts, "extra": [], "profile": None}, [KEYS, _DROPPED])
+
+
+class UndoSteps:
+    """`flow.Steps` of an undo."""
+
+    def __init__(self, run: RunContext, destination: Destination) -> None:
+        self._run, self._destination = run, destination
+        self._request: WriteRequest | None = None
+
+    def read(self) -> Generator[StepResult, None, None]:
+        """Read nothing."""
+        begin(self._run.directory)
+        yield StepResult()
+
+    def read_already(self) -> StepResult:
+        """Return the result of the same."""
+        return StepResult()
+
+    def identify(self, total: StepResult) -> StepResult:  # noqa: ARG002
+        """Check what the undone run has kept, and make the request to the destination. Raises Damaged."""
+        settings, directory = self._run.settings, self._run.directory
+        undone = self._undone()
+        self._request = WriteRequest(
+            run_id=directory.run_id,
+            survivors=Survivors((), directory.path / _DROPPED, (), 0),
+            source=settings.source_name,
+            mode="upsert",
+            overwrite_nulls=True,
+            evolve=False,
+            hard_delete=True,
+            workspace=directory.path,
+            started_at=directory.manifest["started_at"],
+            ledger={"read": 0, "rejected": 0, "merged": 0, "skipped": 0},
+            columns=settings.columns,
+            older="write",
+            record_changes=settings.changes == "on",
+            keep_images=settings.undo,
+            keep_history=settings.history,
+            compare=directory.stands_alone,
+            provider=ProviderOptions(
+                limit=settings.limit,
+                remove_for_good=settings.remove_for_good,
+                write_began=directory.has_begun_to_write,
+            ),
+            undo=undone,
+        )
+        return StepResult(merges=NO_MERGES)
+
+    def _undone(self) -> Undone:
+        own, facts = self._run.directory, self._run.directory.manifest["undoes"]
+        run = RunDirectory.at(Path(facts["folder"]))
+        run.check()
+        run.check_plan()
+        durable.check(
+            run.path, {name: seal for name, seal in (run.manifest.get("results") or {}).items() if name == _OUTCOMES}
+        )
+        if is_undo(run):
+            survivors = Survivors((run.path / _RESTORED,), run.path / _DROPPED, (), 0)
+        else:
+            survivors = Stage(run.path).survivors((), 0)
+        keys = own.path / KEYS
+        return Undone(
+            facts["run_id"],
+            run.path,
+            survivors,
+            is_undo(run),
+            tuple(action for action in ACTIONS if action in facts["actions"]),
+            tuple(pl.read_parquet(keys)["key"]) if keys.exists() else None,
+        )
+
+    def plan(self) -> tuple[Plan, StepResult]:
+        """Let the destination compare what the run did with what is there now."""
+        plan, result = make_plan(self._run, self._made_request, self._destination)
+        return plan, StepResult(read=_considered(plan)) + result
+
+    def apply(self, plan: Plan) -> Outcomes | None:
+        """Write to the destination."""
+        request = self._made_request
+        ledger = {**request.ledger, "read": _considered(plan)}
+        return self._destination.apply(dataclasses.replace(request, ledger=ledger), plan)
+
+    def remember(self, counts: Mapping[str, int]) -> StepResult:  # noqa: ARG002
+        """Keep nothing: no source was read."""
+        return StepResult()
+
+    @property
+    def _made_request(self) -> WriteRequest:
+        assert self._request is not None  # noqa: S101  (identity is decided first)
+        return self._request
+
+
+def _considered(plan: Plan) -> int:
+    """Return the number of customers that an undo reports on, without those that it removes."""
+    return sum(count for action, count in plan.counts.items() if action != "delete")

@@ -1,0 +1,28 @@
+"""What a run on an engine knows of its sources before the tasks read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tranship.connectors.task_files import TaskFile
+
+LARGE = 500_000_000
+
+
+@pytest.mark.parametrize(
+    ("sizes", "note"),
+    [
+        ((LARGE, 9), ("0.csv: has 100% of the bytes, and one task reads it. Several files are quicker.",)),
+        ((LARGE, LARGE * 3), ("1.csv: has 75% of the bytes, and one task reads it. Several files are quicker.",)),
+        ((LARGE * 9, LARGE * 9), ()),
+        ((LARGE - 1, 9), ()),
+        ((0,), ()),
+    ],
+)
+def test_a_large_file_with_most_of_the_bytes_is_named(sizes: tuple[int, ...], note: tuple[str, ...]) -> None:
+    sources = pytest.importorskip("tranship.pipelines.distributed.sources", reason="needs pyspark")
+    opened: Any = None
+    files = [TaskFile("csv", f"{at}.csv", f"/{at}.csv", size, None, "", {}) for at, size in enumerate(sizes)]
+    assert sources.FileSource(opened, files, {}).notes == note
