@@ -193,20 +193,21 @@ def measure(case: Case, rows: int, out: Path) -> tuple[Run, str]:
 
 def table(cases: Sequence[Case], share: float, out: Path, results: Results) -> Iterator[str]:
     """Return a table with one line per case, in Markdown."""
-    yield "| case | records | seconds: half, all | ratio | peak MB: half, all | ratio | |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| case | records | processor seconds: half, all | ratio | seconds | peak MB: half, all | ratio | |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for case in cases:
         rows = max(20, int(case.rows * share) // 20 * 20)
         say(f"{case.name}: {rows // 2:,} and {rows:,} records")
         try:
             (half, _), (whole, note) = measure(case, rows // 2, out), measure(case, rows, out)
         except NotMeasuredError as error:
-            yield f"| {case.name} | {rows:,} | failed: {error} | | | | |"
+            yield f"| {case.name} | {rows:,} | failed: {error} | | | | | |"
             continue
         results[case.name, TRANSHIP] = Series([half, whole])
-        seconds = f"{half.seconds:.2f}, {whole.seconds:.2f} | {whole.seconds / half.seconds:.2f}x"
+        processor = f"{half.processor:.1f}, {whole.processor:.1f} | {whole.processor / half.processor:.2f}x"
+        seconds = f"{half.seconds:.1f}, {whole.seconds:.1f}"
         peaks = f"{half.resident / MB:,.0f}, {whole.resident / MB:,.0f} | {whole.resident / half.resident:.2f}x"
-        yield f"| {case.name} | {rows:,} | {seconds} | {peaks} | {note} |"
+        yield f"| {case.name} | {rows:,} | {processor} | {seconds} | {peaks} | {note} |"
 
 
 def main() -> None:

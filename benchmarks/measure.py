@@ -71,11 +71,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Run:
-    """One child process: wall seconds, peaks in bytes; anonymous is null if the system does not report it."""
+    """One child process: wall seconds, peaks in bytes; anonymous is null if the system does not report it. `processor`
+    is its processor time in seconds, user and system, which depends less on other programs.
+    """
 
     seconds: float
     resident: int
     anonymous: int | None
+    processor: float = 0
 
 
 @dataclass
@@ -184,7 +187,7 @@ def measured(command: Sequence[str], variables: Mapping[str, str], output: Path)
     if child.returncode:
         raise NotMeasuredError(f"exit {child.returncode}: {last_line(output)}")
     scale = 1 if sys.platform == "darwin" else 1024
-    return Run(seconds, usage.ru_maxrss * scale, sampler.peak or None)
+    return Run(seconds, usage.ru_maxrss * scale, sampler.peak or None, usage.ru_utime + usage.ru_stime)
 
 
 def last_line(output: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
@@ -20,6 +20,7 @@ from tranship.schemas.faults import BROKEN
 
 Mode = Literal["upsert", "insert", "update", "mirror"]
 Older = Literal["skip", "write", "refuse"]
+_LARGEST: Final = (1 << 63) - 1
 
 
 # Reading ---------------------------------------------------------------------------------------------------------
@@ -226,10 +227,30 @@ class Watermark:
     """An instant (ISO 8601, UTC, µs) or a whole number."""
     run_id: str
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value that is neither."""
+        position_of(self.value)
+
     @property
     def position(self) -> datetime | int:
         """The value as it is compared."""
-        return datetime.fromisoformat(self.value) if "T" in self.value else int(self.value)
+        return position_of(self.value)
+
+
+def position_of(value: str) -> datetime | int:
+    """Return the value of a `Watermark` as it is compared. Raises ValueError."""
+    if "T" not in value:
+        number = int(value)
+        if abs(number) > _LARGEST:
+            raise ValueError("has more than 64 bits")
+        return number
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError("has no time zone")
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is not in the years 1 to 9999") from error
 
 
 @dataclass(frozen=True)
@@ -484,6 +505,8 @@ CHANGES: Final = pl.Schema(
 columns of the table, or the provider's fields, that an update has changed; `before` and `after` are JSON objects with
 their values. A create at a table has no `after` (the table has it), at a provider all that was sent; `before` of a
 customer that was removed has all its values. `changed_at` is null where it is unknown."""
+FIRST_LOAD: Final = "first_load"
+"""The reason for the customers of a run that has created the table, or found it empty."""
 
 
 def key_spellings(customer: str) -> tuple[str, ...]:

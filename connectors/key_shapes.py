@@ -28,7 +28,7 @@ _VARIABLE: Final = re.compile(r"_(?:KEY|TOKEN)$")
 _LONG: Final = 16
 """Shorter values may be ordinary words."""
 _PASSWORD: Final = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]{0,40}:/{1,2}[^\s:/@\[?#'\"]*:(?!\d{1,5}(?:[/?#\s'\"]|$))(?!password@)[^@]{1,1000}@",
+    r"[A-Za-z][A-Za-z0-9+.-]{0,40}:/{1,2}[^\s:/@\[?#'\"]*:(?!\d{1,5}(?:[/?#\s'\"]|$))(?!password@|\s)[^@]{1,1000}@",
     re.DOTALL,
 )
 """In an address anywhere in a text. The password may contain anything; a port is none, and neither is the example in

@@ -48,6 +48,8 @@ _MEMORY_TEXTS: Final = (
 )
 _THREAD_TEXTS: Final = ("can't start new thread", "failed to spawn thread", "Resource temporarily unavailable")
 """Of Python, Rust and C++. Threads need memory for their stacks; a limit on processes also counts them."""
+_NO_TEMPORARY_FOLDER: Final = "No usable temporary directory"
+"""In the words of Python's tempfile, where neither TMPDIR nor the usual folders can be written."""
 _OWN_LIMIT: Final = re.compile(r"/[\d.]+ \w+ used\)")
 """In the words of DuckDB where it has reached the limit of `--memory`, not one of the system."""
 
@@ -69,6 +71,10 @@ def local_failure(error: BaseException, place: object) -> LocalFailure | None:
         return error
     if isinstance(error, TranshipError) or not _is_of_a_library(error):
         return None
+    if isinstance(error, FileNotFoundError) and _NO_TEMPORARY_FOLDER in str(error):
+        return LocalFailure(
+            "No folder for temporary files can be written. Set TMPDIR to one that can, with free space."
+        )
     if isinstance(error, MemoryError) or any(text in str(error) for text in _MEMORY_TEXTS):
         return _out_of_memory(error, place)
     if not isinstance(error, OSError) and any(text in str(error) for text in _THREAD_TEXTS):

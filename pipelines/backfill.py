@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from tranship.connectors import durable
+from tranship.connectors.contract import position_of
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment, run
-from tranship.pipelines.cursor import Position, position_of, text_of
+from tranship.pipelines.cursor import Position, text_of
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.report import Report
 from tranship.pipelines.settings_model import Settings
@@ -63,17 +64,20 @@ def _windows(settings: Settings, window: str) -> list[tuple[Position, Position]]
         increment.parse(text, option, settings.timezone, settings.date_format, numbers=numbers)
         for option, text in (("--from", start), ("--to", end))
     )
-    found = re.fullmatch(r"([1-9]\d*)(d|h|min|s)?", window)
+    found = re.fullmatch(r"([1-9]\d{0,17})|([1-9]\d{0,8})(d|h|min|s)", window)
     is_number = isinstance(first, int)
-    if found is None or (found[2] is None) != is_number or isinstance(last, int) != is_number:
+    if found is None or (found[1] is not None) != is_number or isinstance(last, int) != is_number:
         example = "--from 1 --to 5000 --window 1000" if is_number else "--from 2026-01-01 --to 2026-02-01 --window 1d"
         raise ConfigError(f"--from {start} --to {end} --window {window}: do not fit together. Example: {example}")
-    step = int(found[1]) if is_number else timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    step = int(found[1]) if is_number else timedelta(seconds=int(found[2]) * _UNITS[found[3]])
     if not first < last:  # type: ignore[operator]
         raise ConfigError(f"--from {start} --to {end}: the end is not after the beginning.")
     windows: list[tuple[Position, Position]] = []
     while first < last:  # type: ignore[operator]
-        following: Position = min(first + step, last)  # type: ignore[operator,assignment]
+        try:
+            following: Position = min(first + step, last)  # type: ignore[operator,assignment]
+        except OverflowError:  # after the year 9999
+            following = last
         windows.append((first, following))
         first = following
         if len(windows) > _MOST_WINDOWS:

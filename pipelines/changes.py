@@ -12,7 +12,7 @@ import polars as pl
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import CHANGES
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory
@@ -83,8 +83,8 @@ def _check_count(run: RunDirectory, settings: Settings, found: int) -> None:
     changed = sum(planned.get(action, 0) for action in ("create", "update", "delete"))
     if run.done(APPLY_STEP) is not None and found != changed:
         raise ConfigError(
-            f"{run.run_id}: changed {counted(changed, 'customer')}, but {redacted(settings.destination)} has a record of "
-            f"{found:,}. The others were removed there, or an earlier version of Tranship wrote them."
+            f"{run.run_id}: changed {counted(changed, 'customer')}, but {redacted(settings.destination)} has a "
+            f"record of {found:,}. The others were removed there, or an earlier version of Tranship wrote them."
         )
 
 
@@ -119,12 +119,17 @@ def by_field(changes: pl.DataFrame) -> pl.DataFrame:
 def json_lines(changes: pl.DataFrame) -> Iterator[str]:
     """Yield each change as one line of JSON."""
     for change in changes.iter_rows(named=True):
-        images = {side: change[side] and msgspec.Raw(change[side].encode()) for side in ("before", "after")}
+        images = {side: change[side] and _members(change[side]) for side in ("before", "after")}
         yield msgspec.json.encode({**change, **images}).decode()
 
 
 def _members(image: str | None) -> dict[str, msgspec.Raw]:
-    return msgspec.json.decode(image, type=dict[str, msgspec.Raw]) if image else {}
+    try:
+        return msgspec.json.decode(image, type=dict[str, msgspec.Raw]) if image else {}
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ConnectorError(
+            "The record of the changes contains a value that Tranship did not write, so it cannot be shown."
+        ) from error
 
 
 def _plain(value: msgspec.Raw | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from tranship.connectors.contract import Batch
+from tranship.connectors.contract import Batch, position_of
 from tranship.pipelines import build
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
@@ -55,13 +55,8 @@ class Extent:
         )
 
 
-def position_of(value: str) -> Position:
-    """Return a value of `Extent` or `Watermark` as it is compared."""
-    return datetime.fromisoformat(value) if "T" in value else int(value)
-
-
 def text_of(position: Position) -> str:
-    """Return the opposite of `position_of`."""
+    """Return the opposite of `connectors.contract.position_of`."""
     if isinstance(position, int):
         return str(position)
     return position.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

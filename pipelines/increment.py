@@ -18,9 +18,9 @@ import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python
-from tranship.connectors.contract import Layout, Watermark
+from tranship.connectors.contract import Layout, Watermark, position_of
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.cursor import FIELD, Cursor, Cut, Extent, Kind, Position, decided, kind_of, position_of, text_of
+from tranship.pipelines.cursor import FIELD, Cursor, Cut, Extent, Kind, Position, decided, kind_of, text_of
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
@@ -319,4 +319,10 @@ def _back(settings: Settings, position: Position) -> Position:
         example = "a number, such as 1000" if isinstance(position, int) else "a duration, such as 1h"
         kind = "whole numbers" if isinstance(position, int) else "times"
         raise ConfigError(f"--lookback {settings.lookback}: the values of the cursor are {kind}. Give {example}.")
-    return position - back  # type: ignore[operator]
+    try:
+        return position - back  # type: ignore[operator]
+    except OverflowError:
+        raise ConfigError(
+            f"--lookback {settings.lookback}: there is no time so long before {shown(position)}. To read "
+            "everything, use --full."
+        ) from None

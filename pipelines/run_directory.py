@@ -390,7 +390,7 @@ class RunDirectory:
     def was_alive_within(self, span: timedelta) -> bool:
         """Return whether a file was written within this time; the lock file does not count."""
         newest = max(path.lstat().st_mtime for path in self.path.iterdir() if path.name != LOCK)
-        return datetime.now(UTC) - datetime.fromtimestamp(newest, UTC) < span
+        return datetime.now(UTC).timestamp() - newest < span.total_seconds()
 
     def begin_stage_again(self) -> None:
         """Continue a run whose stage was not complete. All parts are staged again, since their boundaries may

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Set
 from datetime import UTC, date, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field
@@ -39,11 +39,14 @@ def _duration(value: Any) -> Any:
 Limit = Annotated[str, BeforeValidator(_limit), Field(pattern=r"^\d+(\.\d+)?%$|^\d+$")]
 """A count (`20`) or a share (`2%`)."""
 
-Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^\d+(ms|s|min|h)$|^0$")]
+# With more digits, Python's own durations and times overflow.
+_WITH_UNIT: Final = r"\d{1,15}ms|\d{1,12}s|\d{1,10}min|\d{1,9}h"
+
+Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=rf"^({_WITH_UNIT}|0)$")]
 """A number with its unit (`30s`, `10min`), or 0."""
 
 
-Lookback = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^\d+(ms|s|min|h)?$")]
+Lookback = Annotated[str, BeforeValidator(_duration), Field(pattern=rf"^({_WITH_UNIT}|\d{{1,18}})$")]
 """A duration; or a plain number, for a cursor of whole numbers."""
 
 

@@ -188,11 +188,12 @@ def _value(name: str, text: str) -> Any:
 def table(name: str, pairs: Sequence[str], where: str) -> dict[str, Any]:
     """Return one of the TABLES from pairs such as `currency=EUR` or, in `values`, `status:on hold=suspended`.
 
-    Raises ConfigError, naming `where` they were given, if a pair has another form, or two pairs give different
-    values.
+    Raises ConfigError, naming `where` they were given, if a pair has another form or contains a key or a password, or
+    two pairs give different values.
     """
     found: dict[str, Any] = {}
     for pair in pairs:
+        key_shapes.refuse(pair, where)
         form = _PAIRS["values" if name == "values" else ""].match(pair)
         if form is None:
             raise ConfigError(f"{where}: {pair!r} is not of the form {TABLES[name]}.")

@@ -83,6 +83,7 @@ class UndoSteps:
             older="write",
             record_changes=settings.changes == "on",
             keep_images=settings.undo,
+            keep_history=settings.history,
             compare=directory.stands_alone,
             provider=ProviderOptions(
                 limit=settings.limit,

@@ -81,10 +81,8 @@ class WatermarkFile:
             return msgspec.convert(durable.read_json(self._file), _Kept)
         except FileNotFoundError:
             return _Kept([], [])
-        except msgspec.ValidationError as error:
-            raise durable.damaged(self._file) from error
-        except Damaged as error:
-            raise Damaged(f"{error} To read everything again, remove it.") from error
+        except (msgspec.ValidationError, Damaged) as error:
+            raise Damaged(f"{durable.damaged(self._file)} To read everything again, remove it.") from error
 
     def _write(self, kept: _Kept) -> None:
         for folder in (self._state_dir, self._file.parent):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 import pytest
@@ -64,6 +66,42 @@ def test_no_name_or_value_steers_a_terminal(
     text = shown(tmp_path, monkeypatch, capfd, *given)
     assert text
     assert_plain(text)
+
+
+def test_no_record_of_earlier_runs_steers_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Values before and after, sources with a watermark, windows of a backfill, and archives of files."""
+    path = tmp_path / f"{EVIL}.csv"
+    rows = f'1,a@x.example,{EVIL},2026-01-01T00:00:00Z\n2,b@x.example,"{EVIL}\nB",2026-01-02T00:00:00Z\n'
+    path.write_text(f"external_id,email,name,updated_at\n{rows}", encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr(f"{EVIL}\n.csv", path.read_bytes())
+        archive.writestr(f"{EVIL}.png", b"x")
+    table = f"duckdb:///w.duckdb?table={quote(EVIL, safe='').replace('%7F', '').replace('%1B', '').replace('%07', '')}"
+    texts = ""
+    for words in (
+        ("run", path.name, table, "--since", "last"),
+        ("run", path.name, table, "--new-files"),
+        ("state", "list", table),
+        ("state", "list", table, "--json"),
+        ("changes", "last"),
+        ("state", "clear", table, "--source", EVIL),
+        ("state", "set", table, EVIL),
+        ("state", "clear", table),
+        ("backfill", path.name, table, "--from", "2026-01-01", "--to", "2026-01-02"),
+        ("backfill", path.name, table, "--from", EVIL, "--to", "2026-01-02"),
+        ("changes", EVIL),
+        ("changes", "last", "--key", EVIL),
+        ("run", "all.zip", table, "--log", "log.jsonl"),
+        ("changes", "last", "--format", "jsonl"),
+        ("inspect", "all.zip"),
+        ("run", "all.zip", "duckdb:///new.duckdb?table=t"),
+        ("changes", "last", "--json"),
+    ):
+        texts += shown(tmp_path, monkeypatch, capfd, *words)
+    assert "EVIL" in texts
+    assert_plain(texts)
 
 
 def test_no_key_of_a_settings_file_steers_a_terminal(

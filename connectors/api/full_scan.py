@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -27,6 +26,7 @@ import polars as pl
 
 from tranship.connectors import durable
 from tranship.connectors.api.http_client import HttpClient
+from tranship.connectors.api.http_dates import http_date
 from tranship.connectors.api.page_store import Page, PageStore
 from tranship.connectors.api.pagination import ListDownload, Listing, SinglePage, malformed_list
 from tranship.connectors.background_loop import BackgroundLoop
@@ -265,7 +265,7 @@ class FullScan:
                 continue
             waiting[arrived.number] = arrived
             if arrived.date and progress.began is None:
-                progress.began = _parse_date(arrived.date)
+                progress.began = http_date(arrived.date)
             if arrived.total is not None:
                 progress.totals.append(arrived.total)
                 self._sum_totals()
@@ -376,11 +376,3 @@ def _is_after(time: str, moment: datetime) -> bool:
     except ValueError:
         return False
     return (created if created.tzinfo else created.replace(tzinfo=UTC)) >= moment
-
-
-def _parse_date(date: str) -> datetime | None:
-    """Parse a `Date` header."""
-    try:
-        return parsedate_to_datetime(date).astimezone(UTC)
-    except ValueError:
-        return None

@@ -7,11 +7,11 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from tranship.connectors import known_secrets
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
+from tranship.connectors.api.http_dates import http_date
 from tranship.connectors.api.http_errors import refusal
 from tranship.connectors.api.pagination import Cursor, Listing, Numbered, SinglePage, parse_page
 from tranship.connectors.api.retry import RetryPolicy
@@ -119,11 +119,10 @@ def _rights(spec: ProviderSpec, known: Service) -> HealthFinding:
 
 
 def _clock(answer: HttpResponse, sent: datetime) -> HealthFinding:
-    try:
-        theirs = parsedate_to_datetime(answer.headers["Date"])
-        apart = abs((theirs.astimezone(UTC) - sent).total_seconds())
-    except (KeyError, ValueError, TypeError):
+    theirs = http_date(answer.headers.get("Date"))
+    if theirs is None:
         return HealthFinding("clock", "ok", "the provider's responses have no Date header")
+    apart = abs((theirs - sent).total_seconds())
     if apart > _CLOCK_SECONDS:
         return HealthFinding(
             "clock", "warn", f"this machine's clock differs from the provider's by {apart:,.0f} s: correct it"

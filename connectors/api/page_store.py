@@ -14,7 +14,6 @@ from tranship.connectors import durable
 from tranship.connectors.json_text.scanner import RecordIds
 from tranship.connectors.local_failures import unwritable
 
-
 _MOST_HELD: Final = 1 << 17
 """The most records whose ids are held in memory, about 10 MB; those of others are decoded again."""
 

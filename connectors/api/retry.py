@@ -7,9 +7,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from multidict import CIMultiDict
+
+from tranship.connectors.api.http_dates import http_date
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,8 @@ def retry_after(headers: Mapping[str, str], time: datetime | None = None) -> flo
         with contextlib.suppress(KeyError, ValueError):
             seconds = float(given[name]) / unit
             return seconds if 0 <= seconds < float("inf") else None
-    until, now = _date(given.get("Retry-After")), time or _date(given.get("Date")) or datetime.now(UTC)
+    until, now = http_date(given.get("Retry-After")), time or http_date(given.get("Date")) or datetime.now(UTC)
     return max(0.0, (until - now).total_seconds()) if until else None
-
-
-def _date(text: str | None) -> datetime | None:
-    with contextlib.suppress(ValueError, TypeError):
-        date = parsedate_to_datetime(text or "")
-        return date if date.tzinfo else date.replace(tzinfo=UTC)
-    return None
 
 
 def longest_pause(retry_policy: RetryPolicy, tries: int) -> float:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tranship.connectors.contract import FileMark, FilesRead, Watermark
 from tranship.connectors.databases.quoting import literal, quoted
+from tranship.connectors.errors import ConnectorError
 
 STATE: Final = "_tranship_state"
 _COLUMNS: Final = ("source", "reading", "cursor", "value", "run_id")
@@ -34,8 +35,19 @@ def select(name: str, table: str) -> str:
 
 
 def of_rows(rows: Sequence[tuple[Any, ...]]) -> list[Watermark]:
-    """Return the rows of `select` as watermarks."""
-    return [Watermark(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    """Return the rows of `select` as watermarks. Raises ConnectorError if another program wrote one."""
+    if any(not isinstance(value, str) for row in rows for value in row):
+        raise _foreign(STATE)
+    try:
+        return [Watermark(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    except ValueError as error:
+        raise _foreign(STATE) from error
+
+
+def _foreign(table: str) -> ConnectorError:
+    return ConnectorError(
+        f"{table}: has a row that Tranship did not write. Remove that row, or the table: then everything is read again."
+    )
 
 
 def replace(name: str, table: str, old: Watermark | None, new: Watermark | None) -> Iterator[str]:
@@ -63,7 +75,10 @@ def select_files(name: str, table: str, reading: str) -> str:
 
 
 def files_of_rows(rows: Sequence[tuple[Any, ...]]) -> list[FileMark]:
-    """Return the rows of `select_files`."""
+    """Return the rows of `select_files`. Raises ConnectorError if another program wrote one."""
+    kinds = (str, int, str, str, int | None)
+    if not all(isinstance(value, kind) for row in rows for value, kind in zip(row, kinds, strict=True)):
+        raise _foreign(FILES)
     return [FileMark(*row) for row in rows]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from tranship.connectors import durable
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import buckets
 
@@ -40,7 +40,7 @@ def data_folder(address: str) -> DataFolder:
     """Return the folder of an address. Raises ConfigError if it cannot be reached from here."""
     scheme = scheme_of(address)
     if not scheme:
-        return _Local(Path(address).expanduser())
+        return _Local(local_path(address))
     if ALIASES.get(scheme, scheme) in buckets.SCHEMES:
         return _Bucket(address)
     raise ConfigError(

@@ -100,7 +100,7 @@ def _local(path: Path, remarks: tuple[str, ...] = (), root: Path | None = None) 
     if S_ISSOCK(stat.st_mode):
         raise ConfigError(f"{path}: is a socket, which cannot be read as a file. Name a file or a pipe.")
     regular = S_ISREG(stat.st_mode)
-    changed = datetime.fromtimestamp(stat.st_mtime, UTC).isoformat() if regular else None
+    changed = _changed(stat.st_mtime) if regular else None
     size, place = stat.st_size if regular else None, (stat.st_dev, stat.st_ino)
     values = folders.partitions(path.relative_to(root).parts[:-1], redacted(str(path))) if root else {}
     return File(
@@ -124,3 +124,11 @@ def _place_of_stdin() -> tuple[Any, ...]:
     except (OSError, ValueError):
         return (STDIN_NAME,)  # closed since, or not a file of the operating system
     return (stat.st_dev, stat.st_ino)
+
+
+def _changed(seconds: float) -> str:
+    """Return when a file was changed, in ISO 8601; a wrong clock can leave a year that has no such form."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError):
+        return str(seconds)

@@ -79,8 +79,14 @@ class NewFiles:
         return chosen
 
     def _is_settling(self, file: File) -> bool:
-        changed = datetime.fromisoformat(file.changed) if file.changed else None
-        return bool(self.settle) and changed is not None and self.now - changed < self.settle
+        if not self.settle or not file.changed:
+            return False
+        try:
+            # That of a member of an archive is the archive's, followed by a checksum.
+            changed = datetime.fromisoformat(file.changed.partition(" ")[0])
+        except ValueError:  # a wrong clock: not a time of our calendar
+            return False
+        return self.now - changed < self.settle
 
     def _describe(self, file: File, before: FileMark, *, has_grown: bool) -> None:
         if has_grown and before.lines is not None and file.kind_name.lower().endswith(_OF_LINES):

@@ -56,13 +56,17 @@ def changes_command(
     The changes of a run into a table are read from that table's database, those of a run to a provider from the run's
     own files.
     """
+    from tranship.connectors.contract import FIRST_LOAD
     from tranship.pipelines import changes
 
     context.state_dir = state_dir
     counts: Counter[str] = Counter()
+    first = 0
 
     def counted_frames() -> Iterator[pl.DataFrame]:
+        nonlocal first
         for frame in changes.changes(state_dir, run_ids, key):
+            first += int((frame["reason"] == FIRST_LOAD).sum())
             counts.update(frame["action"].to_list())
             yield frame
 
@@ -76,6 +80,11 @@ def changes_command(
         _print(frame, form, is_first=counts.total() == frame.height)
     done = ", ".join(f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action])
     click.echo(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
+    if first:
+        click.echo(
+            f"{counted(first, 'customer')} of a first load: only keys are recorded, because the table has the values.",
+            err=True,
+        )
 
 
 def _print(frame: pl.DataFrame, form: str, *, is_first: bool) -> None:

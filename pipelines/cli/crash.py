@@ -7,6 +7,7 @@ import platform
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -33,20 +34,22 @@ def save_crash_report(error: BaseException, state_dir: Path) -> str:
     """
     text = "\n".join(_crash_lines(error))
     name = f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
-    file = None
-    for folder in (state_dir, Path(tempfile.gettempdir())):
+    bug = f"This is a bug in Tranship ({type(error).__name__})."
+    for folder in (state_dir, *_temporary_folder()):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = folder / name
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
                 out.write(text)
-            break
         except OSError:
             continue
-    return (
-        f"This is a bug in Tranship ({type(error).__name__}). Please report it with the file {file}, which shows where "
-        "it happened and contains none of your data."
-    )
+        return f"{bug} Please report it with the file {file}, which shows where it happened, and has none of your data."
+    return f"{bug} Please report it; no file about it could be saved here."
+
+
+def _temporary_folder() -> Iterator[Path]:
+    with suppress(OSError):  # none can be written
+        yield Path(tempfile.gettempdir())
 
 
 def _crash_lines(error: BaseException) -> Iterator[str]:

@@ -28,7 +28,19 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines.cli import backfill, changes, native_code, process, provider, reference, run, runs, state, undo
+from tranship.pipelines.cli import (
+    backfill,
+    changes,
+    library_variables,
+    native_code,
+    process,
+    provider,
+    reference,
+    run,
+    runs,
+    state,
+    undo,
+)
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import shown, visible, visible_lines
@@ -86,6 +98,8 @@ def _report_failure(error: BaseException, context: CrashContext, as_json: bool) 
         return _report_error(_stopped(), as_json)
     if (failure := local_failure(error, context.state_dir)) is not None:
         return _report_error(failure, as_json)
+    if (cause := library_variables.likely_cause(error)) is not None:
+        return _report_error(cause, as_json)
     return _report_bug(error, context.state_dir, as_json)
 
 

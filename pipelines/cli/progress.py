@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
+from tranship.connectors import key_shapes
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible, visible_json
@@ -208,6 +209,7 @@ def logged(file: str | None) -> Iterator[None]:
     if file is None:
         yield
         return
+    key_shapes.refuse(file, "--log")
     try:
         handler = _LogHandler(sys.stderr if file == "-" else _private(file), file)
     except OSError as error:

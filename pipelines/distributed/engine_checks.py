@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from tranship.connectors import apart, lookup
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines.settings_model import Settings
@@ -78,7 +77,7 @@ def _check_place(settings: Settings) -> None:
     folder, work = _folder(settings.destination), _as_files(settings.work or "").rstrip("/")
     if folder and not scheme_of(folder):
         data_folder(folder).names()
-        place = Path(folder).expanduser().resolve()
+        place = local_path(folder).resolve()
         for own in (settings.state_dir / "runs", settings.state_dir / "written"):
             if own.resolve() in place.parents:
                 raise ConfigError(
@@ -112,7 +111,7 @@ def must_be_apart(addresses: Sequence[str], settings: Settings) -> None:
 
 def absolute(address: str) -> str:
     """Return the address of a file or folder as it is from anywhere."""
-    return address if scheme_of(address) else str(Path(address).expanduser().resolve())
+    return address if scheme_of(address) else str(local_path(address).resolve())
 
 
 def _folder(address: str) -> str:

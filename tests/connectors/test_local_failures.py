@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,13 @@ def test_a_database_that_reached_its_own_limit_is_allowed_more() -> None:
     with duckdb.connect(config=limits) as database, pytest.raises(LocalFailure) as caught, local_failures("here"):
         database.execute("CREATE TABLE a AS SELECT repeat('x', 100) || range FROM range(1000000)")
     assert str(caught.value) == "here: DuckDB needs more memory than it may use. Allow it more: --memory 2GB."
+
+
+def test_without_a_folder_for_temporary_files_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/dev/null/a"])
+    with pytest.raises(LocalFailure, match="Set TMPDIR"), local_failures("here"):
+        tempfile.gettempdir()
 
 
 @pytest.mark.parametrize(

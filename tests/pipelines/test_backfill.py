@@ -42,6 +42,11 @@ def test_each_window_is_a_run(warehouse: Warehouse) -> None:
     assert warehouse.column("external_id") == ["2", "3", "4"]
 
 
+def test_a_window_may_be_longer_than_all_time(warehouse: Warehouse) -> None:
+    found = windows(warehouse, "2026-01-02", "2026-01-05", "999999999d")
+    assert [fates(window.report) for window in found if window.report] == [{"skipped": 4, "created": 3}]
+
+
 def test_the_watermark_stays(warehouse: Warehouse) -> None:
     write_csv(warehouse.folder / "in.csv", ROWS[4:5])
     warehouse.load(warehouse.folder / "in.csv", since="last")
@@ -85,6 +90,7 @@ def test_whole_numbers(warehouse: Warehouse) -> None:
         (("2026-01-02", "2026-01-03", "5"), {}, "do not fit together. Example: --from 2026"),
         (("1", "10", "1d"), {"cursor": "version"}, "do not fit together. Example: --from 1 "),
         (("2026-01-01", "2026-01-02", "1s"), {}, "more than 10,000 windows"),
+        (("2026-01-01", "2026-01-02", "9999999999d"), {}, "do not fit together"),
         (("soon", "2026-01-02", "1d"), {}, "--from soon: is not a time"),
         (("last", "2026-01-02", "1d"), {}, "until needs since with a time"),
         (("2026-01-01", "2026-01-02", "1d"), {"full": True}, "until needs since with a time"),

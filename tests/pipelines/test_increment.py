@@ -17,6 +17,8 @@ from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.pipelines import run, settings
 from tranship.pipelines.report import Report
 
+pytestmark = pytest.mark.slow
+
 DAY = "2026-01-31T"
 
 
@@ -188,6 +190,8 @@ def test_the_watermark_of_a_file_is_in_the_state_directory(tmp_path: Path, end: 
         ({"mode": "mirror", "max_deletes": "1"}, "mode mirror cannot be combined with since"),
         ({"since": "yesterday"}, "--since yesterday: is not a time"),
         ({"lookback": "5"}, "--lookback 5: give a duration, such as 1h"),
+        ({"lookback": "9999999999h"}, "lookback"),
+        ({"settle": "9999999999h", "new_files": True, "since": None}, "settle"),
         ({"since": "2026-01-31", "lookback": "1h"}, "applies to --since last"),
         ({"cursor": "modified"}, "--cursor modified: .*in.csv has no such column"),
         ({"since": None, "lookback": "1h"}, "lookback has no effect without since or full"),
@@ -197,6 +201,13 @@ def test_the_watermark_of_a_file_is_in_the_state_directory(tmp_path: Path, end: 
 def test_what_cannot_be_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Warehouse(tmp_path).load(OLD, **{"since": "last", **options})
+
+
+def test_a_time_before_all_times_is_refused(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    warehouse.load(OLD, since="last")
+    with pytest.raises(ConfigError, match="no time so long before 2026-01-31T10:00:00Z"):
+        warehouse.load(OLD, since="last", lookback="999999999h")
 
 
 @pytest.mark.parametrize(

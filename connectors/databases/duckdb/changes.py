@@ -12,10 +12,9 @@ import polars as pl
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import FIRST_LOAD, Plan, WriteRequest
 from tranship.connectors.databases.changes import (
     COMMENT,
-    FIRST_LOAD,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
     READ_COLUMNS,
@@ -150,7 +149,8 @@ def _read(
         ).to_arrow_reader(_BATCH_ROWS)
         for batch in found:
             yield pl.DataFrame(batch).cast(FRAME)
-    except duckdb.Error as error:
+    except (duckdb.Error, pl.exceptions.PolarsError) as error:
+        why = message_of(error) if isinstance(error, duckdb.Error) else "its columns are of other types"
         raise local_failure(error, address.path) or ConnectorError(
-            f"{address.path}: {CHANGES} cannot be read ({message_of(error)})."
+            f"{address.path}: {CHANGES} cannot be read ({why})."
         ) from None

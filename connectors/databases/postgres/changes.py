@@ -10,10 +10,9 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import Plan
+from tranship.connectors.contract import FIRST_LOAD, Plan
 from tranship.connectors.databases.changes import (
     COMMENT,
-    FIRST_LOAD,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
     READ_COLUMNS,
@@ -203,5 +202,5 @@ def changes(spec: str, run_id: str, customer: str | None) -> Iterator[pl.DataFra
                 f'SELECT {READ_COLUMNS} FROM {found.name} WHERE {where} ORDER BY customer_key COLLATE "C", action'
             ):
                 yield pl.DataFrame(batch).cast(FRAME)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
             raise connection.stream_error(f"{found.name} cannot be read", error) from None

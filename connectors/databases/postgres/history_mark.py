@@ -9,8 +9,9 @@ further ones: then, as in any doubt, the rows are compared.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
+
+import msgspec
 
 from tranship.connectors.databases.history_table import HISTORIES
 from tranship.connectors.databases.postgres.address import PostgresAddress
@@ -21,6 +22,26 @@ from tranship.connectors.databases.quoting import literal, quoted
 _MOST: Final = 1_000
 """Numbers of transactions that are kept; a table with more recent ones is compared."""
 _OLDEST: Final = 2**31 - 10_000_000
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """What is kept of a table, as JSON."""
+
+    table: list[Any]
+    """Its description."""
+    rows: int
+    finished: int
+    """The number before which all transactions were finished."""
+    known: list[int]
+    """The later transactions whose rows it had."""
+
+
+def _read(mark: object) -> _Mark | None:
+    """Return a mark, null for anything that no run has left."""
+    try:
+        return msgspec.json.decode(str(mark), type=_Mark)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
 
 
 class HistoryMark:
@@ -35,18 +56,18 @@ class HistoryMark:
         if there is None or not self._may(there, "SELECT") or not self._knows_cluster():
             return False
         found = connection.query(f"SELECT mark FROM {there.name} WHERE table_name = {literal(self._relation.table)}")
-        mark: dict[str, Any] = json.loads(found[0][0]) if found else {}
-        if not mark or mark["table"] != self._description():
+        mark = _read(found[0][0]) if found else None
+        if mark is None or mark.table != self._description():
             return False
         now = int(connection.query_value("SELECT pg_current_xact_id()::text::bigint"))
-        if not 0 <= now - mark["finished"] < _OLDEST:
+        if not 0 <= now - mark.finished < _OLDEST:
             return False
-        known = ", ".join(literal(str(number)) for number in mark["known"])
+        known = ", ".join(literal(str(number)) for number in mark.known)
         rows, later = connection.query(
-            f"SELECT count(*), count(*) FILTER (WHERE {self._since(mark['finished'])} "
+            f"SELECT count(*), count(*) FILTER (WHERE {self._since(mark.finished)} "
             f"AND NOT t.xmin = ANY (ARRAY[{known}]::xid[])) FROM {self._relation.name} t"
         )[0]
-        return bool(rows == mark["rows"] and later == 0)
+        return bool(rows == mark.rows and later == 0)
 
     def leave(self) -> None:
         """Keep what the table is like now, at the end of a run that has locked it."""
@@ -63,12 +84,12 @@ class HistoryMark:
         known = connection.query(
             f"SELECT DISTINCT t.xmin::text FROM {self._relation.name} t WHERE {self._since(finished)} LIMIT {_MOST}"
         )
-        mark: dict[str, Any] = {}
+        mark = "{}"
         if len(known) < _MOST:
-            mark = {"table": self._description(), "rows": rows, "finished": finished}
-            mark["known"] = [int(number) for (number,) in known]
+            numbers = [int(number) for (number,) in known]
+            mark = msgspec.json.encode(_Mark(self._description(), rows, finished, numbers)).decode()
         connection.execute(
-            f"INSERT INTO {name} VALUES ({literal(self._relation.table)}, {literal(json.dumps(mark))}) "
+            f"INSERT INTO {name} VALUES ({literal(self._relation.table)}, {literal(mark)}) "
             "ON CONFLICT (table_name) DO UPDATE SET mark = excluded.mark"
         )
 

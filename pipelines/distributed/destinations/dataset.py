@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 from pyspark.sql import functions as fn
 
-from tranship.connectors.addresses import redacted, scheme_of
+from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError, Malformed
 from tranship.connectors.existing import not_created
 from tranship.connectors.files.data_folder import data_folder
@@ -36,7 +35,7 @@ class ParquetDataset:
     def __init__(self, address: str, *, overwrite: bool, create: bool = True) -> None:
         """Raises ConfigError if the folder has files that no run has written, or no dataset and none may be created."""
         self._shown = redacted(address)
-        path = address if scheme_of(address) else str(Path(address).expanduser().resolve())
+        path = address if scheme_of(address) else str(local_path(address).resolve())
         self._address = path.rstrip("/")
         self._folder = data_folder(self._address)
         self._digest: dict[str, Any] = {}

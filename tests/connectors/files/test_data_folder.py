@@ -16,6 +16,12 @@ def test_a_folder_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     folder.remove()
 
 
+def test_a_name_that_begins_like_a_home_directory_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~no-such-user" / "lake").mkdir(parents=True)
+    assert data_folder("~no-such-user").names() == ["lake"]
+
+
 def test_files_are_replaced_as_a_whole_and_readable_for_others(tmp_path: Path) -> None:
     folder = data_folder(str(tmp_path))
     for contents in (b"first", b"\xff second"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import itertools
 import os
 import random
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,17 @@ def test_files_that_still_grow_are_left_for_later(duckdb: Warehouse) -> None:
     assert said(report, f"1 file changed within the last 600 s and left out (--settle): {new}")
     os.utime(new, (0, 0))
     assert fates(load(duckdb, settle="10min")) == {"created": 1}
+
+
+def test_archives_settle_and_a_wrong_clock_stops_nothing(duckdb: Warehouse) -> None:
+    with zipfile.ZipFile(duckdb.folder / "in" / "a.zip", "w") as archive:
+        archive.writestr("a.csv", HEAD + "1,A\n")
+    with contextlib.suppress(OSError):  # not every file system has such times
+        os.utime(write(duckdb, "b.csv", HEAD + "2,B\n"), (1e13, 1e13))
+    assert fates(load(duckdb, settle="10min")) == {"created": 1}
+    os.utime(duckdb.folder / "in" / "a.zip", (0, 0))
+    assert fates(load(duckdb, settle="10min")) == {"created": 1}
+    assert fates(duckdb.load(duckdb.folder / "in" / "b.csv")) == {"unchanged": 1}
 
 
 def test_files_as_destination_keep_them_in_the_state_directory(duckdb: Warehouse) -> None:

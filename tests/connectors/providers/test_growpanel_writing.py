@@ -455,3 +455,8 @@ def test_with_simulated_failures_small_batches_have_the_effect_of_an_undisturbed
     worked = [(one["method"], one["path"], one["content"]) for one in bad.calls() if (one["worked"] or 999) < 300]
     written = [one for one in worked if one[0] != "GET"]
     assert len(written) == len(set(written))
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"])
+def test_a_time_that_no_year_has_in_utc_is_compared_as_text(time: str) -> None:
+    assert growpanel._comparable({"created_date": time}) == {"created_date": time}

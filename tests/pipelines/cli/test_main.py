@@ -281,6 +281,14 @@ def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Comm
 def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Command) -> None:
     Path("clean.csv").write_text("id,name,city\n1,Ann,Bonn\n2,Bob,\n")
     command("run", "clean.csv", "duckdb:///w.duckdb")
+    said = command("changes", "last")
+    assert [line.split() for line in said.out.splitlines()[1:]] == [
+        ["create", "1", "first_load"],
+        ["create", "2", "first_load"],
+    ]
+    assert said.err == (
+        "2 changes: 2 created\n2 customers of a first load: only keys are recorded, because the table has the values.\n"
+    )
     Path("clean.csv").write_text("id,name,city\n1,Ann,=Köln\n3,Cy,\n2,Bob,\n")
     command("run", "clean.csv", "duckdb:///w.duckdb")
 
