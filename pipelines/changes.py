@@ -42,6 +42,11 @@ def frame_of(state_dir: Path, run_id: str, customer: str | None) -> pl.DataFrame
 def _changes_of(run: RunDirectory, customer: str | None) -> Iterator[pl.DataFrame]:
     settings = resuming.settings_of(run)
     _check_is_over(run)
+    if endpoints.is_of_engine(settings.destination):
+        raise ConfigError(
+            f"{run.run_id}: the changes of {redacted(settings.destination)} are in the versions of that table, and are "
+            "not recorded beside it."
+        )
     frames = endpoints.changes_at(settings, run.run_id, run.path, customer)
     is_table = endpoints.records_changes(settings)
     if not is_table:

@@ -33,7 +33,7 @@ def check_options(reading: Reading) -> None:
     if not reading.options:
         return
     addresses = [*reading.sources, *([reading.destination] if isinstance(reading, Settings) else [])]
-    addresses = [address for address in addresses if not _is_of_engine(address)]
+    addresses = [address for address in addresses if not is_of_engine(address)]
     known = {name for address in addresses for name in opening.option_names(address)} - set(Settings.model_fields)
     for name in reading.options:
         if name in Settings.model_fields:
@@ -202,7 +202,7 @@ def continues(reading: Reading) -> bool:
 
 def reads_workbooks(reading: Reading) -> bool:
     """Return whether a source is an Excel workbook, so that its rejects are written as one, too."""
-    return any(lookup.kind_of(source) == "excel" for source in reading.sources if not _is_of_engine(source))
+    return any(lookup.kind_of(source) == "excel" for source in reading.sources if not is_of_engine(source))
 
 
 def keeps_state(settings: Settings) -> bool:
@@ -212,7 +212,7 @@ def keeps_state(settings: Settings) -> bool:
 
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
-    if _is_of_engine(settings.destination):
+    if is_of_engine(settings.destination):
         return settings.destination
     return lookup.identity(settings.destination)
 
@@ -224,7 +224,8 @@ def source_identity(settings: Settings) -> str:
     return place if _is_path(source) else redacted(f"{place} {source}")
 
 
-def _is_of_engine(address: str) -> bool:
+def is_of_engine(address: str) -> bool:
+    """Return whether only an engine reads and writes such tables."""
     return scheme_of(address) in lookup.ENGINE_SCHEMES
 
 
