@@ -130,14 +130,17 @@ def test_gates_stop_it_before_anything_is_written(engine: dict[str, Any]) -> Non
 @pytest.mark.parametrize("broken", ["", "too,many,columns\n"])
 def test_mirror_deletes_what_one_machine_deletes(engine: dict[str, Any], broken: str) -> None:
     mirror = {"mode": "mirror", "max_deletes": "100%", "where": "name is distinct from 'left out'"}
-    counts = []
+    reports = []
     for destination, options in (("delta://table", engine), ("duckdb:///one.duckdb?table=customers", {})):
         Path("a.csv").write_text("id,name\n1,A\n2,B\n3,C\n4,D\n")
         moved("a.csv", destination, **mirror, **options)
         Path("a.csv").write_text(f"id,name\n1,A2\n2,\n3,left out\n{broken}")
-        counts.append(moved("a.csv", destination, **mirror, **options).counts)
-    assert counts[0] == counts[1]
-    assert (counts[0].updated, counts[0].deleted, counts[0].withheld) == ((1, 0, 1) if broken else (1, 1, 0))
+        reports.append(moved("a.csv", destination, **mirror, **options))
+    ours, theirs = (report.counts for report in reports)
+    assert ours == theirs
+    assert (ours.updated, ours.deleted, ours.withheld) == ((1, 0, 1) if broken else (1, 1, 0))
+    with pytest.raises(ConfigError, match="the changes of delta://table are in the versions of that table"):
+        tranship.changes(reports[0].run_id)
 
 
 @pytest.mark.skipif(IS_SPARK, reason="needs the package of Delta Lake")
