@@ -22,6 +22,9 @@ DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_
 # The test files of which make test has a short form.
 WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|every_postgres_database" tests --include="test_*.py")
 
+# Those with properties, of which make test tries few examples.
+WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
+
 .PHONY: help demo demo-postgres demo-postgres-run test spark equality quick check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark lock sbom audit clean
 .DEFAULT_GOAL := help
 
@@ -101,8 +104,7 @@ chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything 
 	TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest --verbosity=1 -n 2 tests/test_damage.py $(ARGS)
 	TRANSHIP_KILLS=20 TRANSHIP_SERVER_KILLS=5 $(BIN)/python -m pytest --verbosity=1 tests/test_kill.py \
 	    tests/test_postgres_kill.py tests/test_provider_kill.py $(ARGS)
-	TRANSHIP_EXAMPLES=40 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal tests/pipelines/test_run.py \
-	    tests/connectors/test_contract_round_trips.py $(ARGS)
+	TRANSHIP_EXAMPLES=100 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal $(WITH_PROPERTIES) $(ARGS)
 	TRANSHIP_LONG_TESTS=1 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal $(WITH_SHORT_FORM) $(ARGS)
 
 fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals, run directories and answers (takes an hour)

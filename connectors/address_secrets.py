@@ -28,7 +28,7 @@ sslcrldir sslkey sslkeylogfile sslsni requirepeer min_protocol_version max_proto
 ssl_max_protocol_version krbsrvname gsslib gssdelegation oauth_issuer oauth_client_id oauth_scope service
 target_session_attrs load_balance_hosts
 """
-_OPTIONS: Final = frozenset(("table", "query", "source", "page_size", *_LIBPQ.split()))
+_OPTIONS: Final = frozenset(("table", "query", "as_of", "source", "page_size", *_LIBPQ.split()))
 """Options of databases and providers whose values are not secret: Tranship's own, and those of libpq."""
 
 _NAME: Final = re.compile(r"pass|pwd|secret|token|key|sig|credential", re.IGNORECASE)

@@ -14,7 +14,7 @@ from tranship.connectors.lookup import connector_of, identity, in_folder, load
 def must_be_apart(specs: Sequence[str], destination: str) -> None:
     """Raise ConfigError if a run would read what it writes: a source is the destination, or contains it."""
     for spec in specs:
-        why = _why_not_apart(spec, destination)
+        why = why_not_apart(spec, destination)
         if why:
             raise ConfigError(
                 f"{redacted(destination)}: cannot be the destination, because it {why} ({redacted(spec)}). "
@@ -23,7 +23,8 @@ def must_be_apart(specs: Sequence[str], destination: str) -> None:
             )
 
 
-def _why_not_apart(spec: str, destination: str) -> str | None:
+def why_not_apart(spec: str, destination: str) -> str | None:
+    """Return why a source includes the destination, or would once it is written; null if it does not."""
     from tranship.connectors.files.overlap import is_among, takes_in
 
     source, target = connector_of(spec), connector_of(destination)

@@ -141,12 +141,12 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write(file: Path, text: str) -> None:
+def write(file: Path, contents: str | bytes) -> None:
     """Write a small file atomically, readable for its owner only; it is on disk when this returns."""
     temporary = _new_name(file, mode=0o600)
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as out:
-            out.write(text)
+        with temporary.open("wb") as out:
+            out.write(contents.encode(errors="backslashreplace") if isinstance(contents, str) else contents)
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(file)

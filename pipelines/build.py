@@ -58,7 +58,8 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     if not columns.built and not columns.words and not listed:
         return Prepared(batch.records, columns)
     chosen: dict[str, pl.Series] = {}
-    made = {field: _built(batch, field, rule, chosen) for field, rule in columns.built.items()}
+    address = _address_of(batch, columns.built)
+    made = {field: _built(batch, field, rule, chosen, address) for field, rule in columns.built.items()}
     for column in dict.fromkeys(listed.values()):
         made |= address_lists.parts(batch.records[column], [field for field in listed if listed[field] == column])
     unused = [
@@ -78,7 +79,34 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     return Prepared(records, plain, frozenset(matched))
 
 
-def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Series]) -> pl.Series:
+def _address_of(batch: Batch, built: Mapping[str, FieldRule]) -> pl.Series | None:
+    """Return which address each record has: the first one of which any field is filled, else the first; null if no
+    rule has a choice.
+    """
+    rules = {field: rule for field, rule in built.items() if rule.addresses}
+    found: pl.Series | None = None
+    for address in dict.fromkeys(address for rule in rules.values() for address in rule.addresses):
+        columns = {
+            (field, column)
+            for field, rule in rules.items()
+            for number, alternative in enumerate(rule.alternatives)
+            if rule.addresses[number] == address
+            for column in alternative
+            if column in batch.records.columns
+        }
+        filled = constant(False, batch.records.height)
+        for field, column in columns:
+            filled |= ~_is_absent(_joined([batch.records[column]], field), field)
+        if found is None:
+            first, found = address, pl.select(pl.when(filled).then(pl.lit(address))).to_series()
+        else:
+            found = pl.select(pl.when(found.is_null() & filled).then(pl.lit(address)).otherwise(found)).to_series()
+    return None if found is None else found.fill_null(first)
+
+
+def _built(
+    batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Series], address: pl.Series | None
+) -> pl.Series:
     """Return a field, and add to `chosen` the number of the alternative that each record has it from."""
     if rule.expression is not None:
         return expressions.evaluate(batch, rule.expression)
@@ -95,6 +123,8 @@ def _built(batch: Batch, field: str, rule: FieldRule, chosen: dict[str, pl.Serie
     for usable in (filled, present):
         for number, values in joined.items():
             taken = result.is_null() & usable[number]
+            if address is not None and rule.addresses:
+                taken &= address == rule.addresses[number]
             numbers = numbers.set(taken, number)
             result = values.zip_with(taken, result)
     chosen[field] = numbers

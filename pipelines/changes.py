@@ -11,7 +11,7 @@ import polars as pl
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import CHANGES
+from tranship.connectors.contract import CHANGES, FIRST_LOAD
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
@@ -42,6 +42,11 @@ def frame_of(state_dir: Path, run_id: str, customer: str | None) -> pl.DataFrame
 def _changes_of(run: RunDirectory, customer: str | None) -> Iterator[pl.DataFrame]:
     settings = resuming.settings_of(run)
     _check_is_over(run)
+    if endpoints.is_of_engine(settings.destination):
+        raise ConfigError(
+            f"{run.run_id}: the changes of {redacted(settings.destination)} are in the versions of that table, and are "
+            "not recorded beside it."
+        )
     frames = endpoints.changes_at(settings, run.run_id, run.path, customer)
     is_table = endpoints.records_changes(settings)
     if not is_table:
@@ -96,6 +101,11 @@ BY_FIELD: Final = pl.Schema(
     }
 )
 """Changes with a line for each field. A created customer without values has one line, without a field."""
+
+
+def of_first_load(changes: pl.DataFrame) -> int:
+    """Return the number of customers that were created by the first load of a table, which have no values."""
+    return int((changes["reason"] == FIRST_LOAD).sum())
 
 
 def by_field(changes: pl.DataFrame) -> pl.DataFrame:

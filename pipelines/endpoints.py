@@ -33,7 +33,7 @@ def check_options(reading: Reading) -> None:
     if not reading.options:
         return
     addresses = [*reading.sources, *([reading.destination] if isinstance(reading, Settings) else [])]
-    addresses = [address for address in addresses if not _is_of_engine(address)]
+    addresses = [address for address in addresses if not is_of_engine(address)]
     known = {name for address in addresses for name in opening.option_names(address)} - set(Settings.model_fields)
     for name in reading.options:
         if name in Settings.model_fields:
@@ -61,6 +61,21 @@ def _check_columns(settings: Settings) -> None:
         raise ConfigError(
             f"{named}: {redacted(settings.destination)} is not a table of DuckDB or Postgres, whose columns can be "
             "named. For a column of the source, write --map FIELD=COLUMN."
+        )
+
+
+def check_history(settings: Settings) -> None:
+    """Raise ConfigError if a history is asked for, which the destination or the engine does not keep."""
+    if not settings.history:
+        return
+    if settings.engine:
+        raise ConfigError(
+            f"--history: a run on an engine keeps no history. Leave --engine {settings.engine} out, or --history."
+        )
+    if not lookup.connector_of(settings.destination).abilities.keeps_history:
+        raise ConfigError(
+            f"--history: {redacted(settings.destination)} is not a table of DuckDB or Postgres, beside which a history "
+            "is kept. Name one (duckdb:///warehouse.duckdb?table=customers), or leave --history out."
         )
 
 
@@ -187,7 +202,7 @@ def continues(reading: Reading) -> bool:
 
 def reads_workbooks(reading: Reading) -> bool:
     """Return whether a source is an Excel workbook, so that its rejects are written as one, too."""
-    return any(lookup.kind_of(source) == "excel" for source in reading.sources if not _is_of_engine(source))
+    return any(lookup.kind_of(source) == "excel" for source in reading.sources if not is_of_engine(source))
 
 
 def keeps_state(settings: Settings) -> bool:
@@ -197,7 +212,7 @@ def keeps_state(settings: Settings) -> bool:
 
 def destination_identity(settings: Settings) -> str:
     """Return what is the same for all spellings of the destination."""
-    if _is_of_engine(settings.destination):
+    if is_of_engine(settings.destination):
         return settings.destination
     return lookup.identity(settings.destination)
 
@@ -209,7 +224,8 @@ def source_identity(settings: Settings) -> str:
     return place if _is_path(source) else redacted(f"{place} {source}")
 
 
-def _is_of_engine(address: str) -> bool:
+def is_of_engine(address: str) -> bool:
+    """Return whether only an engine reads and writes such tables."""
     return scheme_of(address) in lookup.ENGINE_SCHEMES
 
 

@@ -30,6 +30,10 @@ class FieldRule:
 
     alternatives: tuple[tuple[str, ...], ...] = ()
     expression: Expression | None = None
+    addresses: tuple[str, ...] = ()
+    """The address that each alternative belongs to: a record has all of its fields from one address. Empty for a field
+    that is not part of an address.
+    """
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -143,6 +143,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_notes(matched, by_hand, reading.extra, pins.fields),
             *missing,
             *_new(layouts, left, reading.extra),
+            *_note_of_addresses(matched),
             *_note_of_first(matched),
             *_note_of_secrets(secret),
             *_note_of_own(matched.own),
@@ -260,6 +261,16 @@ def _note_of_first(matched: Match) -> Iterator[str]:
     if column := matched.tentative.get("external_id"):
         other = field_rules.ignore_option(column)
         yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
+
+
+def _note_of_addresses(matched: Match) -> Iterator[str]:
+    rules = [rule for rule in matched.built.values() if len(rule.addresses) > 1]
+    if rules:
+        first, *further = (
+            alternative[0] for alternative in max(rules, key=lambda rule: len(rule.addresses)).alternatives
+        )
+        others = " or else ".join(f'"{column}"' for column in further)
+        yield f'where the address of "{first}" is blank, that of {others} is used as a whole'
 
 
 def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:

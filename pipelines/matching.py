@@ -110,6 +110,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         by_name.add_house_number()
     if "name" not in pins.unfilled:
         by_name.add_names()
+    given.keep_addresses_whole()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
     return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits, by_name.tentative, own)
 
@@ -180,13 +181,13 @@ class _ByName:
 
     def add_house_number(self) -> None:
         """Add the house number to the street if it is in a separate column."""
-        if "address_line1" in self._fields and "address_line1" not in self._by_hand:
-            street = self._fields["address_line1"]
+        rule = self._given.rule_of("address_line1")
+        if rule and "address_line1" not in self._by_hand:
             taken = self._used | {*self._fields.values()}
-            parts = streets.line(self._kept, street, taken)
-            if len(parts) > 1:
-                del self._fields["address_line1"]
-                self._given.add_alternatives("address_line1", (parts,))
+            lines = tuple(streets.line(self._kept, street, taken) for (street,) in rule.alternatives)
+            if any(len(parts) > 1 for parts in lines):
+                self._fields.pop("address_line1", None)
+                self._given.add_alternatives("address_line1", lines)
 
     def add_names(self) -> None:
         """Add the name, of a person from first and last name, and the name of the billing contact: a company beside a
@@ -299,6 +300,30 @@ class _Given:
             self.fields[name] = rule.column
         elif alternatives:
             self.built[name] = rule
+
+    def rule_of(self, name: str) -> FieldRule | None:
+        """Return the rule of a field, null if it has none."""
+        return field_rules.of_column(self.fields[name]) if name in self.fields else self.built.get(name)
+
+    def keep_addresses_whole(self) -> None:
+        """Mark the rules by which an address may be that of several groups of columns, as in `Billing City | Shipping
+        City`: no record mixes two of them.
+        """
+        repeats = {made: own for layout in self._layouts for made, own in layout.repeated.items()}
+        address_of = names.addresses(self._columns, repeats)
+        found: dict[str, FieldRule] = {}
+        for name in ADDRESS:
+            rule = self.rule_of(name)
+            of_rule = tuple(address_of.get(alternative[0]) for alternative in rule.alternatives) if rule else ()
+            known = tuple(address for address in of_rule if address is not None)
+            if rule and len(known) == len(of_rule) == len({*known}) > 0 and rule.expression is None:
+                found[name] = replace(rule, addresses=known)
+        if any(len(rule.addresses) > 1 for rule in found.values()):
+            several = {address for rule in found.values() if len(rule.addresses) > 1 for address in rule.addresses}
+            for name, rule in found.items():
+                if several.issuperset(rule.addresses):
+                    self.fields.pop(name, None)
+                    self.built[name] = rule
 
     def add_expression(self, name: str, text: str, *, allow_missing: bool) -> None:
         """Add a rule of `--set`."""

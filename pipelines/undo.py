@@ -25,7 +25,7 @@ from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory, start_after
+from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory, all_runs, start_after
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.undo_steps import KEYS, UndoSteps
@@ -33,7 +33,7 @@ from tranship.pipelines.undo_steps import KEYS, UndoSteps
 ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update", "deleted": "delete"}
 """Word of a user → action of the run."""
 _KEPT: Final = (
-    *("destination", "columns", "options", "changes", "undo", "memory", "overlap", "lock_timeout", "locks"),
+    *("destination", "columns", "options", "changes", "undo", "history", "memory", "overlap", "lock_timeout", "locks"),
     *("statement_timeout", "pace"),
 )
 """Settings of the run that its undo has as well: those of the destination."""
@@ -56,7 +56,7 @@ def undo(
     Raises ConfigError if the run cannot be taken back, Damaged if what it has kept is missing or was changed, and what
     `run.run` raises.
     """
-    run = resuming.find_run(state_dir, run_id)
+    run = _last_written(state_dir) if run_id == "last" else resuming.find_run(state_dir, run_id)
     if out is not None:
         key_shapes.refuse(str(out), "folder")
         options["dry_run"] = True
@@ -75,6 +75,12 @@ def undo(
                 pl.DataFrame({"key": chosen}).write_parquet(directory.path / KEYS)
             context = RunContext(settings, directory, observer)
             return Flow(context, Input(ColumnMap({}, (), {}), []), UndoSteps(context, destination)).execute()
+
+
+def _last_written(state_dir: Path) -> RunDirectory:
+    """Return the last run that has written something: dry runs, such as that of an undo, are left out."""
+    run = RunDirectory.open(state_dir, "last")
+    return next((run for run in all_runs(state_dir) if run.has_begun_to_write), run)
 
 
 def _settings(run: RunDirectory, state_dir: Path, options: dict[str, Any]) -> Settings:

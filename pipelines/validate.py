@@ -7,12 +7,11 @@ from functools import cache
 from typing import Final
 
 import polars as pl
-from pandera.polars import Column
 
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.schemas.codes import TOTAL_WORDS
-from tranship.schemas.customer import COLUMNS, Customer, passes
+from tranship.schemas.customer import COLUMNS, MODEL, passes
 from tranship.schemas.faults import no_reasons, reasons
 
 _FAULT_OF_CHECK: Final = {
@@ -35,12 +34,6 @@ def faults(batch: Normalised) -> pl.DataFrame:
     return found.unique().sort("at", "code")
 
 
-@cache
-def _model() -> dict[str, Column]:
-    """Return the columns of the model, each with its checks."""
-    return Customer.to_schema().columns
-
-
 def _against_model(records: pl.DataFrame) -> pl.DataFrame:
     """Return the values that fail a check of the model."""
     if records.schema != COLUMNS:
@@ -48,7 +41,7 @@ def _against_model(records: pl.DataFrame) -> pl.DataFrame:
         raise RuntimeError(f"normalised batch breaks its schema: {records.schema}")
     found = [no_reasons()]
     checks: dict[str, pl.Expr] = {}
-    for name, column in _model().items():
+    for name, column in MODEL.items():
         if not column.nullable:
             found.append(reasons(records[name].is_null().arg_true(), f"{name}.missing"))
         if records[name].null_count() < records.height:

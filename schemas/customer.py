@@ -19,6 +19,7 @@ import polars as pl
 from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES, country_codes, currencies, timezone_names
 
 if TYPE_CHECKING:
+    from pandera.api.polars.components import Column
     from pandera.api.polars.types import PolarsData
 
 INSTANT: Final = pl.Datetime("us", "UTC")
@@ -127,9 +128,9 @@ class Customer(pa.DataFrameModel):
         ordered = True
 
 
-COLUMNS: Final[dict[str, pl.DataType]] = {
-    name: column.dtype.type for name, column in Customer.to_schema().columns.items()
-}
+MODEL: Final[dict[str, Column]] = Customer.to_schema().columns
+"""Field name → its column of the model, with description and checks."""
+COLUMNS: Final[dict[str, pl.DataType]] = {name: column.dtype.type for name, column in MODEL.items()}
 """Field name → polars type, in order."""
 
 TEXT: Final = (

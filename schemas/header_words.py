@@ -2,7 +2,9 @@
 
 Sources: export formats of about fifty systems, as documented by their vendors in 2026-11, technical names of SAP (KNA1,
 ADRC, OCRD) and LDAP (RFC 4519); words in German, French, Spanish, Italian, Dutch, Portuguese, Swedish, Danish,
-Norwegian and Finnish are our own, with the commonest ones in Polish and Czech.
+Norwegian and Finnish are our own, with the commonest ones in Polish and Czech. So are the names of
+ids and terms in Italian and Spanish programs for invoices (`Codice interno`, `Código interno`, `Vencimiento (días)`,
+`Scadenza (giorni)`): no vendor was found that documents them.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ WORDS: Final[dict[str, str]] = {
         debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
         id_klienta cislo_zakaznika
         | external_key external_reference customer_reference external_ref customer_ref
-        | id uuid guid identifier identifikator identyfikator identifiant identificador identificativo
+        | id identifier identifikator identyfikator identifiant identificador identificativo
+        | uuid guid
         | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
         | card_id

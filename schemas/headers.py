@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from tranship.schemas import header_families
@@ -49,7 +49,9 @@ class _Word(NamedTuple):
     level: int
 
 
+@cache
 def _words() -> dict[str, _Word]:
+    """Return all words, folded, and what they mean."""
     found: dict[str, _Word] = {}
     for field, levels in WORDS.items():
         for level, words in enumerate(levels.split("|"), 1):
@@ -70,7 +72,6 @@ def _words() -> dict[str, _Word]:
     return found
 
 
-_WORD_OF: Final[dict[str, _Word]] = _words()
 _ROLE_RANK: Final[dict[str, int]] = {
     fold(role): rank for rank, roles in enumerate(ADDRESS_ROLES.split("|"), 1) for role in roles.split()
 }
@@ -103,13 +104,13 @@ def _read(name: str) -> _Hit | None:
     role = ""
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]
-        if fold(name) in _WORD_OF or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
+        if fold(name) in _words() or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
             pass
         elif fold(brackets[1]) in _ROLE_RANK:
             role = fold(brackets[1])
         else:
             return None
-        if fold(name) not in _WORD_OF and fold(bare):
+        if fold(name) not in _words() and fold(bare):
             name = bare
     if hit := _read_folded(role + fold(name)):
         return hit
@@ -118,7 +119,7 @@ def _read(name: str) -> _Hit | None:
 
 def _says_the_same(name: str, remark: str) -> bool:
     """Return whether a remark is another word for the field: `City (Locality)`."""
-    hit, word = _read(name) if fold(name) else None, _WORD_OF.get(fold(remark))
+    hit, word = _read(name) if fold(name) else None, _words().get(fold(remark))
     return hit is not None and word is not None and word.field == hit.field
 
 
@@ -165,15 +166,15 @@ def _read_either(name: str, role: str) -> _Hit | None:
     first = _read_folded(role + fold(words[0]))
     if first is None or first.field not in _EITHER_FIELDS:
         return None
-    others = [_WORD_OF.get(fold(word)) for word in words[1:]]
+    others = [_words().get(fold(word)) for word in words[1:]]
     return first if all(word is not None and word.field == first.field for word in others) else None
 
 
 def _read_folded(folded: str) -> _Hit | None:
-    if word := _WORD_OF.get(folded):
+    if word := _words().get(folded):
         return _Hit(word.field, word.group, (0, 0, word.level), "")
     if in_days := _IN_DAYS.fullmatch(folded):
-        word = _WORD_OF.get(in_days["terms"])
+        word = _words().get(in_days["terms"])
         if word and word.field == "net_terms":  # takes precedence over those that may be a key or a text
             return _Hit(word.field, word.group, (0, 0, min(word.level, 1)), "")
     if coded := re.fullmatch("(billing|shipping|mailing|other)code", folded):  # Zoho's postal code
@@ -184,7 +185,7 @@ def _read_folded(folded: str) -> _Hit | None:
     if suffixed := _SUFFIXED.fullmatch(folded):
         return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
     if owned := _OF_CUSTOMER.fullmatch(folded):  # `Teléfono del cliente`
-        word = _WORD_OF.get(owned["word"])
+        word = _words().get(owned["word"])
         if word and _keeps_meaning(word, ["customer"]):
             return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
     rest, roles = folded, []
@@ -193,7 +194,7 @@ def _read_folded(folded: str) -> _Hit | None:
         rest = rest.removeprefix(role)
         if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
             return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
-        if (word := _WORD_OF.get(rest)) and role not in BEFORE_NOUNS and _keeps_meaning(word, roles):
+        if (word := _words().get(rest)) and role not in BEFORE_NOUNS and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
     address = _ADDRESS.match(rest)
@@ -201,14 +202,14 @@ def _read_folded(folded: str) -> _Hit | None:
         return None
     number = int(address["number"] or 0)
     inner = rest[address.end() :]
-    if (behind := _ROLE_BEHIND.match(inner)) and inner not in _WORD_OF:  # `Adresse de facturation - Ville`
+    if (behind := _ROLE_BEHIND.match(inner)) and inner not in _words():  # `Adresse de facturation - Ville`
         roles.append(behind["role"])
         inner = inner[behind.end() :] or address[0]
     if line := _LINE.fullmatch(inner):
         inner = f"line{line['number']}"
     if nested := _NUMBERED.fullmatch(inner):
         return _Hit(nested["kind"], nested["kind"], (1, number, int(nested["number"])), "")
-    word = _WORD_OF.get(inner)
+    word = _words().get(inner)
     if word is None or not (word.field in ADDRESS or word.field in ("phone", "email") or word.group in _COMPANY):
         return None
     rank = max([_ROLE_RANK.get(role, 1) for role in roles], default=0)
@@ -268,7 +269,7 @@ class Fit:
     rivals: tuple[str, ...]
     others: tuple[str, ...]
     further: tuple[str, ...] = ()
-    """The columns of further numbers and addresses of a field in REACHED_BY, the preferred one first."""
+    """The columns of further numbers of a field in REACHED_BY, or of further addresses, the preferred one first."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -278,7 +279,7 @@ class Fit:
 
 def is_own_name(column: str, field: str) -> bool:
     """Return whether a column has the name of the field itself, or is a word with exactly this meaning."""
-    word = _WORD_OF.get(fold(column))
+    word = _words().get(fold(column))
     return word is not None and word.field == field and word.group == fold(field)
 
 
@@ -327,7 +328,21 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
         # customer.
         if field != "country":
             by_field.pop(field, None)
-    return {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
+    fits = {field: _fit(field, by_field[field], address) for field in COLUMNS if field in by_field}
+    for field, columns_of_field in _further_addresses(hits, address).items():
+        if field in fits and (used := fits[field].column) and hits[used].role == address:
+            free = tuple(column for column in columns_of_field if column not in without)
+            fits[field] = replace(fits[field], further=free)
+    return fits
+
+
+def addresses(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, str]:
+    """Return column → the address it belongs to, for the columns of addresses; that of one without a role is empty."""
+    return {
+        column: hit.role
+        for column, hit in _hits(tuple(columns), tuple(repeats.items())).items()
+        if hit.field in ADDRESS
+    }
 
 
 def _read_behind(front: str, name: str) -> _Hit | None:
@@ -391,16 +406,33 @@ _PLACE: Final = ("address_line1", "city", "zip_code")
 
 def _best_address(hits: Iterable[_Hit]) -> str:
     """Return the role of the address to use: those with a street, city or postal code first, then by rank."""
+    return next(iter(_addresses_in_order(hits)), "")
+
+
+def _addresses_in_order(hits: Iterable[_Hit]) -> dict[str, bool]:
+    """Return the roles of addresses, the preferred one first, with whether it has a street, city or postal code."""
     places: dict[str, list[_Hit]] = {}
     for hit in hits:
         if hit.field in ADDRESS:
             places.setdefault(hit.role, []).append(hit)
+    are_places = {role: any(hit.field in _PLACE for hit in found) for role, found in places.items()}
+    in_order = sorted(places, key=lambda role: (not are_places[role], min(hit.rank for hit in places[role])[:2]))
+    return {role: are_places[role] for role in in_order}
 
-    def order(role: str) -> tuple[bool, tuple[int, ...]]:
-        is_place = any(hit.field in _PLACE for hit in places[role])
-        return not is_place, min(hit.rank for hit in places[role])[:2]
 
-    return min(places, key=order, default="")
+def _further_addresses(hits: Mapping[str, _Hit], address: str) -> dict[str, tuple[str, ...]]:
+    """Return field → its columns in the addresses after the preferred one, that have a street, city or postal code."""
+    found: dict[str, list[str]] = {}
+    for role, is_place in _addresses_in_order(hits.values()).items():
+        if role == address or not is_place:
+            continue
+        for field in ADDRESS:
+            ranked = sorted(
+                (hit.rank, column) for column, hit in hits.items() if hit.field == field and hit.role == role
+            )
+            if ranked:
+                found.setdefault(field, []).append(ranked[0][1])
+    return {field: tuple(columns) for field, columns in found.items()}
 
 
 def _joined_to_plain(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:

@@ -78,7 +78,7 @@ def _set_up_hypothesis() -> None:
 
     settings.register_profile(
         "house",
-        max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")),
+        max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "25")),
         deadline=None,
         print_blob=True,
         derandomize=not {"TRANSHIP_EXAMPLES", "TRANSHIP_LONG_TESTS"} & set(os.environ),

@@ -1,4 +1,5 @@
-"""A run that is killed, at any moment: the table is as before or as after, and the same command finishes the job.
+"""A run that is killed, at any moment: the table and its history are as before or as after, and the same command
+finishes the job.
 
 `TRANSHIP_KILLS` is the number of moments, spread over the whole length of a run.
 """
@@ -34,7 +35,7 @@ RUN = """
 import sys
 import tranship.connectors.databases.duckdb.table
 from tranship.pipelines import run, settings
-given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
+given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])) | {"history": True}, {})
 print("ready", flush=True)
 sys.stdin.readline()
 run.run(given)
@@ -107,11 +108,12 @@ def victim(folder: Path, source: Path) -> Victim:
 
 
 def contents(warehouse: Warehouse) -> str:
-    """Return a digest of all rows, except for the run that wrote them."""
+    """Return the number of customers and a digest of all rows and versions, except for the run that wrote them."""
     with duckdb.connect(warehouse.file) as connection:
         [(found,)] = connection.execute(
-            "SELECT count(*) || ' ' || md5(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR)) "
-            "FROM (SELECT * EXCLUDE (_run_id) FROM customers) t"
+            "SELECT (SELECT count(*) FROM customers) || ' ' || md5(string_agg(t::VARCHAR, chr(10) ORDER BY t::VARCHAR)) "
+            "FROM (SELECT * EXCLUDE (_run_id) FROM customers UNION ALL BY NAME SELECT * EXCLUDE (_run_id, valid_from, "
+            "valid_to, recorded_at), valid_to IS NULL AS open FROM customers_history) t"
         ).fetchall()
     return str(found)
 
@@ -131,10 +133,10 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
     source = folder / "new" / "customers.csv"
 
     warehouse = Warehouse(folder)
-    warehouse.load(folder / "old" / "customers.csv")
+    warehouse.load(folder / "old" / "customers.csv", history=True)
     before = contents(warehouse)
     shutil.copy(warehouse.file, folder / "before.duckdb")
-    report = warehouse.load(source)
+    report = warehouse.load(source, history=True)
     assert fates(report)["updated"] > ROWS * CHANGED / 2
 
     shutil.copy(folder / "before.duckdb", warehouse.file)
@@ -156,7 +158,7 @@ def last_run(warehouse: Warehouse) -> str:
 
 def check_finished(quiet: Quiet, warehouse: Warehouse, where: str) -> None:
     """Check that the same command completes the table, and that report and ledger state the result once."""
-    report = warehouse.load(quiet.source)
+    report = warehouse.load(quiet.source, history=True)
     assert contents(warehouse) == quiet.after, where
     wrote = bool(warehouse.rows(f"SELECT 1 FROM customers WHERE _run_id = '{report.run_id}' LIMIT 1"))
     if wrote:
@@ -199,7 +201,7 @@ def test_a_killed_run_leaves_the_table_as_before_or_as_after_and_is_finished_by_
             seen[where.split(": ", 1)[1]] += 1
             check_finished(quiet, warehouse, where)
             if number % 4 == 0:
-                assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source))), where
+                assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source, history=True))), where
             shutil.rmtree(warehouse.folder)
     finally:
         waiting.kill()
@@ -217,7 +219,7 @@ def test_a_run_into_nothing_that_is_killed_leaves_nothing_or_all(quiet: Quiet, t
 
         if warehouse.file.exists():
             assert len(warehouse.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = 'customers'")) <= 1
-        warehouse.load(quiet.source)
+        warehouse.load(quiet.source, history=True)
         held = contents(warehouse)
         assert held.split()[0] == str(quiet.fates["updated"] + quiet.fates["unchanged"])
-        assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source)))
+        assert not {"created", "updated"} & set(fates(warehouse.load(quiet.source, history=True)))

@@ -1,5 +1,5 @@
-"""Runs into Postgres that lose their client or their server, at any moment: the table is as before or as after, the
-same command finishes the job, and nothing remains of the killed process.
+"""Runs into Postgres that lose their client or their server, at any moment: the table and its history are as before or
+as after, the same command finishes the job, and nothing remains of the killed process.
 
 `TRANSHIP_KILLS` is the number of moments at which the client is killed, `TRANSHIP_SERVER_KILLS` the number for the
 server.
@@ -22,9 +22,12 @@ from pathlib import Path
 
 import pytest
 
-from support.postgres_runs import ROOT, Process, contents, left_behind, load
+from support.postgres_runs import ROOT, Process, left_behind
+from support.postgres_runs import contents as contents_of
+from support.postgres_runs import load as load_into
 from support.postgres_server import Database, Server
 from support.warehouse import fates
+from tranship.pipelines.report import Report
 
 pytestmark = pytest.mark.kill
 
@@ -38,6 +41,29 @@ UNRECORDED = """
     GROUP BY l.run_id HAVING count(c.run_id) <> l.created + l.updated + l.deleted
 """
 """Runs whose changes are not exactly those that the ledger counts."""
+
+
+def load(database: Database, source: Path, folder: Path) -> Report:
+    return load_into(database, source, folder, history=True)
+
+
+def contents(database: Database) -> str:
+    """Return a digest of the customers, and of their versions without the times of runs; `nothing` without a table."""
+    found = contents_of(database)
+    if found == "nothing":
+        return found
+    names = ", ".join(
+        row["column_name"]
+        for row in database.rows(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'customers_history' "
+            "AND column_name NOT IN ('_run_id', 'valid_from', 'valid_to', 'recorded_at') ORDER BY 1"
+        )
+    )
+    [row] = database.rows(
+        'SELECT md5(string_agg(t::text, chr(10) ORDER BY t::text COLLATE "C")) AS found '
+        f"FROM (SELECT {names}, valid_to IS NULL AS open FROM customers_history) t"
+    )
+    return f"{found} {row['found']}"
 
 
 @dataclass(frozen=True)
@@ -120,12 +146,12 @@ def test_a_killed_client_leaves_the_table_as_before_or_as_after_and_the_same_com
     for number, (moment, step) in enumerate(quiet.moments(KILLS)):
         folder = tmp_path / str(number)
         with quiet.copy() as database:
-            victim = Process.waiting(database, quiet.source, folder)
+            victim = Process.waiting(database, quiet.source, folder, history=True)
             victim.start()
             victim.wait_until(moment, step=step)
             victim.kill()
             if number % 4 == min(3, KILLS - 1):  # and once more while it continues
-                again = Process.waiting(database, quiet.source, folder)
+                again = Process.waiting(database, quiet.source, folder, history=True)
                 again.start()
                 again.wait_until(random.random() * quiet.seconds)
                 again.kill()
@@ -146,20 +172,21 @@ def test_a_client_killed_over_an_empty_database_leaves_nothing_or_all(quiet: Qui
     for number in range(max(1, KILLS // 8)):
         folder = tmp_path / str(number)
         with quiet.server.database() as database:
-            victim = Process.waiting(database, quiet.source, folder)
+            victim = Process.waiting(database, quiet.source, folder, history=True)
             victim.start()
             victim.wait_until(random.random() * quiet.seconds)
             victim.kill()
 
             assert left_behind(database) == []
             assert database.rows(
-                "SELECT 1 FROM pg_tables WHERE tablename IN ('customers', '_tranship_ledger', '_tranship_changes')"
+                "SELECT 1 FROM pg_tables WHERE tablename IN ('customers', '_tranship_ledger', '_tranship_changes', "
+                "'customers_history', '_tranship_histories')"
             ) in (
                 [],
-                [{"?column?": 1}] * 3,
+                [{"?column?": 1}] * 5,
             )
             load(database, quiet.source, folder)
-            assert contents(database) == quiet.after
+            assert quiet.after.startswith(contents_of(database))
             assert not {"created", "updated"} & set(fates(load(database, quiet.source, folder)))
 
 
@@ -170,7 +197,7 @@ def test_a_killed_server_leaves_the_table_as_before_or_as_after_and_the_same_com
     for number, (moment, step) in enumerate(quiet.moments(SERVER_KILLS)):
         folder = tmp_path / str(number)
         with quiet.copy() as database:
-            victim = Process.waiting(database, quiet.source, folder)
+            victim = Process.waiting(database, quiet.source, folder, history=True)
             victim.start()
             victim.wait_until(moment, step=step)
             quiet.server.stop(immediate=True)
@@ -196,7 +223,7 @@ def test_a_server_that_is_gone_is_reported_and_the_same_command_finishes_later(q
 
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
     with quiet.copy() as database:
-        victim = Process.waiting(database, quiet.source, tmp_path)
+        victim = Process.waiting(database, quiet.source, tmp_path, history=True)
         other = psycopg.connect(database.url)
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended('tranship:public.customers', 0))")
         victim.start()

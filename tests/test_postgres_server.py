@@ -20,7 +20,7 @@ import pytest
 
 from support.postgres_server import Database, GivenServer, Installation, Server, UnavailableError, installations
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.alternating("installation")]
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = str(HERE / "support" / "postgres_server.py")

@@ -70,6 +70,27 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         "Código interno,Nombre,Correo electrónico,Vencimiento (días)\n0007,Comercial López,admin@lopez.example,0\n",
         {"external_id": "0007", "name": "Comercial López", "email": "admin@lopez.example", "net_terms": 0},
     ),
+    "two addresses, of which the first is blank": (
+        (
+            "customer_code,company_name,postal_address1,postal_city,postal_postcode,physical_address1,physical_city,"
+            "physical_postcode,physical_country_id\n"
+            "L1,Kauri Ltd,,,,7 Quay St,Auckland,1010,NZ\n"
+        ),
+        {
+            "external_id": "L1",
+            "address_line1": "7 Quay St",
+            "city": "Auckland",
+            "zip_code": "1010",
+            "country": None,
+        },
+    ),
+    "an id beside a UUID": (
+        (
+            "id,uuid,firstname,lastname,companyname,email\n"
+            "17,4f1c2a90-6f0e-4f11-9f89-000d3a1b2c01,Ann,Bell,Bell Ltd,ann@bell.example\n"
+        ),
+        {"external_id": "17", "name": "Bell Ltd"},
+    ),
     "short names of a database": (
         (
             "cli_id;cli_nom;cli_prenom;cli_societe;cli_adr1;cli_cp;cli_ville;cli_pays;cli_mail;cli_date_crea\n"

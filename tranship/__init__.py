@@ -303,7 +303,8 @@ def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | Non
 
 def changes(run: Address = "last", *, key: str | None = None, state_dir: Address | None = None) -> pl.DataFrame:
     """Return what a run has changed, as a polars frame with a row for each customer: run_id, customer_key, action
-    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at.
+    (create, update, delete), changed_fields, before and after (JSON), reason, changed_at. A customer that was created
+    in a table has no values here: the table has them.
 
     `run` is an id, `last`, or the folder of a plan. With `key`, only the changes of one customer are returned, given by
     its external id or, if it has none, its e-mail. Raises ConfigError if the changes were not recorded.
@@ -330,8 +331,9 @@ def undo(
     the customers in the text file `keys`, with an external id or an e-mail on each line.
 
     What has changed since is left alone and listed in the file `left` of the report. With `out`, the plan is saved in
-    that new folder for `apply`. `run` is an id, `last`, or the folder of a plan. Raises ConfigError if the run cannot
-    be taken back, and Damaged if what it has kept is missing or was changed.
+    that new folder for `apply`. `run` is an id, the folder of a plan, or `last`: the last run that has written
+    something. Raises ConfigError if the run cannot be taken back, and Damaged if what it has kept is missing or was
+    changed.
     """
     from pathlib import Path
 

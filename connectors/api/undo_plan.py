@@ -34,7 +34,9 @@ NAMES: Final = "undone.parquet"
 _NAMES: Final = {"row": pl.UInt64, "customer": pl.String, "action": pl.String}
 _LEFT: Final = {"customer": pl.String, "action": pl.String, "reason": pl.String}
 _REVIEW: Final = dict.fromkeys(("what", "customer", "field", "now", "back"), pl.String)
-_PLAN: Final = {"row": pl.UInt64, "action": pl.String, "reason": pl.String, "changed": pl.List(pl.String)}
+_PLAN: Final = pl.Schema(
+    {"row": pl.UInt64(), "action": pl.String(), "reason": pl.String(), "changed": pl.List(pl.String())}
+)
 _REQUESTS: Final = pl.Schema({name: pl.UInt64() if name == "row" else pl.String() for name in REQUESTS.names})
 _BATCH_ROWS: Final = 8_192
 _ACTIONS: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguous", "delete")

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from tranship.connectors.contract import CHANGES, Plan, WriteRequest, key_spellings
+from tranship.connectors.contract import CHANGES, FIRST_LOAD, Plan, WriteRequest, key_spellings
 from tranship.connectors.databases.diff import OLDER
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, TableMapping, customer_key, new_key
@@ -30,8 +30,6 @@ NOT_IN_SOURCE: Final = "not_in_source"
 """The reason for a customer that mirror deletes."""
 IN_SOURCE_AGAIN: Final = "in_source_again"
 """The reason for an update of a customer that was marked as deleted."""
-FIRST_LOAD: Final = "first_load"
-"""The reason for the customers of a run that has created the table, or found it empty."""
 
 
 class Dialect(Protocol):

@@ -47,9 +47,14 @@ def customer_columns(title: str, columns: Collection[str]) -> tuple[str, ...]:
 
 def not_kept(history: str, plan: Plan, columns: Collection[str]) -> tuple[str, ...]:
     """Return the note on a history, if a table of this name with these columns is one, that a run does not keep."""
-    if _lacking(columns) or not any(plan.counts.get(fate) for fate in ("create", "update", "delete", "stale")):
+    if not is_history(columns) or not any(plan.counts.get(fate) for fate in ("create", "update", "delete", "stale")):
         return ()
     return (f"{history} is not kept by this run; the next one with --history records what has become of the table",)
+
+
+def is_history(columns: Collection[str]) -> bool:
+    """Return whether a table with these columns is a history."""
+    return not _lacking(columns)
 
 
 def _lacking(columns: Collection[str]) -> list[str]:

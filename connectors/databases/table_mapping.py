@@ -31,7 +31,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.schemas import headers
 from tranship.schemas.column_names import fold
 from tranship.schemas.counted import counted
-from tranship.schemas.customer import COLUMNS, INSTANT, KEY, OWN_COLUMNS, Customer
+from tranship.schemas.customer import COLUMNS, INSTANT, KEY, MODEL, OWN_COLUMNS
 
 WRITTEN: Final = "_tranship_written"
 CHANGES: Final = "_tranship_changes"
@@ -52,7 +52,7 @@ COMMENTS: Final[dict[str, str]] = {
     KEY: "Given at first insert, never changed: the external id, or email: and the e-mail.",
     RUN: "The run that last wrote the row.",
     DELETED: "When mirror found that the source no longer has the customer.",
-    **{name: column.description for name, column in Customer.to_schema().columns.items() if column.description},
+    **{name: column.description for name, column in MODEL.items() if column.description},
 }
 """Column → its comment in a created table."""
 

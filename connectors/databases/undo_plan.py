@@ -15,14 +15,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import duckdb
 import polars as pl
 
 from tranship.connectors.contract import LEFT_ALONE, REVIEW, Plan, Survivors, WriteRequest, key_spellings
 from tranship.connectors.databases.before_images import BEFORE, RESTORED, ImageFacts, image
-from tranship.connectors.databases.comparison import ComparedTable, Comparison, unique_column
+from tranship.connectors.databases.comparison import Comparison, unique_column
 from tranship.connectors.databases.diff import ACTIONS, create_survivors_view
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.refusals import refuse_violations
@@ -30,7 +30,6 @@ from tranship.connectors.databases.table_mapping import (
     BOOKKEEPING,
     DELETED,
     RUN,
-    Column,
     MappedField,
     TableMapping,
     customer_key,
@@ -38,77 +37,12 @@ from tranship.connectors.databases.table_mapping import (
     new_key,
     stored_as_column,
 )
+from tranship.connectors.databases.undone_table import RestoredField, RestoredTable, UndoneTable
 from tranship.schemas.counted import counted
 
 CHANGED_SINCE: Final = "changed_since"
 HAS_DEPENDENTS: Final = "has_dependents"
 GONE: Final = "gone"
-
-
-class UndoneTable(ComparedTable, Protocol):
-    """The table of which a run is taken back."""
-
-    def image_type(self, column: str) -> str:
-        """Return the type of a column in `_old`, `_new` and `_now`."""
-        ...
-
-    def kept_value(self, column: str, value: str) -> str:
-        """Return a value of a column in the form in which Parquet keeps it, as SQL."""
-        ...
-
-    def restored_column(self, column: str) -> Column:
-        """Return a column as an undo writes it: without demands that a value which it had before may not meet."""
-        ...
-
-    def load_written(self, values: Mapping[str, MappedField | str]) -> None:
-        """Create `_written_values` from the run's records `s` in `_survivors`: row, and each column as `=<name>`, given
-        by its field or as SQL, as the table stores it.
-        """
-        ...
-
-    def load_current(self) -> None:
-        """Create `_now`: n, target and the columns of the rows in `_found` (n, target)."""
-        ...
-
-    def write_by(self, mapping: TableMapping, request: WriteRequest) -> None:
-        """Check constraints for a write of these records by this mapping from now on."""
-        ...
-
-    def keep_referenced_rows(self) -> None:
-        """Remove from `_gone` the rows that other rows reference, or that cannot be deleted."""
-        ...
-
-
-class RestoredField(MappedField):
-    """A column that an undo writes; `field` is its name. The records have its value as the table stores it."""
-
-    @property
-    def value(self) -> str:
-        """The value of a record, as SQL."""
-        return f"CAST(s.{quoted(stored_as_column(self.field))} AS {self.column.dtype})"
-
-    @property
-    def fits_always(self) -> bool:
-        """It was in the column before."""
-        return True
-
-    def erasable(self, request: WriteRequest) -> bool:  # noqa: ARG002
-        """A null is restored like any value."""
-        return True
-
-
-class RestoredTable(TableMapping):
-    """The mapping of an undo: its fields are the columns of the table, bookkeeping included."""
-
-    @property
-    def survivor_external_id(self) -> str:
-        """The external id of a record."""
-        return "s.external_id"
-
-    @property
-    def has_id(self) -> bool:
-        """Records have the external id, whatever its column."""
-        return True
 
 
 @dataclass(frozen=True)
@@ -383,6 +317,7 @@ class UndoPlanner:
         file = self._request.workspace / RESTORED
         count = self._execute(
             f"COPY (SELECT n AS _row, {literal('')} AS _source, 0::UBIGINT AS _line, false AS _email_blocked, "
+            "NULL::TIMESTAMPTZ AS updated_at, "
             f"{known} AS external_id, {mail} AS email{values} FROM (SELECT p.row AS n, {rows} FROM _plan p "
             "JOIN _decided d ON d.n = p.row LEFT JOIN _old o ON o.n = p.row LEFT JOIN _now t ON t.n = p.row "
             f"WHERE p.action IN ('create', 'update')) t) TO {literal(file)} (FORMAT parquet)"

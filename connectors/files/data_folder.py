@@ -27,8 +27,8 @@ class DataFolder(Protocol):
         """Return the contents of a file, null if there is none."""
         ...
 
-    def write(self, name: str, text: str) -> None:
-        """Write a file, replacing it as a whole."""
+    def write(self, name: str, contents: bytes) -> None:
+        """Write a file, replacing it as a whole. Folders that it needs are created."""
         ...
 
     def remove(self, name: str = "") -> None:
@@ -53,8 +53,9 @@ class _Local:
         self._path = path
 
     def names(self) -> list[str]:
-        if self._path.exists() and not self._path.is_dir():
-            raise ConfigError(f"{self._path}: is a file. Name a folder.")
+        for place in (self._path, *self._path.parents):
+            if place.exists() and not place.is_dir():
+                raise ConfigError(f"{place}: is a file. Name a folder.")
         return sorted(found.name for found in self._path.iterdir()) if self._path.is_dir() else []
 
     def read(self, name: str) -> bytes | None:
@@ -63,9 +64,11 @@ class _Local:
         except FileNotFoundError:
             return None
 
-    def write(self, name: str, text: str) -> None:
-        durable.write(self._path / name, text)
-        (self._path / name).chmod(0o644)
+    def write(self, name: str, contents: bytes) -> None:
+        file = self._path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        durable.write(file, contents)
+        file.chmod(0o644)
 
     def remove(self, name: str = "") -> None:
         shutil.rmtree(self._path / name, ignore_errors=True)
@@ -93,11 +96,11 @@ class _Bucket:
         except Exception as error:  # errors of obstore have no common base class
             raise buckets.unreachable(self._shown, "read", error) from error
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, contents: bytes) -> None:
         import obstore
 
         try:
-            obstore.put(self._store, self._path(name), text.encode())
+            obstore.put(self._store, self._path(name), contents)
         except Exception as error:  # as above
             raise buckets.unreachable(self._shown, "written", error) from error
 

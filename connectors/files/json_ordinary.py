@@ -23,6 +23,8 @@ from tranship.connectors.files.json_tokens import PADDING, Bytes, Positions, tex
 
 _MOST_KEYS: Final = 64
 """With more keys, the expression would be larger than polars allows."""
+_FEW_LONG: Final = 0.5
+"""Above this share of lines with long numbers, all lines of a block are treated as such."""
 _MOST_MISSES: Final = 8
 """The first few blocks are read before a shape is known."""
 # A key that is only a colon would look like the beginning of a text.
@@ -30,7 +32,7 @@ _PLAIN_KEY: Final = re.compile(r'(?!: ?\Z)[^"\\\x00-\x1f\ufeff]+')
 # Half a surrogate pair would be an error, and a whole one is rare.
 _TEXT: Final = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?:[0-9abcefABCEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))*"'
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_SHORT_NUMBER: Final = r"0|-?[1-9][0-9]{0,14}|-?(?:0|[1-9][0-9]{0,7})\.[0-9]{0,5}[1-9]"
+_SHORT_NUMBER: Final = r"0|-?[1-9][0-9]{0,17}|-?(?:0|[1-9][0-9]{0,7})\.[0-9]{0,5}[1-9]"
 """Numbers that polars writes as they are in the file; others may lose a final zero, an exponent or digits."""
 _QUOTE, _COLON, _BACKSLASH, _BLANK, _LINE_END = b'":\\ \n'
 _NO_PLAIN_VALUE: Final = np.isin(np.arange(256), list(b'"n'))
@@ -71,22 +73,30 @@ class Shape:
         """Whether a key may have a number, true or false."""
         return any(self.keys.values())
 
-    def fits(self, data: bytes, *, short: bool = False) -> bool:
-        """Return whether each line of a block has this shape, and, if asked, no number but short ones; false for a
-        blank line.
+    def fits(self, lines: pl.Series, *, short: bool = False) -> pl.Series:
+        """Return whether each of the lines has this shape, and, if asked, no number but short ones; false for a blank
+        line.
         """
-        return is_utf8(data) and bool(_lines(data).str.contains(self._short_line if short else self._line).all())
+        return lines.str.contains(self._short_line if short else self._line)
 
-    def read(self, data: bytes, *, short: bool = False) -> pl.DataFrame:
+    def read(self, data: bytes, long: pl.Series | None) -> pl.DataFrame:
         """Return the records of a block that fits: a column of text for each key. Empty text is null, and numbers keep
-        their digits.
+        their digits. `long` are the lines with other numbers than short ones, null for any.
         """
         records = pl.read_ndjson(data, schema=dict.fromkeys(self.keys, pl.String))
         if b'""' in data:
             blank = records.select((pl.all() == "").any()).row(0)
             names = [name for name, has_blank in zip(records.columns, blank, strict=True) if has_blank]
             records = records.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)) for name in names)
-        return records if short or not self.has_numbers else records.with_columns(self._with_digits(data, records))
+        if not self.has_numbers:
+            return records
+        if long is None:
+            return records.with_columns(self._with_digits(data, records))
+        if long.is_empty():
+            return records
+        some = _arrow_lines(data).take(pa.array(long.to_numpy()))
+        digits = self._with_digits(some.buffers()[2].to_pybytes(), records[long])
+        return records.with_columns(records[column.name].scatter(long, column) for column in digits)
 
     def _with_digits(self, data: bytes, records: pl.DataFrame) -> Iterator[pl.Series]:
         """Yield the columns that may have numbers, true and false, with these as they are in the file."""
@@ -138,8 +148,8 @@ class Recognised:
     """A block that has the shape of its file, by its digest."""
 
     digest: bytes
-    short: bool
-    """All its numbers are short ones."""
+    long: pl.Series | None
+    """The lines with other numbers than short ones; null if that may be any."""
 
 
 @dataclass
@@ -151,7 +161,7 @@ class Ordinary:
     _shape: Shape | None = None
     _found: dict[bytes, Recognised] = field(default_factory=dict)
     _misses: int = 0
-    _has_long_numbers: bool = False
+    _is_mostly_long: bool = False
 
     @property
     def used(self) -> bool:
@@ -161,15 +171,22 @@ class Ordinary:
     def recognise(self, data: bytes) -> Recognised | None:
         """Return a block that has the shape known so far, null for any other. Callable from any thread."""
         shape = self._shape
-        if shape is None or self.given_up:
+        if shape is None or self.given_up or not is_utf8(data):
             return None
-        if not self._has_long_numbers and shape.fits(data, short=True):
-            return Recognised(digest(data), short=True)
-        if not shape.has_numbers or not shape.fits(data):
+        lines = lines_of(data)
+        if not self._is_mostly_long:
+            long = (~shape.fits(lines, short=True)).arg_true()
+            if long.is_empty():
+                return Recognised(digest(data), long)
+            if not shape.has_numbers:
+                return None
+            if len(long) <= _FEW_LONG * len(lines):
+                return Recognised(digest(data), long) if shape.fits(lines.gather(long)).all() else None
+        if not shape.has_numbers or not shape.fits(lines).all():
             return None
         # The next blocks are not searched twice.
-        self._has_long_numbers = True
-        return Recognised(digest(data), short=False)
+        self._is_mostly_long = True
+        return Recognised(digest(data), None)
 
     def add(self, found: Recognised) -> None:
         """Remember a block that was recognised."""
@@ -193,7 +210,7 @@ class Ordinary:
         if found is None or self._shape is None:
             return None
         try:
-            records = self._shape.read(data, short=found.short)
+            records = self._shape.read(data, found.long)
         except pl.exceptions.PolarsError:
             return None
         return records if records.height == line_ends(data) + (not data.endswith(b"\n")) else None
@@ -215,10 +232,14 @@ def _literal(key: str) -> str:
     )
 
 
-def _lines(data: bytes) -> pl.Series:
+def lines_of(data: bytes) -> pl.Series:
     """Return the lines of a block, each with its line end; they share its bytes."""
+    return pl.Series(_arrow_lines(data))
+
+
+def _arrow_lines(data: bytes) -> pa.StringArray:
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 0x0A) + 1
     if not len(ends) or ends[-1] != len(data):
         ends = np.append(ends, len(data))
     bounds = np.concatenate([[0], ends]).astype(np.int32)
-    return pl.Series(pa.StringArray.from_buffers(len(ends), pa.py_buffer(bounds), pa.py_buffer(data)))
+    return pa.StringArray.from_buffers(len(ends), pa.py_buffer(bounds), pa.py_buffer(data))

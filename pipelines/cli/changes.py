@@ -60,9 +60,12 @@ def changes_command(
 
     context.state_dir = state_dir
     counts: Counter[str] = Counter()
+    first = 0
 
     def counted_frames() -> Iterator[pl.DataFrame]:
+        nonlocal first
         for frame in changes.changes(state_dir, run_ids, key):
+            first += changes.of_first_load(frame)
             counts.update(frame["action"].to_list())
             yield frame
 
@@ -76,6 +79,11 @@ def changes_command(
         _print(frame, form, is_first=counts.total() == frame.height)
     done = ", ".join(f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action])
     click.echo(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
+    if first:
+        click.echo(
+            f"{counted(first, 'customer')} of a first load: only keys are recorded, because the table has the values.",
+            err=True,
+        )
 
 
 def _print(frame: pl.DataFrame, form: str, *, is_first: bool) -> None:

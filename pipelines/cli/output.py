@@ -13,6 +13,7 @@ from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
+    from tranship.pipelines.run_directory import RunDirectory
 
 
 def print_json(text: str) -> None:
@@ -66,13 +67,14 @@ def _next_step(report: Report) -> list[str]:
     if report.dry_run:
         names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
         return [f"to apply this, run: {format_run_command(loaded, loaded.sources, names)}"]
+    back = _way_back(run, report) if loaded.undo else []
     if not report.counts.rejected:
-        return []
+        return back
     can_add = not loaded.engine and loaded.mode != "mirror"
     can_add = can_add and lookup.connector_of(loaded.destination).abilities.keeps_state
     if not can_add:  # the records of the rejects file would replace all others, or are read by one machine
         again = "make the same call in Python" if in_python else "run the same command"
-        return [f"correct the rejected records at the source, then {again} again"]
+        return [f"correct the rejected records at the source, then {again} again", *back]
     # Tranship writes the rejects file: options of the source do not apply to it.
     own = opening.option_names(loaded.destination)
     loaded = loaded.model_copy(
@@ -80,7 +82,17 @@ def _next_step(report: Report) -> list[str]:
     )
     file = report.files.get("rejects_workbook") or report.files["rejects"]
     command = format_run_command(loaded, [file], _SETTINGS_FOR_REJECTS)
-    return [f"correct the rejected records there, then run: {command}"]
+    return [f"correct the rejected records there, then run: {command}", *back]
+
+
+def _way_back(run: RunDirectory, report: Report) -> list[str]:
+    """Return the command that takes a run back, if it has changed something and can be undone."""
+    from tranship.connectors import lookup
+
+    given, counts = run.manifest["settings"], report.counts
+    undoes = not given.get("engine") and lookup.connector_of(given["destination"]).abilities.undoes
+    changed = counts.created + counts.updated + counts.deleted
+    return [f"to take it back, run: {run.command('undo')}"] if undoes and changed else []
 
 
 _SETTINGS_FOR_REJECTS: Final = (

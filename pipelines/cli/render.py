@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tranship.pipelines.field_rules import quoted
 from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
 from tranship.schemas.counted import counted
-from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, Customer
+from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, MODEL
 from tranship.schemas.faults import RULES, sentence
 from tranship.schemas.visible import visible
 
@@ -197,13 +197,12 @@ class Field:
 
 def fields() -> list[Field]:
     """Return the canonical fields in order."""
-    described = Customer.to_schema().columns
     special = dict.fromkeys(INSTANTS, "instant") | dict.fromkeys(LISTS, "list of text")
     return [
         Field(
             name,
             special.get(name, "integer" if dtype.is_integer() else "text"),
-            described[name].description or "",
+            MODEL[name].description or "",
             tuple(f"{code}: {rule}" for code, rule in RULES.items() if code.startswith(f"{name}.")),
         )
         for name, dtype in COLUMNS.items()

@@ -55,7 +55,8 @@ def undo_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Take back what a run did to its destination. RUN is its id, `last`, or the folder of a plan.
+    """Take back what a run did to its destination. RUN is its id, the folder of a plan, or `last`: the last run that
+    has written something.
 
     \b
       tranship undo last --dry-run

@@ -18,6 +18,7 @@ from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client import ChannelBuilder
 
     from tranship.pipelines.settings_model import Settings
 
@@ -28,8 +29,10 @@ _SETTINGS: Final = {
     # Spark writes another type by default, which has no time zone for other readers.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-_PORT: Final = 15002
 _SECONDS: Final = 10
+"""Seconds until a connection is open."""
+_SECONDS_TO_GREET: Final = 20
+"""Seconds until the server has agreed on a protocol."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +87,39 @@ def _embedded(stack: ExitStack) -> SparkSession:
 
 
 def _remote(address: str, stack: ExitStack) -> tuple[SparkSession, bool]:
+    from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client import DefaultChannelBuilder
 
-    parts = urlsplit(address.partition(";")[0])
-    host, port = parts.hostname or "", parts.port or _PORT
     try:
-        # The client would try for ten minutes.
-        socket.create_connection((host, port), _SECONDS).close()
-    except OSError as error:
-        raise Unreachable(
-            f"sc://{host}:{port}: no engine answers there ({error.strerror or error}). Check address and network."
-        ) from error
+        builder = DefaultChannelBuilder(address)
+        host, port = urlsplit(address.partition(";")[0]).hostname or "", int(builder.endpoint.rpartition(":")[2])
+        _must_answer(builder, host, port)
+    except (PySparkException, ValueError) as error:
+        # The address may have a token.
+        raise ConfigError("--remote, SPARK_REMOTE: is no address of an engine. Write sc://HOST:15002.") from error
     session = SparkSession.builder.remote(address).create()
     stack.callback(_stop, session)
     return session, host in _HERE
+
+
+def _must_answer(builder: ChannelBuilder, host: str, port: int) -> None:
+    """Raise Unreachable if nothing answers at an address, or not like a server of gRPC: the client of Spark would try
+    for ten minutes.
+    """
+    import grpc
+
+    try:
+        socket.create_connection((host, port), _SECONDS).close()
+        with builder.toChannel() as channel:
+            grpc.channel_ready_future(channel).result(_SECONDS_TO_GREET)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except grpc.FutureTimeoutError:
+        reason = "what listens there does not speak its protocol; a server with TLS needs ;use_ssl=true"
+    else:
+        return
+    raise Unreachable(f"sc://{host}:{port}: no engine answers there ({reason}). Check address and network.")
 
 
 def _stop(session: SparkSession) -> None:

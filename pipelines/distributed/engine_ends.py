@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from tranship.connectors import apart, lookup, task_files
-from tranship.connectors.addresses import local_path, redacted, scheme_of
+from tranship.connectors import lookup, task_files
+from tranship.connectors.addresses import scheme_of
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines import endpoints
-from tranship.pipelines.distributed import engine
+from tranship.pipelines.distributed import engine, engine_checks
 from tranship.pipelines.distributed.destinations.contract import Destination
 from tranship.pipelines.distributed.destinations.dataset import ParquetDataset
 from tranship.pipelines.distributed.destinations.opening import open_table
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _WORK: Final = "work"
-_FOLDERS: Final = ("", "s3", "s3a", "gs", "az")
-"""Schemes of folders."""
 _KEPT: Final = ("running", "failed", "interrupted")
 """Statuses of runs that can be continued."""
 
@@ -89,59 +85,15 @@ class EngineEnds:
     def _work_folder(self, directory: RunDirectory) -> str:
         given = self._settings.work
         if given is not None:
-            path = given if "://" in given else str(local_path(given).resolve())
-            return f"{path.rstrip('/')}/tranship-{directory.run_id}"
+            return f"{engine_checks.absolute(given).rstrip('/')}/tranship-{directory.run_id}"
         return str((directory.path / _WORK).resolve())
-
-
-def check(settings: Settings) -> None:
-    """Raises ConfigError for sources and destinations that a run on an engine does not have."""
-    if any(scheme_of(source) in lookup.ENGINE_SCHEMES for source in settings.sources):
-        _check_table(settings)
-        return
-    for source in settings.sources:
-        if scheme_of(source) in ("http", "https") or source == "-" or not lookup.connector_of(source).suffixes:
-            raise ConfigError(
-                f"{redacted(source)}: an engine reads CSV, JSON and Parquet files. Leave --engine out, or save the "
-                "records as files that all machines reach."
-            )
-    _must_be_destination(settings)
-    if folder := _folder(settings.destination):
-        # A file that the run would write stands for all.
-        apart.must_be_apart(settings.sources, f"{folder}/run=ID/part.parquet")
-
-
-def _folder(address: str) -> str:
-    """Return the folder of a dataset or table in files, as an address of files; empty for a table of a database."""
-    scheme = scheme_of(address)
-    folder = address.partition("://")[2] if scheme in lookup.ENGINE_SCHEMES else address if scheme in _FOLDERS else ""
-    return re.sub("^s3a://", "s3://", folder.rstrip("/"))
-
-
-def _check_table(settings: Settings) -> None:
-    if len(settings.sources) > 1:
-        raise ConfigError(f"{settings.source_name}: a table is read alone. Run the command for each source.")
-    if _folder(settings.sources[0]) == _folder(settings.destination):
-        raise ConfigError(f"{settings.source_name}: is also the destination. Name another one.")
-    if settings.mode == "mirror":
-        raise ConfigError(f"{settings.source_name}: --mode mirror needs files as source. Use --mode upsert.")
-    _must_be_destination(settings)
-
-
-def _must_be_destination(settings: Settings) -> None:
-    address = settings.destination
-    if address == "-" or address.lower().endswith((".csv", ".tsv", ".jsonl", ".xlsx", ".gz", ".zst")):
-        raise ConfigError(
-            f"{redacted(address)}: an engine writes folders of Parquet files, and tables. Name a folder, delta://PATH "
-            "or postgresql://…"
-        )
 
 
 def open_ends(settings: Settings, observer: Observer, *, reads: bool = True) -> EngineEnds:
     """Open the session and both ends; only the destination if the stage of the run is complete. Raises ConfigError or
     ConnectorError.
     """
-    check(settings)
+    engine_checks.check(settings)
     with ExitStack() as stack:
         started = engine.start(settings)
         stack.callback(started.close)
@@ -164,28 +116,15 @@ def _open_source(settings: Settings, session: SparkSession) -> EngineSource:
     opened = endpoints.open_source(settings)
     try:
         files = task_files.of_source(opened)
-        _must_be_apart([file.address for file in files], settings)
+        engine_checks.must_be_apart([file.address for file in files], settings)
         return FileSource(opened, files, endpoints.source_options(settings))
     except TranshipError:
         opened.close()
         raise
 
 
-def _must_be_apart(addresses: Sequence[str], settings: Settings) -> None:
-    """Raises ConfigError if one of the files was written by an earlier run of this command."""
-    folder = _folder(settings.destination)
-    if not folder:
-        return
-    below = f"{folder}/" if scheme_of(folder) else f"{local_path(folder).resolve()}/"
-    for address in addresses:
-        place = address if scheme_of(address) else str(local_path(address).resolve())
-        if place.startswith(below):
-            raise ConfigError(
-                f"{redacted(address)}: lies in the destination, and would be read as a source. Name another folder."
-            )
-
-
 def _open_destination(settings: Settings, session: SparkSession, observer: Observer) -> Destination:
-    if scheme_of(settings.destination) in _FOLDERS:
-        return ParquetDataset(settings.destination, overwrite=settings.overwrite)
+    if scheme_of(settings.destination) in engine_checks.FOLDERS:
+        create = settings.create == "auto"
+        return ParquetDataset(settings.destination, overwrite=settings.overwrite, create=create)
     return open_table(settings.destination, session, endpoints.destination_options(settings, observer))

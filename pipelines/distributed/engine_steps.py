@@ -183,6 +183,7 @@ class EngineSteps:
             evolve=settings.evolve,
             hard_delete=settings.deletes == "remove",
             present=present if settings.mode == "mirror" else None,
+            record_changes=settings.changes == "on",
             chosen=settings.columns,
         )
 

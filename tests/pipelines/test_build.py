@@ -58,6 +58,61 @@ def test_the_first_that_is_filled_and_no_stray_blanks(rule: str, cities: list[st
     assert values(columns, "city", fields={"city": rule}) == cities
 
 
+ADDRESSES = {
+    "id": ["1", "2", "3", "4", "5"],
+    "name": ["a", "b", "c", "d", "e"],
+    "Billing Street": ["B 1", " ", "-", None, None],
+    "Billing City": [None, None, "Bonn", "", None],
+    "Billing State": [None, "NRW", None, None, None],
+    "Shipping Street": ["S 1", "S 2", "S 3", "S 4", None],
+    "Shipping City": ["Paris", "Paris", "Paris", "Paris", None],
+}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"city": "Billing City | Shipping City", "address_line1": "Billing Street | Shipping Street"},
+        {"city": "Billing City | Shipping City", "state": "Billing State"},
+    ],
+)
+def test_an_address_is_the_first_that_has_a_value_and_never_mixed(fields: dict[str, str]) -> None:
+    """The rules that inspection writes into a settings file mean the same as without them."""
+    found = {name: values(ADDRESSES, name, fields=fields) for name in ("address_line1", "city", "state")}
+
+    assert found["address_line1"] == ["B 1", None, "-", "S 4", None]
+    assert found["city"] == [None, None, "Bonn", "Paris", None]
+    assert found["state"] == [None, "NRW", None, None, None]
+
+
+def test_columns_that_are_no_addresses_of_their_own_are_used_one_by_one() -> None:
+    columns = {
+        "id": ["1", "2"],
+        "name": ["a", "b"],
+        "Street": ["X", None],
+        "PO Box": ["7", "8"],
+        "City": ["Bonn", "Ulm"],
+    }
+    assert values(columns, "address_line1", fields={"address_line1": "Street | PO Box"}) == ["X", "8"]
+
+
+def test_the_house_number_of_a_further_address_is_added() -> None:
+    columns = {
+        "id": ["1", "2"],
+        "name": ["a", "b"],
+        **{"Billing Street": ["Ring", None], "Billing House Number": ["1", None], "Billing City": ["Bonn", None]},
+        **{"Shipping Street": ["Weg", "Weg"], "Shipping House Number": ["2", "2"], "Shipping City": ["Ulm", "Ulm"]},
+    }
+    assert values(columns, "address_line1") == ["Ring 1", "Weg 2"]
+
+
+def test_the_further_address_stays_in_metadata_where_it_is_not_used() -> None:
+    found = prepared(ADDRESSES)
+    assert found.columns.extra == ("Shipping Street", "Shipping City")
+    assert found.records["Shipping City"].to_list() == ["Paris", "Paris", "Paris", None, None]
+
+
 @pytest.mark.parametrize(
     ("field", "rule", "expected"),
     [

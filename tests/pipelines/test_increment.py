@@ -17,6 +17,8 @@ from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.pipelines import run, settings
 from tranship.pipelines.report import Report
 
+pytestmark = pytest.mark.slow
+
 DAY = "2026-01-31T"
 
 

@@ -199,14 +199,19 @@ def test_the_first_of_numbered_addresses_is_used():
     parts = ("Address Line 1 - {}", "Address Line 2 - {}", "Address City - {}", "Address Zip - {}")
     columns = [part.format(number) for number in (2, 1) for part in parts]
     found = mapped("ID", "Name", *columns)
-    assert [found.fields[name] for name in ("address_line1", "address_line2", "city", "zip_code")] == columns[4:]
+    fields = ("address_line1", "address_line2", "city", "zip_code")
+    assert [found.built[name].alternatives for name in fields] == [
+        ((columns[4 + at],), (columns[at],)) for at in range(4)
+    ]
 
 
 def test_an_address_is_taken_from_one_role():
     found = mapped("id", "name", "Shipping Street", "Shipping City", "Billing Street", "Billing City", "Country")
-    assert found.fields["address_line1"] == "Billing Street"
-    assert found.fields["city"] == "Billing City"
+    assert str(found.built["address_line1"]) == "Billing Street | Shipping Street"
+    assert str(found.built["city"]) == "Billing City | Shipping City"
+    assert found.built["city"].addresses == ("billing", "shipping")
     assert found.fields["country"] == "Country"
+    assert 'where the address of "Billing Street" is blank, that of "Shipping Street" is used as a whole' in found.notes
 
 
 def test_the_id_of_a_payment_card_identifies_nobody():

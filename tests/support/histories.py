@@ -20,7 +20,7 @@ REMOVE = {**MIRROR, "deletes": "remove"}
 def record(key: str, name: str, day: int | None = None, **more: str | None) -> dict[str, str | None]:
     """Return a customer whose `updated_at` is the beginning of a day in January 2026."""
     updated = {"updated_at": f"2026-01-{day:02}T00:00:00Z"} if day else {}
-    return {"external_id": key, "email": f"{key}@example.com", "name": name, **updated, **more}
+    return {"external_id": key, "email": f"{key.replace(':', '.')}@example.com", "name": name, **updated, **more}
 
 
 def run(table: Table, day: int, records: Sequence[Record], **options: Any) -> Report:

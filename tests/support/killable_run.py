@@ -19,6 +19,7 @@ from tranship.connectors.api.journal import Intent, Journal, Result
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
+from tranship.pipelines.undo import undo
 
 
 class Clock:
@@ -78,15 +79,20 @@ def _rows_of(body: bytes) -> list[bytes]:
 
 
 def live(given: Mapping[str, Any], last: int, log: Path, *, no_journal: bool) -> None:
-    """Carry out the run, or continue it, until the moment `last`; never returns."""
+    """Carry out the run, or continue it, until the moment `last`; never returns. With `undoes` among the settings, the
+    run is the undo of that one.
+    """
     _mortal(Clock(last), log, NoJournal if no_journal else Journal)
     try:
         try:
             flow.resume(Path(given["state_dir"]), "last")
         except ConfigError as error:
-            if not ("finished" in str(error) or "no run" in str(error)):
+            if not any(text in str(error) for text in ("finished", "no run", "has not begun")):
                 raise
-            flow.run(settings.load(dict(given), {}))
+            if "undoes" in given:
+                undo(Path(given["state_dir"]), given["undoes"], remove_for_good=True)
+            else:
+                flow.run(settings.load(dict(given), {}))
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
         os._exit(1)

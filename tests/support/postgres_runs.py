@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -20,12 +21,12 @@ QUIET_SECONDS = 120
 
 # After all imports, it waits for its start; an error with a message is its last line.
 RUN = """
-import sys
+import json, sys
 import adbc_driver_postgresql.dbapi, duckdb
 import tranship.connectors.databases.postgres.table
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines import run, settings
-given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])), {})
+given = settings.load(dict(zip(("source", "destination", "state_dir"), sys.argv[1:])) | json.loads(sys.argv[4]), {})
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -54,8 +55,10 @@ class Process:
     process: subprocess.Popen[str]
 
     @classmethod
-    def waiting(cls, database: Database, source: Path, folder: Path, table: str = "customers") -> Process:
-        arguments = [str(source), address(database, table), str(folder / "state")]
+    def waiting(
+        cls, database: Database, source: Path, folder: Path, table: str = "customers", **options: Any
+    ) -> Process:
+        arguments = [str(source), address(database, table), str(folder / "state"), json.dumps(options)]
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", RUN, *arguments],
             stdin=subprocess.PIPE,
@@ -126,7 +129,7 @@ def left_behind(database: Database) -> list[str]:
             WHERE nspname LIKE 'pg\\_temp%'
         UNION ALL SELECT 'table: ' || relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE nspname = 'public' AND relkind = 'r' AND relname NOT IN
-            ('customers', '_tranship_ledger', '_tranship_changes')
+            ('customers', 'customers_history', '_tranship_ledger', '_tranship_changes', '_tranship_histories')
     """
     deadline = time.monotonic() + QUIET_SECONDS
     while (found := [row["what"] for row in database.rows(query)]) and time.monotonic() < deadline:

@@ -18,7 +18,7 @@ import yaml
 
 from support.engines import PACKAGES, ROOT
 
-PATIENCE = 120
+PATIENCE = 600
 """Seconds for a process to say that it is ready."""
 WORKERS = ("worker-1", "worker-2")
 

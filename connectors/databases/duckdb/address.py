@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tranship.connectors.address_secrets import shown_option
@@ -15,6 +16,7 @@ from tranship.connectors.addresses import (
     resolved_path,
     schema_and_table,
 )
+from tranship.connectors.databases.as_of import parse_as_of
 from tranship.connectors.databases.history_table import HISTORIES, history_of
 from tranship.connectors.databases.ledger import LEDGER
 from tranship.connectors.databases.quoting import quoted
@@ -30,6 +32,8 @@ class DuckDbAddress:
     schema: str
     table: str
     query: str | None
+    as_of: datetime | None = None
+    """The moment as of which the table is read; null: as it is."""
     database: str = ""
     """DuckDB's name for the file, set once it is open: needed for a schema `billing` in `billing.duckdb`."""
 
@@ -89,18 +93,20 @@ def parse_address(spec: str) -> DuckDbAddress:
     given: dict[str, str] = {}
     for option in options.split("&") if mark else ():
         key, _, value = option.partition("=")
-        if key not in ("table", "query"):
+        if key not in ("table", "query", "as_of"):
             raise ConfigError(
-                f"{redacted(spec)}: unknown parameter {shown_option(key)!r}. Use table or query; inside them, write & "
-                "as %26."
+                f"{redacted(spec)}: unknown parameter {shown_option(key)!r}. Use table, query or as_of; inside them, "
+                "write & as %26."
             )
         if key in given or not value:
             raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
         given[key] = percent_decoded(spec, value)
-    if len(given) == 2:
-        raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
+    if "query" in given and len(given) > 1:
+        other = next(name for name in given if name != "query")
+        raise ConfigError(f"{redacted(spec)}: give either {other} or query, not both.")
     schema, table = schema_and_table(spec, given.get("table", "customers"))
-    return DuckDbAddress(local_path(path), schema or "main", table, given.get("query"))
+    as_of = parse_as_of(spec, given["as_of"]) if "as_of" in given else None
+    return DuckDbAddress(local_path(path), schema or "main", table, given.get("query"), as_of)
 
 
 def identity(spec: str) -> str:

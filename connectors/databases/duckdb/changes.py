@@ -12,10 +12,9 @@ import polars as pl
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import FIRST_LOAD, Plan, WriteRequest
 from tranship.connectors.databases.changes import (
     COMMENT,
-    FIRST_LOAD,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
     READ_COLUMNS,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 
 from tranship.connectors.contract import ArrowPart, Layout, Waiting
+from tranship.connectors.databases import as_of
 from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_address
 from tranship.connectors.databases.duckdb.catalog import describe_missing
 from tranship.connectors.databases.duckdb.connection import connect
 from tranship.connectors.databases.duckdb.error_messages import message_of
+from tranship.connectors.databases.duckdb.history import history_columns
+from tranship.connectors.databases.history_table import VALID_FROM, history_of, is_history
 from tranship.connectors.databases.narrowing import condition
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import DELETED, bookkeeping_columns, deleted_rows_note
@@ -36,7 +39,10 @@ class DuckDbSource:
             raise ConfigError(f"{address.path}: there is no such database.")
         self._connection, address = connect(address, read_only=True, waiting=waiting)
         relation = f"({address.query.rstrip().rstrip(';')}\n)" if address.query else address.name
+        past: tuple[str, ...] = ()
         try:
+            if address.as_of:
+                relation, past = self._as_of(address, address.as_of)
             described = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
             if address.query:
                 self._must_name_once(address, relation)
@@ -70,7 +76,21 @@ class DuckDbSource:
         self._count = self.size
         self.left_out = 0
         self._name = f"{address.path}:{'query' if address.query else address.table}"
-        self._notes = deleted_rows_note(left)
+        if address.as_of:
+            self._name += f" as of {address.as_of:%Y-%m-%dT%H:%M:%SZ}"
+        self._notes = (*past, *deleted_rows_note(left))
+
+    def _as_of(self, address: DuckDbAddress, moment: datetime) -> tuple[str, tuple[str, ...]]:
+        """Return the relation with the customers of a moment, and notes. Raises ConfigError if there is no history."""
+        columns = history_columns(self._connection, address)
+        if not is_history(columns):
+            self._connection.close()
+            raise as_of.no_history(f"{address.path}:{address.table}", history_of(address.table))
+        begins = self._connection.execute(
+            f"SELECT epoch_us(min({VALID_FROM}))::BIGINT FROM {address.history}"
+        ).fetchall()[0][0]
+        begun = None if begins is None else datetime.fromtimestamp(begins / 1e6, UTC)
+        return as_of.relation(address.history, list(columns), moment), (as_of.note(moment, begun),)
 
     def _must_name_once(self, address: DuckDbAddress, relation: str) -> None:
         """Raise ConfigError if a query returns two columns of one name, which an outer query would rename silently."""

@@ -17,6 +17,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Survivors, Waiting, Watermark, WriteRequest
+from tranship.connectors.databases.as_of import cannot_be_written
 from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
 from tranship.connectors.databases.diff import Classifier, create_survivors_view, plan_new_table
@@ -48,7 +49,8 @@ from tranship.connectors.databases.table_mapping import (
     check_mirror_bookkeeping,
     missing_columns,
 )
-from tranship.connectors.databases.undo_plan import RestoredField, UndoPlanner
+from tranship.connectors.databases.undo_plan import UndoPlanner
+from tranship.connectors.databases.undone_table import RestoredField
 from tranship.connectors.errors import ConfigError, ConnectorError, Interfered, Refused, TranshipError
 from tranship.connectors.existing import hint, not_created, similar_files, will_be_created
 from tranship.connectors.local_failures import local_failure
@@ -61,6 +63,8 @@ class DuckDbTable:
         self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        if self._address.as_of:
+            raise cannot_be_written(spec)
         if not self._address.path.parent.is_dir():
             raise ConfigError(f"{redacted(spec)}: the folder {self._address.path.parent} does not exist.")
         self._memory, self._waiting = memory, waiting
@@ -134,13 +138,7 @@ class DuckDbTable:
             plan = Classifier(
                 connection, DuckDbComparedTable(connection, self._address, request, mapping), mapping, request
             ).plan(rows, (*notes, *mapping.notes(request)))
-            if request.keep_history:
-                store = DuckDbHistory(connection, self._address, request, mapping)
-                self._history = HistoryWriter(store, mapping, request)
-                foreseen = self._history.foresee(plan)
-            else:
-                foreseen = not_kept(history_of(self._address.table), plan, history_columns(connection, self._address))
-            return replace(plan, notes=(*plan.notes, *foreseen))
+            return self._foreseen(connection, request, mapping, plan)
         except duckdb.Error as error:
             raise self._failure("the comparison failed", error) from error
 
@@ -158,7 +156,19 @@ class DuckDbTable:
         defaults = list(column_defaults(connection, address))
         taken_back = UndoPlanner(connection, table, mapping, fields, defaults, request, facts).plan(notes)
         self._mapping, self._survivors = taken_back.mapping, taken_back.survivors
-        return taken_back.plan
+        return self._foreseen(connection, request, mapping, taken_back.plan)
+
+    def _foreseen(
+        self, connection: duckdb.DuckDBPyConnection, request: WriteRequest, mapping: TableMapping, plan: Plan
+    ) -> Plan:
+        """Return the plan with notes on what the history adds."""
+        if request.keep_history:
+            store = DuckDbHistory(connection, self._address, request, mapping)
+            self._history = HistoryWriter(store, mapping, request)
+            foreseen = self._history.foresee(plan)
+        else:
+            foreseen = not_kept(history_of(self._address.table), plan, history_columns(connection, self._address))
+        return replace(plan, notes=(*plan.notes, *foreseen))
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Insert, update, delete and write the ledger row; commit. If anything fails, the table is unchanged."""

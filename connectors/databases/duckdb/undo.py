@@ -43,22 +43,22 @@ class DuckDbUndoneTable(DuckDbComparedTable):
         return replace(self._fillable[column], required=False, null_becomes_default=False)
 
     def load_written(self, values: Mapping[str, MappedField | str]) -> None:
-        """Create `_written_values`."""
+        """Create `_written_values`, a view: `_survivors` has the run's records while it is used."""
         typed = {
             name: f"CAST({value if isinstance(value, str) else value.value} AS {self.image_type(name)})"
             for name, value in values.items()
         }
         written = "".join(f", {value} AS {image(name)}" for name, value in typed.items())
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE _written_values AS SELECT u.row{written} FROM _undone u "
+            f"CREATE OR REPLACE TEMP VIEW _written_values AS SELECT u.row{written} FROM _undone u "
             "JOIN _survivors s ON s._row = u.row"
         ).fetchall()
 
     def load_current(self) -> None:
-        """Create `_now`."""
+        """Create `_now`, a view: only the columns that are compared are read."""
         values = "".join(f", t.{quoted(name)} AS {image(name)}" for name in self._fillable)
         self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE _now AS SELECT f.n, f.target{values} FROM _found f "
+            f"CREATE OR REPLACE TEMP VIEW _now AS SELECT f.n, f.target{values} FROM _found f "
             f"JOIN {self._exact} t ON t.rowid = f.target"
         ).fetchall()
 

@@ -1,8 +1,8 @@
 """Addresses of Postgres tables: `postgresql://user@host:5432/db?table=billing.customers`, also `postgres://`.
 
-`table` and `query` belong to Tranship. All other parameters are passed unchanged to libpq, the library that all
-Postgres clients share: sslmode, connect_timeout, options, service, host as the folder of a socket. The password is read
-from the address, PGPASSWORD, ~/.pgpass or a service file, as in libpq, and is never shown.
+`table`, `query` and `as_of` belong to Tranship. All other parameters are passed unchanged to libpq, the library that
+all Postgres clients share: sslmode, connect_timeout, options, service, host as the folder of a socket. The password is
+read from the address, PGPASSWORD, ~/.pgpass or a service file, as in libpq, and is never shown.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
@@ -19,11 +20,12 @@ from sqlalchemy.exc import ArgumentError
 
 from tranship.connectors.address_secrets import is_misplaced
 from tranship.connectors.addresses import percent_decoded, redacted, schema_and_table
+from tranship.connectors.databases.as_of import parse_as_of
 from tranship.connectors.errors import (
     ConfigError,
 )
 
-_OWN: Final = ("table", "query")
+_OWN: Final = ("table", "query", "as_of")
 
 _HIDDEN: Final = "***"
 """Replacement for a secret in an address that was shown, or saved for a resume: libpq then looks for it elsewhere."""
@@ -42,6 +44,8 @@ class PostgresAddress:
     query: str | None
     shown: str
     """Server and database, for messages."""
+    as_of: datetime | None = None
+    """The moment as of which the table is read; null: as it is."""
 
     def __repr__(self) -> str:
         return f"Address({self.shown})"
@@ -74,8 +78,9 @@ def parse_address(spec: str) -> PostgresAddress:
         if key in given or not value:
             raise ConfigError(f"{redacted(spec)}: {key} is given {'twice' if value else 'no value'}.")
         given[key] = percent_decoded(spec, value)
-    if len(given) == 2:
-        raise ConfigError(f"{redacted(spec)}: give either table or query, not both.")
+    if "query" in given and len(given) > 1:
+        other = next(name for name in given if name != "query")
+        raise ConfigError(f"{redacted(spec)}: give either {other} or query, not both.")
     percent_decoded(spec, "&".join([place, *others]))
     named = {option.partition("=")[0]: percent_decoded(spec, option.partition("=")[2]) for option in others}
     schema, table = schema_and_table(spec, given.get("table", "customers"))
@@ -83,7 +88,8 @@ def parse_address(spec: str) -> PostgresAddress:
         if name and len(name.encode()) > LONGEST_NAME:
             raise ConfigError(f"{redacted(spec)}: Postgres truncates names after 63 bytes; {name!r} is longer.")
     server = f"{place}?{'&'.join(others)}" if others else place
-    return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named))
+    as_of = parse_as_of(spec, given["as_of"]) if "as_of" in given else None
+    return PostgresAddress(server, schema, table, given.get("query"), _shown(spec, place, named), as_of)
 
 
 def identity(spec: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -10,10 +10,9 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import Plan
+from tranship.connectors.contract import FIRST_LOAD, Plan
 from tranship.connectors.databases.changes import (
     COMMENT,
-    FIRST_LOAD,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
     READ_COLUMNS,

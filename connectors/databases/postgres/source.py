@@ -10,11 +10,14 @@ from typing import Any, Final
 import pyarrow as pa
 
 from tranship.connectors.contract import ArrowPart, Layout
+from tranship.connectors.databases import as_of
+from tranship.connectors.databases.history_table import VALID_FROM, history_of, is_history
 from tranship.connectors.databases.narrowing import condition
 from tranship.connectors.databases.own_tables import OWN_TABLES
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
-from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, find_relation, qualified_name
+from tranship.connectors.databases.postgres.catalog import EARLIEST, LATEST, Relation, find_relation, qualified_name
 from tranship.connectors.databases.postgres.connect import connect
+from tranship.connectors.databases.postgres.history import history_columns
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import DELETED, bookkeeping_columns, deleted_rows_note
 from tranship.connectors.errors import (
@@ -34,6 +37,8 @@ class PostgresSource:
     def __init__(self, spec: str) -> None:
         self._address = address = parse_address(spec)
         self._name = f"{address.shown}:{'query' if address.query else qualified_name(address)}"
+        if address.as_of:
+            self._name += f" as of {address.as_of:%Y-%m-%dT%H:%M:%SZ}"
         self._connection = connect(address)
         try:
             self._begin_snapshot(address)
@@ -46,6 +51,7 @@ class PostgresSource:
         # Otherwise a second read of a big table could start elsewhere and number its rows differently.
         connection.execute("SET synchronize_seqscans = off")
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        found = None
         if address.query:
             relation = f"({address.query.rstrip().rstrip(';')}\n) q"
         else:
@@ -55,6 +61,9 @@ class PostgresSource:
                     f"{self._name}: there is no such table. Name one with ?table=schema.table. {self._there_are()}"
                 )
             relation = f"{found.name} q"
+        past: tuple[str, ...] = ()
+        if address.as_of and found:
+            relation, past = self._as_of(found, address.as_of)
         types = self._typed(relation)
         ours = bookkeeping_columns(types, of_query=bool(address.query))
         for hidden in ours:
@@ -70,10 +79,20 @@ class PostgresSource:
         self._rows = f"(SELECT * FROM {relation}{kept}) q"
         self._select = f"SELECT {self._chosen} FROM {relation}{kept}"
         deleted = f"SELECT count(*) FROM {relation} WHERE {quoted(DELETED)} IS NOT NULL"
-        self._notes = deleted_rows_note(self._fields_cast_by_server(deleted)[0][0] if address.query and kept else 0)
+        left = self._fields_cast_by_server(deleted)[0][0] if address.query and kept else 0
+        self._notes = (*past, *deleted_rows_note(left))
         self.size: int | None = size
         self._count = size
         self.left_out = 0
+
+    def _as_of(self, found: Relation, moment: datetime) -> tuple[str, tuple[str, ...]]:
+        """Return the relation with the customers of a moment, and notes. Raises ConfigError if there is no history."""
+        columns, name = history_columns(self._connection, found.schema, found.table), history_of(found.table)
+        if not is_history(columns):
+            raise as_of.no_history(self._name, name)
+        history = f"{quoted(found.schema)}.{quoted(name)}"
+        begins = self._connection.query_value(f"SELECT min({VALID_FROM}) FROM {history}")
+        return f"{as_of.relation(history, list(columns), moment)} q", (as_of.note(moment, begins),)
 
     def _there_are(self) -> str:
         """Return the tables and views that this user may read, for a message."""

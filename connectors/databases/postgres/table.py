@@ -19,6 +19,7 @@ import duckdb
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserver, WriteRequest
+from tranship.connectors.databases.as_of import cannot_be_written
 from tranship.connectors.databases.before_images import must_still_fit, read_facts
 from tranship.connectors.databases.changes import is_recorded
 from tranship.connectors.databases.chosen_columns import check_chosen, check_nothing_chosen
@@ -58,7 +59,8 @@ from tranship.connectors.databases.table_mapping import (
     map_table,
     missing_columns,
 )
-from tranship.connectors.databases.undo_plan import RestoredField, UndoPlanner
+from tranship.connectors.databases.undo_plan import UndoPlanner
+from tranship.connectors.databases.undone_table import RestoredField
 from tranship.connectors.errors import (
     Busy,
     ConfigError,
@@ -95,6 +97,8 @@ class PostgresTable:
         self._address = parse_address(spec)
         if self._address.query:
             raise ConfigError(f"{redacted(spec)}: a query can be read, not written; name a table.")
+        if self._address.as_of:
+            raise cannot_be_written(spec)
         self._memory, self._timeouts = memory, Timeouts(lock_timeout, statement_timeout)
         self._observer = observer
         self._open: Connection | None = connect(self._address)
@@ -168,18 +172,7 @@ class PostgresTable:
             self._context = WriteContext(connection, duck, request, relation, mapping, added, types)
             held = PostgresComparedTable(self._context)
             plan = Classifier(duck, held, mapping, request, held.packed).plan(rows, notes)
-            if is_recorded(request, plan):
-                check_rights(connection, self._address.shown, relation.schema)
-            if request.keep_history:
-                store = PostgresHistory(self._context, relation, self._where)
-                store.check_rights()
-                self._history = HistoryWriter(store, mapping, request)
-                foreseen = self._history.foresee(plan)
-            else:
-                foreseen = not_kept(
-                    history_of(relation.table), plan, history_columns(connection, relation.schema, relation.table)
-                )
-            return replace(plan, notes=(*plan.notes, *foreseen))
+            return self._foreseen(self._context, relation, plan)
         except duckdb.Error as error:
             failure = local_failure(error, request.workspace)
             raise failure or connection.stream_error(f"{self._where}: the comparison failed", error) from error
@@ -209,9 +202,22 @@ class PostgresTable:
         self._context = replace(
             context, mapping=taken_back.mapping, request=replace(request, survivors=taken_back.survivors)
         )
-        if is_recorded(request, taken_back.plan):
+        return self._foreseen(context, relation, taken_back.plan)
+
+    def _foreseen(self, context: WriteContext, relation: Relation, plan: Plan) -> Plan:
+        """Return the plan with notes on what the history adds. Raises Refused for a lack of rights."""
+        connection, request = context.connection, context.request
+        if is_recorded(request, plan):
             check_rights(connection, self._address.shown, relation.schema)
-        return taken_back.plan
+        if request.keep_history:
+            store = PostgresHistory(context, relation, self._where)
+            store.check_rights()
+            self._history = HistoryWriter(store, context.mapping, request)
+            foreseen = self._history.foresee(plan)
+        else:
+            found = history_columns(connection, relation.schema, relation.table)
+            foreseen = not_kept(history_of(relation.table), plan, found)
+        return replace(plan, notes=(*plan.notes, *foreseen))
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Write the plan and the ledger row; commit. If anything fails, the table is unchanged."""

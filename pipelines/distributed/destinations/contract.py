@@ -59,6 +59,8 @@ class Request:
     present: DataFrame | None = None
     """The keys (`pipelines.present.PRESENT`) of records that were read and are not among the customers. Mirror needs
     them: it deletes none of these customers, and none at all if one of the records cannot be identified."""
+    record_changes: bool = True
+    """Whether the changes of a table of a database are recorded beside it, in the transaction of the write."""
     chosen: Mapping[str, str] = field(default_factory=dict)
     """Field → the column of a table in which it is stored, as the user named them."""
 

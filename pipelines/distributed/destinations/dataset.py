@@ -4,14 +4,18 @@ pointer, `_current.json`. Readers follow the pointer: they never see a part of a
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow.parquet as pq
 from pyspark.sql import functions as fn
 
 from tranship.connectors.addresses import local_path, redacted, scheme_of
 from tranship.connectors.errors import ConfigError, Malformed
+from tranship.connectors.existing import not_created
 from tranship.connectors.files.data_folder import data_folder
+from tranship.pipelines.distributed import stage_rows
 from tranship.pipelines.distributed.destinations.contract import LEFT_OUT, STALE, Planned, Request
 from tranship.pipelines.distributed.stage_rows import spark_schema
 from tranship.schemas.counted import counted
@@ -21,21 +25,26 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 POINTER: Final = "_current.json"
+_EMPTY: Final = "part-empty.parquet"
 _FATES: Final = ("create", "update", "unchanged", "stale", "refused", "ambiguous", "delete")
 
 
 class ParquetDataset:
     """A folder that each run writes as a whole."""
 
-    def __init__(self, address: str, *, overwrite: bool) -> None:
-        """Raises ConfigError if the folder has files that no run has written."""
+    def __init__(self, address: str, *, overwrite: bool, create: bool = True) -> None:
+        """Raises ConfigError if the folder has files that no run has written, or no dataset and none may be created."""
         self._shown = redacted(address)
         path = address if scheme_of(address) else str(local_path(address).resolve())
         self._address = path.rstrip("/")
         self._folder = data_folder(self._address)
         self._digest: dict[str, Any] = {}
+        self._is_same = False
         strange = [name for name in self._folder.names() if name != POINTER and not name.startswith(("run=", ".", "_"))]
-        if strange and self._pointer() is None and not overwrite:
+        pointer = self._pointer()
+        if pointer is None and not create:
+            raise not_created(f"dataset {self._shown}", "")
+        if strange and pointer is None and not overwrite:
             raise ConfigError(
                 f"{self._shown}: contains files that Tranship did not write, such as {strange[0]}. Name another "
                 "folder, or write beside them: --overwrite"
@@ -43,11 +52,10 @@ class ParquetDataset:
 
     def plan(self, request: Request) -> Planned:
         """Return a plan in which all customers are created, or unchanged if the current run has written the same."""
-        if request.mode != "upsert":
-            raise ConfigError(f"{self._shown}: a dataset is written whole; --mode {request.mode} needs a table.")
         self._digest = _digest(request.customers)
         pointer = self._pointer() or {}
-        is_same = pointer.get("digest") == self._digest
+        is_same = pointer.get("digest") == self._digest and pointer["folder"] in self._folder.names()
+        self._is_same = is_same
         notes = []
         if pointer:
             what = "has the same customers: nothing is written" if is_same else "is kept beside that of this run"
@@ -60,15 +68,18 @@ class ParquetDataset:
             notes=tuple(notes),
         )
 
-    def apply(self, request: Request, planned: Planned, /) -> None:
+    def apply(self, request: Request, _planned: Planned, /) -> None:
         """Write the folder, then the pointer to it, and remove folders of attempts of this run that died."""
-        if planned.counts["unchanged"]:
+        if self._is_same:
             return
         earlier = [name for name in self._folder.names() if name.startswith(f"run={request.run_id}")]
         # A task of an attempt that died may still be writing to its folder.
         folder = f"run={request.run_id}" + (f"-{len(earlier) + 1}" if earlier else "")
         path = f"{self._address}/{folder}"
         request.customers.select(*COLUMNS).write.parquet(path)
+        if not request.count:
+            # An engine may leave no file of an empty table, and readers need one for the columns.
+            self._folder.write(f"{folder}/{_EMPTY}", _empty_file())
         written = request.session.read.schema(request.customers.select(*COLUMNS).schema).parquet(path).count()
         if written != request.count:
             raise Malformed(
@@ -76,7 +87,7 @@ class ParquetDataset:
                 "Readers still see the earlier run. Run the same command again."
             )
         pointer = {"run": request.run_id, "folder": folder, "customers": written, "digest": self._digest}
-        self._folder.write(POINTER, json.dumps(pointer, indent=1))
+        self._folder.write(POINTER, json.dumps(pointer, indent=1).encode())
         for name in earlier:
             self._folder.remove(name)
 
@@ -100,6 +111,13 @@ class ParquetDataset:
                 f"{self._shown}/{POINTER}: is damaged. Remove it: the next run writes all customers again."
             )
         return pointer
+
+
+def _empty_file() -> bytes:
+    """Return a Parquet file without customers."""
+    file = io.BytesIO()
+    pq.write_table(stage_rows.arrow_schema(COLUMNS).empty_table(), file)
+    return file.getvalue()
 
 
 def _digest(customers: DataFrame) -> dict[str, Any]:

@@ -95,10 +95,6 @@ class LakeTable:
 
     def plan(self, request: Request) -> Planned:
         """Compare the customers with the version of the table that is the newest now."""
-        if request.chosen:
-            named = " ".join(f"--column {field}={column}" for field, column in request.chosen.items())
-            raise ConfigError(f"{named}: columns of {self._where} have the names of the fields. Leave it out.")
-        self._log.check(self._where, request)
         self._compared, self._added = None, []
         self._version = self._log.version()
         if self._version is None:

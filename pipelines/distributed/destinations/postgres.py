@@ -141,6 +141,7 @@ def _request(request: Request, customers: Path, present: Path | None) -> WriteRe
         columns=request.chosen,
         older=request.older,
         present=(present,) if present else (),
+        record_changes=request.record_changes,
     )
 
 

@@ -15,8 +15,6 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as fn
 
 from tranship.connectors.databases.table_mapping import RUN
-from tranship.connectors.errors import ConfigError
-from tranship.pipelines.distributed.destinations.contract import Request
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,10 +28,6 @@ class TableLog(Protocol):
 
     def __init__(self, session: SparkSession, path: str) -> None:
         """Take the folder of the table, which may not exist yet."""
-        ...
-
-    def check(self, where: str, request: Request) -> None:
-        """Raise ConfigError for what the format cannot do."""
         ...
 
     def version(self) -> int | None:
@@ -64,9 +58,6 @@ class DeltaLog:
     session: SparkSession
     path: str
 
-    def check(self, where: str, request: Request) -> None:
-        """Accept everything."""
-
     def version(self) -> int | None:
         """Return the version of the table, null if there is none."""
         found = _numbers(self.session, f"{self.path}/_delta_log/*.json", r"(\d{20})\.json$")
@@ -94,20 +85,12 @@ class DeltaLog:
 
 @dataclass(frozen=True)
 class IcebergLog:
-    """The metadata of an Iceberg table. They do not name the run: its rows do."""
+    """The metadata of an Iceberg table. They do not name the run: its rows do. So rows are marked, never removed."""
 
     format: ClassVar[str] = "iceberg"
 
     session: SparkSession
     path: str
-
-    def check(self, where: str, request: Request) -> None:
-        """Refuse deletes, after which no row would name the run, and new columns. Iceberg stores instants in UTC."""
-        if request.mode == "mirror" and request.hard_delete:
-            raise ConfigError(f"{where}: rows of an Iceberg table are marked, not removed. Leave --deletes out.")
-        if request.evolve:
-            raise ConfigError(f"{where}: columns are not added to an Iceberg table. Leave --evolve out.")
-        self.session.conf.set("spark.sql.session.timeZone", "UTC")
 
     def version(self) -> int | None:
         """Return the number of the newest metadata, null if there are none."""

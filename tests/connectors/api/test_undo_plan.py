@@ -5,7 +5,7 @@ others have changed since, which is left alone and listed.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from support.accounts import PROVIDERS, Account, opened
 from support.sandboxes import Start
 from support.warehouse import Warehouse, fates
+from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run as flow
 from tranship.pipelines.report import Report
@@ -175,3 +176,67 @@ def test_only_a_part_is_taken_back(account: Account, house: Warehouse) -> None:
     keys = house.folder / "keys.txt"
     keys.write_text("d-4\n")
     assert fates(take_back(house, run, keys=keys)) == {"deleted": 1}
+
+
+# What a provider does not allow ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at(sandbox: Start, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Account]:
+    """`at("metronome")`: an account at this provider."""
+
+    def start(provider: str) -> Account:
+        made = opened(sandbox, provider)
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        return made
+
+    return start
+
+
+@pytest.mark.parametrize("provider", ["blackwalnut", "marginfront"])
+def test_a_customer_with_licences_or_subscriptions_stays(
+    provider: str, at: Callable[[str], Account], house: Warehouse
+) -> None:
+    account = at(provider)
+    run = load(house, account, [ANN, DAN])
+    ids = {record[account.name_field]: record["id"] for record in account.records()}
+    if provider == "blackwalnut":
+        account.sandbox.add({"id": "lic_1", "customer_id": ids["Dan Ltd"]}, collection="licenses")
+    else:
+        account.sandbox.add({"id": "sub_1", "customerId": ids["Dan Ltd"]}, collection="subscriptions")
+
+    back = take_back(house, run, remove_for_good=False)
+    assert (left(back), fates(back), back.exit_code) == ({"d-4": "has_dependents"}, {"deleted": 1}, 4)
+    assert customers(account).keys() == {"Dan Ltd"}
+
+
+def test_metronome_archives_only_with_permission_and_releases_aliases(
+    at: Callable[[str], Account], house: Warehouse
+) -> None:
+    account = at("metronome")
+    run = load(house, account, [DAN])
+    with pytest.raises(ConfigError, match="--remove-for-good"):
+        take_back(house, run, remove_for_good=False)
+    assert customers(account).keys() == {"Dan Ltd"}
+    assert fates(take_back(house, run)) == {"deleted": 1}
+    assert [record["ingest_aliases"] for record in account.records()] == [[]]
+    assert fates(load(house, account, [DAN])) == {"created": 1}
+
+
+def test_what_a_run_has_kept_must_be_whole(at: Callable[[str], Account], house: Warehouse) -> None:
+    account = at("blackwalnut")
+    run = load(house, account, [ANN])
+    before = customers(account)
+    for name in ("plan.json", "requests/000000.parquet", "outcomes.parquet"):
+        file = Path(run.run_dir) / name
+        content = file.read_bytes()
+        for harmed in (None, content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]):
+            if harmed is None:
+                file.unlink()
+            else:
+                file.write_bytes(harmed)
+            with pytest.raises(Damaged, match=name):
+                take_back(house, run)
+        file.write_bytes(content)
+    assert customers(account) == before

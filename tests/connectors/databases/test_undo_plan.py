@@ -90,6 +90,7 @@ def test_the_table_is_as_before_and_after_an_undo_of_the_undo_as_after_the_run(t
     assert table.rows() == before
     again = take_back(table, run)
     assert not {"created", "updated", "deleted", "refused"} & fates(again).keys()
+    assert again.notes == ("nothing to do: everything is as it was before the run",)
     assert table.rows() == before
 
     assert take_back(table, back).exit_code == 0
@@ -238,6 +239,22 @@ def test_a_duckdb_table_of_ones_own(tmp_path: Path) -> None:
     assert fates(run) == {"updated": 2}
     assert left(take_back(table, run)) == {}
     assert table.rows("SELECT * REPLACE (net_terms::VARCHAR AS net_terms) FROM customers ORDER BY ALL") == before
+
+
+# The history -----------------------------------------------------------------------------------------------------
+
+
+def test_an_undo_appends_to_the_history(table: Table) -> None:
+    """It rewrites nothing: what the run made of the customers stays, until the time of the undo."""
+    table.load([customer(1), customer(2)], history=True)
+    run = table.load([customer(1, name="New name"), customer(3)], **MIRROR, deletes="remove", history=True)
+    versions = "SELECT customer_key, name, deleted FROM customers_history ORDER BY customer_key, valid_from"
+    known = [tuple(row.values()) for row in table.rows(versions)]
+
+    assert fates(take_back(table, run)) == {"created": 1, "updated": 1, "deleted": 1}
+    found = [tuple(row.values()) for row in table.rows(versions)]
+    added = [("1", "Customer 1", False), ("2", "Customer 2", False), ("3", "Customer 3", True)]
+    assert sorted(found) == sorted([*known, *added])
 
 
 # A part of a run -------------------------------------------------------------------------------------------------

@@ -24,11 +24,17 @@ def test_a_name_that_begins_like_a_home_directory_is_a_name(tmp_path: Path, monk
 
 def test_files_are_replaced_as_a_whole_and_readable_for_others(tmp_path: Path) -> None:
     folder = data_folder(str(tmp_path))
-    for text in ("first", "second"):
-        folder.write("a.json", text)
-    assert folder.read("a.json") == b"second"
+    for contents in (b"first", b"\xff second"):
+        folder.write("a.json", contents)
+    assert folder.read("a.json") == b"\xff second"
     assert folder.names() == ["a.json"]
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_folders_of_a_file_are_created(tmp_path: Path) -> None:
+    folder = data_folder(str(tmp_path / "a" / "b"))
+    folder.write("c/d.json", b"{}")
+    assert (tmp_path / "a" / "b" / "c" / "d.json").read_bytes() == b"{}"
 
 
 def test_a_folder_in_it_is_removed(tmp_path: Path) -> None:
@@ -43,5 +49,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(ConfigError, match=r"is a file\. Name a folder"):
         data_folder(str(tmp_path / "a")).names()
+    with pytest.raises(ConfigError, match=r"a: is a file\. Name a folder"):
+        data_folder(str(tmp_path / "a" / "b")).names()
     with pytest.raises(ConfigError, match="hdfs://lake: is no folder that Tranship reaches"):
         data_folder("hdfs://lake")

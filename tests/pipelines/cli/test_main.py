@@ -281,6 +281,14 @@ def test_json_is_one_object_and_nothing_else(arguments: list[str], command: Comm
 def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Command) -> None:
     Path("clean.csv").write_text("id,name,city\n1,Ann,Bonn\n2,Bob,\n")
     command("run", "clean.csv", "duckdb:///w.duckdb")
+    said = command("changes", "last")
+    assert [line.split() for line in said.out.splitlines()[1:]] == [
+        ["create", "1", "first_load"],
+        ["create", "2", "first_load"],
+    ]
+    assert said.err == (
+        "2 changes: 2 created\n2 customers of a first load: only keys are recorded, because the table has the values.\n"
+    )
     Path("clean.csv").write_text("id,name,city\n1,Ann,=Köln\n3,Cy,\n2,Bob,\n")
     command("run", "clean.csv", "duckdb:///w.duckdb")
 
@@ -386,10 +394,11 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
     assert ["rejected", "1"] in [line.split() for line in lines]
     assert ["created", "2"] in [line.split() for line in lines]
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
-    assert (
-        lines[-1]
-        == f"correct the rejected records there, then run: tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
-    )
+    again = f"tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
+    assert lines[-2:] == [
+        f"correct the rejected records there, then run: {again}",
+        f"to take it back, run: tranship undo {rejects.parent.name}",
+    ]
 
 
 def test_the_command_for_corrected_rejects_runs(command: Command) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import random
 import re
 import shlex
 import signal
@@ -24,9 +23,11 @@ import pytest
 import tranship
 from support import engines
 from support.commands import told
+from support.engine_runs import ALL, OPTIONS, assert_same, assert_same_customers, current, messy, moved
 from support.engines import IS_SPARK
 from tranship.connectors.errors import ConfigError, GateClosed, Unreachable
 from tranship.pipelines.report import Report
+from tranship.schemas.customer import COLUMNS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
-SAME = ("counts", "status", "rejects_by_code", "warnings_by_code", "merges_by_rule", "examples", "columns", "kept")
 
 
 @pytest.fixture
@@ -44,61 +44,6 @@ def engine(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     if IS_SPARK:
         return {"engine": "spark"}
     return {"engine": "sail", "remote": f"sc://{spark.client._builder.endpoint}"}
-
-
-def moved(*given: Any, **options: Any) -> Report:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return tranship.run(*given, **options)
-
-
-def messy(seed: int, rows: int = 300) -> str:
-    """Records with ties, shared and ambiguous keys, broken and quoted lines, values that are refused or left out."""
-    dice = random.Random(seed)
-    lines = ["Customer ID,email,Name,phone,updated_at,note"]
-    for at in range(rows):
-        key = dice.choice(["", f"{at // 6}", f"{at // 6}", f"{at // 6}b", "n/a"])
-        email = dice.choice(["", f"x@w{at // 9}.co", f"X@W{at // 9}.co", f"y@w{at // 9}.co", "no address"])
-        name = dice.choice(["Ann", "ANN", "Bob", '"Bo\nBo"', '"A ""B"""', ""])
-        time = dice.choice(["2024-01-01", "2024-01-02T10:00:00+02:00", "", "soon"])
-        note = dice.choice(["", "a", "x" * 300])
-        lines.append(f"{key},{email},{name},{dice.choice(['', 'call me'])},{time},{note}")
-        if dice.random() < 0.03:
-            lines.append(dice.choice(["too,few", "1,2,3,4,5,6,7,8", lines[0], 'a,"b"c,d"']))
-    return "\n".join(lines) + "\n"
-
-
-def assert_same(many: Report, one: Report) -> None:
-    """Assert that both runs have read the same into the same: whole files, and the report."""
-    ours, theirs = (json.loads(report.to_json()) for report in (many, one))
-    for name in SAME:
-        assert ours[name] == theirs[name], name
-    folders = [Path(report.run_dir) for report in (many, one)]
-    assert sorted(ours["files"]) == sorted(theirs["files"])
-    rejects = [(folder / "rejects.csv").read_bytes() if "rejects" in one.files else b"" for folder in folders]
-    assert rejects[0] == rejects[1]
-    for name in ("merges", "warnings"):
-        found, expected = (pl.read_parquet(folder / f"{name}.parquet") for folder in folders)
-        assert found.schema == expected.schema
-        if name == "merges":
-            assert found.rows() == expected.rows()
-        assert found.sort(pl.all()).rows() == expected.sort(pl.all()).rows()
-
-
-def current(folder: Path) -> pl.DataFrame:
-    """Return the customers of a dataset, as readers find them."""
-    pointer = json.loads((folder / "_current.json").read_text())
-    return pl.read_parquet(folder / pointer["folder"] / "*.parquet")
-
-
-def assert_same_customers(folder: Path, file: Path) -> None:
-    found, expected = current(folder), pl.read_parquet(file)
-    assert found.schema == expected.schema
-    assert found.sort(pl.all()).rows() == expected.sort(pl.all()).rows()
-
-
-ALL: dict[str, Any] = {"max_conflicts": "100%"}
-OPTIONS: dict[str, Any] = {**ALL, "fields": {"name": "Name"}}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +106,15 @@ def test_the_same_customers_are_not_written_again(engine: dict[str, Any]) -> Non
     assert folder.exists(), "the folder of an earlier run is kept for its readers"
 
 
+def test_a_dataset_without_customers_can_be_read(engine: dict[str, Any]) -> None:
+    Path("a.csv").write_text("id,name\n1,\n")
+    first, again = (moved("a.csv", "many", **engine) for _ in range(2))
+    assert (first.counts.rejected, first.counts.created, again.counts.created) == (1, 0, 0)
+    found = current(Path("many"))
+    assert (found.schema, found.height) == (pl.Schema(COLUMNS), 0)
+    assert len([*Path("many").glob("run=*")]) == 1
+
+
 def test_gates_stop_it_before_anything_is_written(engine: dict[str, Any]) -> None:
     Path("a.csv").write_text("id,name\n1,A\n2,\n")
     with pytest.raises(GateClosed, match=r"1 of 2 records rejected, more than --max-rejects 0") as stopped:
@@ -176,14 +130,17 @@ def test_gates_stop_it_before_anything_is_written(engine: dict[str, Any]) -> Non
 @pytest.mark.parametrize("broken", ["", "too,many,columns\n"])
 def test_mirror_deletes_what_one_machine_deletes(engine: dict[str, Any], broken: str) -> None:
     mirror = {"mode": "mirror", "max_deletes": "100%", "where": "name is distinct from 'left out'"}
-    counts = []
+    reports = []
     for destination, options in (("delta://table", engine), ("duckdb:///one.duckdb?table=customers", {})):
         Path("a.csv").write_text("id,name\n1,A\n2,B\n3,C\n4,D\n")
         moved("a.csv", destination, **mirror, **options)
         Path("a.csv").write_text(f"id,name\n1,A2\n2,\n3,left out\n{broken}")
-        counts.append(moved("a.csv", destination, **mirror, **options).counts)
-    assert counts[0] == counts[1]
-    assert (counts[0].updated, counts[0].deleted, counts[0].withheld) == ((1, 0, 1) if broken else (1, 1, 0))
+        reports.append(moved("a.csv", destination, **mirror, **options))
+    ours, theirs = (report.counts for report in reports)
+    assert ours == theirs
+    assert (ours.updated, ours.deleted, ours.withheld) == ((1, 0, 1) if broken else (1, 1, 0))
+    with pytest.raises(ConfigError, match="the changes of delta://table are in the versions of that table"):
+        tranship.changes(reports[0].run_id)
 
 
 @pytest.mark.skipif(IS_SPARK, reason="needs the package of Delta Lake")

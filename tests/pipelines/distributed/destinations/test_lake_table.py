@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -261,17 +261,3 @@ def test_what_another_program_has_written_to_iceberg_since_is_compared_again(
     assert (again.counts["create"], again.counts["update"]) == (1, 1)
     iceberg.table.apply(request, again)
     assert iceberg.rows().sort("customer_key")["name"].to_list() == ["An", "Bo"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mode": "mirror", "hard_delete": True}, "rows of an Iceberg table are marked, not removed"),
-        ({"evolve": True}, "columns are not added to an Iceberg table"),
-        ({"chosen": {"name": "full_name"}}, "--column name=full_name: columns of table iceberg://"),
-    ],
-)
-def test_what_iceberg_cannot_do_is_refused(iceberg: Both, options: dict[str, Any], message: str) -> None:
-    request = dataclasses.replace(iceberg.request(records(A)), **options)
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        iceberg.table.plan(request)

@@ -73,6 +73,16 @@ def test_sequences_of_runs(both: Both, postgres_database: Database, seed: int) -
     assert not postgres_database.rows(STAGES)
 
 
+def test_changes_are_recorded_unless_they_are_off(both: Both, postgres_database: Database) -> None:
+    for record, name in ((False, "Ann"), (True, "Anna")):
+        request = both.request(records({"external_id": "1", "email": "a@x.co", "name": name}))
+        request = replace(request, record_changes=record)
+        both.table.apply(request, both.table.plan(request))
+        both.table.close()
+        recorded = postgres_database.rows("SELECT relname::text FROM pg_class WHERE relname = '_tranship_changes'")
+        assert bool(recorded) == record
+
+
 def test_what_the_server_cannot_store_is_refused(both: Both) -> None:
     first = {"external_id": "1", "email": "a@x.co", "name": "Ann", "phone": "call\x00me"}
     request = both.request(records(first, columns=("external_id", "email", "name", "phone")))

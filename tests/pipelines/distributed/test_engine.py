@@ -1,0 +1,49 @@
+"""The session of an engine elsewhere: what is said of a wrong address, and of what answers there."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.engines import IS_SPARK
+from tranship.connectors.errors import ConfigError, Unreachable
+from tranship.pipelines.distributed import engine
+from tranship.pipelines.settings import load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.skipif(IS_SPARK, reason="one client of Spark Connect is enough")
+
+
+def start(remote: str | None) -> None:
+    given = {"source": "in.csv", "destination": "out", "engine": "sail", "remote": remote}
+    engine.start(load(given, {})).close()
+
+
+@pytest.mark.parametrize("address", ["sc://", "sc://h:abc", "sc://h:99999", "sc://h/path", "sc://h/;x", "sc://[::1"])
+def test_what_is_no_address_is_refused(spark: SparkSession, address: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--remote, SPARK_REMOTE: is no address of an engine\. Write sc://HOST:15002"
+    ):
+        start(address)
+
+
+def test_the_token_of_an_address_is_not_repeated(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, kind in (("sc://h/x;token=s3cret", ConfigError), ("sc://127.0.0.1:1/;token=s3cret", Unreachable)):
+        monkeypatch.setenv("SPARK_REMOTE", address)
+        with pytest.raises(kind) as refused:
+            start(None)
+        assert "s3cret" not in str(refused.value)
+
+
+def test_another_program_that_answers_is_no_engine(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_SECONDS_TO_GREET", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        message = f"sc://{host}:{port}: no engine answers there (what listens there does not speak its protocol;"
+        with pytest.raises(Unreachable, match=re.escape(message)):
+            start(f"sc://{host}:{port}")
