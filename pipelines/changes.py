@@ -124,11 +124,14 @@ def by_field(changes: pl.DataFrame) -> pl.DataFrame:
 def json_lines(changes: pl.DataFrame) -> Iterator[str]:
     """Yield each change as one line of JSON."""
     for change in changes.iter_rows(named=True):
-        images = {side: change[side] and _members(change[side]) for side in ("before", "after")}
+        for side in ("before", "after"):
+            _members(change[side])
+        images = {side: change[side] and msgspec.Raw(change[side].encode()) for side in ("before", "after")}
         yield msgspec.json.encode({**change, **images}).decode()
 
 
 def _members(image: str | None) -> dict[str, msgspec.Raw]:
+    """Return the fields of one side of a change, each as JSON. Raises ConnectorError if it has another form."""
     try:
         return msgspec.json.decode(image, type=dict[str, msgspec.Raw]) if image else {}
     except (msgspec.MsgspecError, RecursionError) as error:

@@ -322,8 +322,8 @@ def test_an_address_without_a_password_is_a_value_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "customers.csv").write_text(CUSTOMERS)
-    condition = "name <> 'http://localhost:8080/x' and email like '%@%' and name <> 'https://a.example: see b@c'"
-    monkeypatch.setenv("TRANSHIP_DATABASE_URL", "postgresql://ann:hunter2@host.invalid/db")  # somebody else's
+    condition = "name <> 'http://b.example:8080/x' and email like '%@%' and name <> 'https://a.example: see b@c'"
+    monkeypatch.setenv("TRANSHIP_DATABASE_URL", "postgresql://ann:hunter2@host.invalid/db")  # another program's
     words = ("run", "customers.csv", "out.csv", "--where", condition, "--default", "city=https://a.example/x:y?q=@z")
     code, found = left_behind(tmp_path, monkeypatch, capfd, *words)
     assert code == 0, dict(found)["stderr"]
