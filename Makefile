@@ -60,7 +60,7 @@ demo-postgres-run:
 
 test: $(VENV)/dev.stamp build/sail/stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
-	$(if $(ARGS),,TRANSHIP_ENGINE=sail $(BIN)/python -m pytest -n 2 --dist worksteal --verbosity=0 tests/pipelines/distributed)
+	$(if $(ARGS),,TRANSHIP_ENGINE=sail $(BIN)/python -m pytest --verbosity=0 tests/pipelines/distributed)
 
 spark: $(VENV)/dev.stamp $(SPARK)  ## Run the tests of cleaning on Apache Spark (needs Java 17)
 	$(if $(SPARK),,@echo "There is no Java: the tests on Apache Spark are skipped. Install Java 17 or newer.")

@@ -11,7 +11,7 @@ import polars as pl
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import CHANGES
+from tranship.connectors.contract import CHANGES, FIRST_LOAD
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
@@ -101,6 +101,11 @@ BY_FIELD: Final = pl.Schema(
     }
 )
 """Changes with a line for each field. A created customer without values has one line, without a field."""
+
+
+def of_first_load(changes: pl.DataFrame) -> int:
+    """Return the number of customers that were created by the first load of a table, which have no values."""
+    return int((changes["reason"] == FIRST_LOAD).sum())
 
 
 def by_field(changes: pl.DataFrame) -> pl.DataFrame:

@@ -64,6 +64,21 @@ def _check_columns(settings: Settings) -> None:
         )
 
 
+def check_history(settings: Settings) -> None:
+    """Raise ConfigError if a history is asked for, which the destination or the engine does not keep."""
+    if not settings.history:
+        return
+    if settings.engine:
+        raise ConfigError(
+            f"--history: a run on an engine keeps no history. Leave --engine {settings.engine} out, or --history."
+        )
+    if not lookup.connector_of(settings.destination).abilities.keeps_history:
+        raise ConfigError(
+            f"--history: {redacted(settings.destination)} is not a table of DuckDB or Postgres, beside which a history "
+            "is kept. Name one (duckdb:///warehouse.duckdb?table=customers), or leave --history out."
+        )
+
+
 def _check_raw(settings: Settings) -> None:
     """Raise ConfigError if `--raw` is given and the destination is not CSV."""
     kind = lookup.kind_of(settings.destination)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tranship.connectors.contract import Destination, Layout, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import endpoints, history
+from tranship.pipelines import endpoints
 from tranship.pipelines.endpoints import open_destination, open_source, waiting_of
 from tranship.pipelines.flow import Steps
 from tranship.pipelines.judging import Rules
@@ -108,7 +108,7 @@ def open_ends(
 
 def check_ends(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for ends that cannot be read or written as the settings say, or are the same."""
-    history.check(settings)
+    endpoints.check_history(settings)
     if settings.engine is None:
         endpoints.check_ends(settings, out)
         return

@@ -75,8 +75,8 @@ class OneMachine:
         request = dataclasses.replace(request, workspace=workspace, compare=True, provider=options)
         with run.timed("compare", None):
             plan = self._destination.plan(request)
-            keeps = request.keep_history and isinstance(self._destination, KeepsHistory)
-            history = self._destination.state_of_history() if keeps else {}
+            there = self._destination
+            history = there.state_of_history() if request.keep_history and isinstance(there, KeepsHistory) else {}
         run.directory.secure()
         return verify.verification(run.directory, workspace, plan, request.survivors, history)
 

@@ -30,6 +30,7 @@ from tranship.pipelines.step_result import StepResult
 KEYS: Final = "keys.parquet"
 """The customers that are taken back, where these were chosen: `key`."""
 _DROPPED: Final = "identity/dropped.parquet"
+_NOTHING: Final = "nothing to do: everything is as it was before the run"
 _OUTCOMES: Final = "outcomes.parquet"
 _RESTORED: Final = "restored.parquet"
 
@@ -119,7 +120,8 @@ class UndoSteps:
     def plan(self) -> tuple[Plan, StepResult]:
         """Let the destination compare what the run did with what is there now."""
         plan, result = make_plan(self._run, self._made_request, self._destination)
-        return plan, StepResult(read=_considered(plan)) + result
+        notes = () if any(plan.counts[action] for action in (*ACTIONS, "refused")) else (_NOTHING,)
+        return plan, StepResult(read=_considered(plan), notes=notes) + result
 
     def apply(self, plan: Plan) -> Outcomes | None:
         """Write to the destination."""

@@ -186,7 +186,7 @@ def test_a_client_killed_over_an_empty_database_leaves_nothing_or_all(quiet: Qui
                 [{"?column?": 1}] * 5,
             )
             load(database, quiet.source, folder)
-            assert contents(database) == quiet.after
+            assert quiet.after.startswith(contents_of(database))
             assert not {"created", "updated"} & set(fates(load(database, quiet.source, folder)))
 
 

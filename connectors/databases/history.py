@@ -9,7 +9,7 @@ A version has `customer_key`, the columns of the customer, and
 A record is valid from its `updated_at` on, or from the start of the run if it has none. A record that the table takes
 although the history has a later version is valid from the start of the run as well: the table is what the versions
 without an end say. Equal neighbours are one version. All of it happens in the transaction of the run, which fails if
-the versions of a customer have a gap, overlap, or differ from the table.
+the versions of a customer have a gap or overlap.
 
 Any plan is recorded so, also one that takes back a run: its write is followed by `HistoryWriter.record`, which finds
 what has become of the customers that the plan names.
@@ -138,10 +138,11 @@ class HistoryWriter:
             self._load(_TAKEN, self._late("p.action IN ('create', 'update')"))
             self._splice(tracked, _TAKEN)
 
-    def record(self) -> None:
+    def record(self, plan: Plan) -> None:
         """Record what the run has changed, and prove that the history is right. Raises Refused if it is not."""
         tracked = self._store.tracked()
         if _TOUCHED in self._keys:
+            self._check_written(tracked, plan)
             self._append(tracked, _TOUCHED, f"k.{AT}")
         if self._keys:
             self._prove(tracked, " UNION ".join(f"SELECT {KEY} FROM {self._store.temporary(k)}" for k in self._keys))
@@ -174,8 +175,8 @@ class HistoryWriter:
         began = self._store.execute(tracked.beginning(self._now, self._request.run_id))
         rows = self._count(f"SELECT 1 FROM {tracked.rows} t")
         if began != rows:
-            raise RuntimeError(f"{counted(began, 'version')} of {rows:,} rows")
-        self._prove_spans(tracked, "")
+            raise RuntimeError(f"{counted(began, 'version')} of {counted(rows, 'row')}")
+        self._prove(tracked, "")
 
     def _append(self, tracked: Tracked, keys: str, at: str) -> None:
         self._kept(_NEW, tracked.appended(self._store.temporary(keys), at, self._now))
@@ -202,13 +203,24 @@ class HistoryWriter:
             )
 
     def _prove(self, tracked: Tracked, keys: str) -> None:
-        self._prove_spans(tracked, keys)
-        if differing := self._count(tracked.differing(keys)):
-            raise _wrong(tracked, differing, "differ from the table")
-
-    def _prove_spans(self, tracked: Tracked, keys: str) -> None:
         if broken := self._count(tracked.broken(keys)):
-            raise _wrong(tracked, broken, "have a gap or overlap")
+            raise Refused(
+                f"{tracked.title}: {counted(broken, 'version')} in {tracked.shown} would have a gap or overlap. "
+                "Nothing was written. If the history was edited, correct it, or rename it: a new one begins."
+            )
+
+    def _check_written(self, tracked: Tracked, plan: Plan) -> None:
+        """Raise Refused unless the rows that were written are found by the keys of their customers."""
+        fates = ("create", "update") if self._request.hard_delete else ("create", "update", "delete")
+        written = sum(plan.counts[fate] for fate in fates)
+        touched = self._store.temporary(_TOUCHED)
+        found = self._count(f"SELECT 1 FROM {touched} k JOIN ({tracked.current}) c ON c.{KEY} = k.{KEY}")
+        if found != written:
+            raise Refused(
+                f"{tracked.title}: of {counted(written, 'row')} to be written, {found:,} would have the id or e-mail "
+                "of their customer, which a history needs; a trigger or a collation of the table changes the others. "
+                "Nothing was written. Leave --history out."
+            )
 
     def _load(self, name: str, rows: str) -> int:
         self._keys.append(name)
@@ -257,13 +269,6 @@ class HistoryWriter:
             f"SELECT {key} AS {KEY}, s.updated_at AS {AT}{values} FROM _plan p JOIN _survivors s ON s._row = p.row "
             f"LEFT JOIN _table h ON h.target = p.target WHERE {which} AND s.updated_at IS NOT NULL"
         )
-
-
-def _wrong(tracked: Tracked, count: int, what: str) -> Refused:
-    return Refused(
-        f"{tracked.title}: {counted(count, 'version')} in {tracked.shown} would {what}. Nothing was written. If the "
-        "history was edited, correct it, or rename it: a new one begins."
-    )
 
 
 def _begins(tracked: Tracked, rows: int, without: int) -> str:

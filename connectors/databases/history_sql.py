@@ -63,11 +63,10 @@ class Tracked:
         """A query for the versions without an end."""
         return f"SELECT * FROM {self.history} WHERE {VALID_TO} IS NULL"
 
-    def differing(self, keys: str = "") -> str:
-        """Return a query for the customers that are not as the history says: among all, or among these keys."""
-        customers, versions = self._among(keys)
+    def differing(self) -> str:
+        """Return a query for the customers that are not as the history says."""
         return (
-            f"SELECT coalesce(c.{KEY}, o.{KEY}) AS {KEY} FROM ({customers}) c FULL JOIN ({versions}) o "
+            f"SELECT coalesce(c.{KEY}, o.{KEY}) AS {KEY} FROM ({self.current}) c FULL JOIN ({self.open_versions}) o "
             f"ON o.{KEY} = c.{KEY} WHERE {self._is_different}"
         )
 
@@ -75,7 +74,9 @@ class Tracked:
         """Return a query for the next version of each customer that is not as the history says, among those of a table
         of keys `k`. `at` is the time from which it is valid, as SQL of `k` and `c`, `now` that of the run.
         """
-        customers, versions = self._among(f"SELECT {KEY} FROM {keys}")
+        among = _in(f"SELECT {KEY} FROM {keys}")
+        customers = f"SELECT * FROM ({self.current}) c{among}"
+        versions = f"SELECT * FROM ({self.open_versions}) o{among}"
         values = "".join(
             f", CASE WHEN c.{KEY} IS NULL THEN o.{quoted(name)} ELSE c.{quoted(name)} END AS {quoted(name)}"
             for name in self.columns
@@ -154,12 +155,6 @@ class Tracked:
             f"ORDER BY {VALID_FROM}) AS following FROM {self.history}{_in(keys)}) v "
             f"WHERE following IS DISTINCT FROM {VALID_TO} OR {VALID_FROM} >= {VALID_TO}"
         )
-
-    def _among(self, keys: str) -> tuple[str, str]:
-        """Return queries for the customers and the versions without an end: for all, or for these keys."""
-        if not keys:
-            return self.current, self.open_versions
-        return f"SELECT * FROM ({self.current}) c{_in(keys)}", f"SELECT * FROM ({self.open_versions}) o{_in(keys)}"
 
     @property
     def _is_different(self) -> str:

@@ -233,7 +233,7 @@ class Piece:
             return True
         counts = np.bincount(self.contents.numbers, minlength=len(self.contents.forms)).tolist()
         expected = sum(form.tags * count for form, count in zip(self.contents.forms, counts, strict=True))
-        return int(np.count_nonzero(self._is_open)) != expected + 2 * len(self.rows.starts)
+        return bool(np.count_nonzero(self._is_open) != expected + 2 * len(self.rows.starts))
 
     def reach(self, cells: Cells, *, only_filled: bool) -> tuple[int, int]:
         """Return the last row and column of these cells, from 1; without cells 0."""
@@ -257,12 +257,10 @@ class Piece:
 
     def has_value_in_first_column(self, cells: Cells, contents: Contents) -> bool:
         """Return whether a cell of the first column has a number or text."""
-        which = np.flatnonzero(cells.columns == 0)
-        return any(
-            form.content in (b"v", b"i") and self._bytes(cells.behind[at : at + 1] + len(form.text)) != _OPEN
-            for at in which[:_MOST_FORMS].tolist()
-            for form in [contents.forms[contents.numbers[at]]]
-        )
+        which = np.flatnonzero(cells.columns == 0)[:_MOST_FORMS].tolist()
+        forms = [(at, contents.forms[contents.numbers[at]]) for at in which]
+        ends = [int(cells.behind[at]) + len(form.text) for at, form in forms if form.content in (b"v", b"i")]
+        return any(self._content[end] != _OPEN for end in ends)
 
     def has_unstored(self, cells: Cells, contents: Contents) -> bool:
         """Return whether a formula may have no stored result."""
@@ -317,7 +315,8 @@ class Piece:
     @cached_property
     def _is_open(self) -> _Bools:
         """Whether a tag begins at each position."""
-        return self._content == _OPEN
+        is_open: _Bools = self._content == _OPEN
+        return is_open
 
     def _named(self, name: bytes) -> _Ints:
         """Where the tags are that open an element of this name."""

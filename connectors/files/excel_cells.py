@@ -146,7 +146,8 @@ _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
-_NO_NUMBERS: Final = Numbers(*(np.empty(0, np.int64) for _ in range(3)), pl.Series(dtype=pl.Float64))
+_NONE: Final = np.empty(0, np.int64)
+_NO_NUMBERS: Final = Numbers(_NONE, _NONE, _NONE, pl.Series(dtype=pl.Float64))
 _SHARED: Final = "xl/sharedStrings.xml"
 _MIDNIGHT: Final = b" 00:00:00<"
 _LONG_DECIMALS: Final = re.compile(

@@ -56,7 +56,6 @@ def changes_command(
     The changes of a run into a table are read from that table's database, those of a run to a provider from the run's
     own files.
     """
-    from tranship.connectors.contract import FIRST_LOAD
     from tranship.pipelines import changes
 
     context.state_dir = state_dir
@@ -66,7 +65,7 @@ def changes_command(
     def counted_frames() -> Iterator[pl.DataFrame]:
         nonlocal first
         for frame in changes.changes(state_dir, run_ids, key):
-            first += int((frame["reason"] == FIRST_LOAD).sum())
+            first += changes.of_first_load(frame)
             counts.update(frame["action"].to_list())
             yield frame
 

@@ -76,7 +76,7 @@ class DuckDbWriter:
             everything = self._plan.counts["create"] == self._request.survivors.count
             self._insert(mapping, everything=everything)
             if history:
-                history.record()
+                history.record(self._plan)
         self._write_ledger()
         if self._request.watermark:
             Watermarks(self._connection, self._address).advance(self._request.watermark)

@@ -95,7 +95,7 @@ class Writer:
             there = relation or find_relation(connection, self._address, self._address.table)
             self._images.keep(column_types(connection, there) if there else {})
         if history:
-            history.record()
+            history.record(self._plan)
         if relation is None:
             connection.execute(
                 f"ALTER TABLE {quoted(schema)}.{quoted(self._address.table)} ADD PRIMARY KEY ({quoted(KEY)})"

@@ -90,6 +90,7 @@ def test_the_table_is_as_before_and_after_an_undo_of_the_undo_as_after_the_run(t
     assert table.rows() == before
     again = take_back(table, run)
     assert not {"created", "updated", "deleted", "refused"} & fates(again).keys()
+    assert again.notes == ("nothing to do: everything is as it was before the run",)
     assert table.rows() == before
 
     assert take_back(table, back).exit_code == 0

@@ -394,10 +394,11 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
     assert ["rejected", "1"] in [line.split() for line in lines]
     assert ["created", "2"] in [line.split() for line in lines]
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
-    assert (
-        lines[-1]
-        == f"correct the rejected records there, then run: tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
-    )
+    again = f"tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
+    assert lines[-2:] == [
+        f"correct the rejected records there, then run: {again}",
+        f"to take it back, run: tranship undo {rejects.parent.name}",
+    ]
 
 
 def test_the_command_for_corrected_rejects_runs(command: Command) -> None:

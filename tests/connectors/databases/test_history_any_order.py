@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 from support.histories import MIRROR, REMOVE, Table, record, run, versions
 from support.postgres_server import Database, GivenServer, Server
 from support.warehouse import PostgresWarehouse, Warehouse
+from tranship.connectors.databases.history_table import HISTORIES, history_of
+from tranship.connectors.databases.ledger import LEDGER
+from tranship.connectors.databases.table_mapping import CHANGES
 
 LONG = "TRANSHIP_LONG_TESTS" in os.environ
 CUSTOMERS = ("1", "11", "email:1", "id:1")
@@ -46,7 +49,7 @@ def emptied(table: Table) -> None:
     if isinstance(table, Warehouse):
         table.file.unlink(missing_ok=True)
     else:
-        names = ("customers", "customers_history", "_tranship_ledger", "_tranship_changes", "_tranship_histories")
+        names = ("customers", history_of("customers"), LEDGER, CHANGES, HISTORIES)
         table.do(*(f"DROP TABLE IF EXISTS {name}" for name in names))
     shutil.rmtree(table.folder / "state", ignore_errors=True)
 
