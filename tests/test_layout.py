@@ -187,13 +187,16 @@ RULES = (
         (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable", "connectors.local_failures"),
         "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
-    Rule(
-        "pipelines.distributed.engine_ends",
-        (
-            *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow", *ENTRANCE),
-            *("connectors.task_files", "connectors.files.data_folder"),
-        ),
-        "engine_ends.py opens the two ends of a run on an engine, as endpoints.py does on one machine.",
+    *(
+        Rule(
+            f"pipelines.distributed.{name}",
+            (
+                *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow", *ENTRANCE),
+                *("connectors.task_files", "connectors.files.data_folder"),
+            ),
+            "engine_checks.py checks, and engine_ends.py opens the two ends of a run on an engine, as endpoints.py does on one machine.",
+        )
+        for name in ("engine_ends", "engine_checks")
     ),
     Rule(
         "pipelines.distributed.destinations.*",

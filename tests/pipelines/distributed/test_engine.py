@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.engines import IS_SPARK
+from support.served import nobody
 from tranship.connectors.errors import ConfigError, Unreachable
 from tranship.pipelines.distributed import engine
 from tranship.pipelines.settings import load
@@ -33,11 +34,13 @@ def test_what_is_no_address_is_refused(spark: SparkSession, address: str) -> Non
 
 
 def test_the_token_of_an_address_is_not_repeated(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    for address, kind in (("sc://h/x;token=s3cret", ConfigError), ("sc://127.0.0.1:1/;token=s3cret", Unreachable)):
-        monkeypatch.setenv("SPARK_REMOTE", address)
-        with pytest.raises(kind) as refused:
-            start(None)
-        assert "s3cret" not in str(refused.value)
+    with nobody() as url:
+        absent = url.replace("http", "sc")
+        for address, kind in (("sc://h/x;token=s3cret", ConfigError), (f"{absent}/;token=s3cret", Unreachable)):
+            monkeypatch.setenv("SPARK_REMOTE", address)
+            with pytest.raises(kind) as refused:
+                start(None)
+            assert "s3cret" not in str(refused.value)
 
 
 def test_another_program_that_answers_is_no_engine(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ LARGE = 500_000_000
         ((0,), ()),
     ],
 )
+@pytest.mark.usefixtures("spark")
 def test_a_large_file_with_most_of_the_bytes_is_named(sizes: tuple[int, ...], note: tuple[str, ...]) -> None:
-    sources = pytest.importorskip("tranship.pipelines.distributed.sources", reason="needs pyspark")
+    from tranship.pipelines.distributed.sources import FileSource
+
     opened: Any = None
     files = [TaskFile("csv", f"{at}.csv", f"/{at}.csv", size, None, "", {}) for at, size in enumerate(sizes)]
-    assert sources.FileSource(opened, files, {}).notes == note
+    assert FileSource(opened, files, {}).notes == note
