@@ -503,8 +503,8 @@ CHANGES: Final = pl.Schema(
 )
 """What a run has changed, one row for each customer. `action` is create, update or delete; `changed_fields` are the
 columns of the table, or the provider's fields, that an update has changed; `before` and `after` are JSON objects with
-their values. A create at a table has no `after` (the table has it), at a provider all that was sent; `before` of a
-customer that was removed has all its values. `changed_at` is null where it is unknown."""
+their values. A create has in `after` all that was written, without nulls, except for the first load of a table, which
+has the values; `before` of a customer that was removed has all its values. `changed_at` is null where it is unknown."""
 FIRST_LOAD: Final = "first_load"
 """The reason for the customers of a run that has created the table, or found it empty."""
 

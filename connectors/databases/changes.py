@@ -2,11 +2,13 @@
 
 It has one row for each customer that a run has created, updated or deleted, written in the transaction of the run, so
 that its rows and the counts of the ledger always agree. Values are JSON: of an update those of the columns that it
-changes, before and after; of a row that is removed all of them. A row that is created has none, because the table has
-its values, and the next change of the row has those that it replaces.
+changes, before and after; of a row that is removed all of them, and of one that is created all that were written. The
+rows of a first load have none, because the table has their values, and the next change of a row has those that it
+replaces.
 
 What is recorded is the difference between the row as it was and the values assigned to it, as the database writes them
-as JSON. An update that assigns only equal values is recorded without fields. What a trigger changes is not seen.
+as JSON. An update that assigns only equal values is recorded without fields. What a trigger or a default fills in is
+not seen.
 
 SQL in this module runs in DuckDB and in Postgres. In it `t` is a row of the table.
 """
@@ -14,7 +16,7 @@ SQL in this module runs in DuckDB and in Postgres. In it `t` is a row of the tab
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,7 +25,7 @@ import polars as pl
 from tranship.connectors.contract import CHANGES, FIRST_LOAD, Plan, WriteRequest, key_spellings
 from tranship.connectors.databases.diff import OLDER
 from tranship.connectors.databases.quoting import literal, quoted
-from tranship.connectors.databases.table_mapping import DELETED, TableMapping, customer_key, new_key
+from tranship.connectors.databases.table_mapping import BOOKKEEPING, DELETED, TableMapping, customer_key, new_key
 
 COMMENT: Final = "The customers that each run of tranship has created, updated or deleted, with the values it changed."
 NOT_IN_SOURCE: Final = "not_in_source"
@@ -111,17 +113,32 @@ def _member(column: str) -> str:
     return f"{json.dumps(column, ensure_ascii=False)}: "
 
 
-def creates(key: str, reason: str, rows: str) -> str:
-    """Return a query for the changes of customers that are created, with the columns of `updates`."""
+def first_creates(key: str, rows: str) -> str:
+    """Return a query for the customers of a first load, with the columns of `updates`."""
     return (
-        f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, NULL AS after, {reason} AS reason "
-        f"FROM {rows}"
+        f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, NULL AS after, "
+        f"{literal(FIRST_LOAD)} AS reason FROM {rows}"
     )
 
 
-def reason_of_create(plan: Plan) -> str:
-    """Return the reason of a create, as SQL."""
-    return "NULL::VARCHAR" if plan.existing else literal(FIRST_LOAD)
+def creates(dialect: Dialect, written: Mapping[str, str], key: str, rows: str) -> str:
+    """Return a query for the changes of other customers that are created, with the columns of `updates`, given column →
+    the value that it gets. Nulls are left out.
+    """
+    members = [
+        f"{literal(_member(name))} || {dialect.json(name, value)}"
+        for name, value in written.items()
+        if name not in BOOKKEEPING
+    ]
+    return (
+        f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, {_object(dialect, members)} AS after, "
+        f"NULL AS reason FROM {rows}"
+    )
+
+
+def is_first_load(request: WriteRequest, plan: Plan) -> bool:
+    """Return whether a run finds no customers in the table. An undo may, but it loads nothing anew."""
+    return not plan.existing and not request.undo
 
 
 def key_of_create(mapping: TableMapping) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import FIRST_LOAD, Plan, WriteRequest
+from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
@@ -21,10 +21,11 @@ from tranship.connectors.databases.changes import (
     REASON_OF_UPDATE,
     Assignment,
     creates,
+    first_creates,
+    is_first_load,
     key_of_create,
     key_of_update,
     of_customer,
-    reason_of_create,
     removals,
     updates,
 )
@@ -59,11 +60,17 @@ class ChangeLog:
         """Record all rows of the table, which this run has created. To read their keys there costs a third less than to
         derive them from the survivors again.
         """
-        self._insert("create", creates(f"t.{quoted(KEY)}", literal(FIRST_LOAD), f"{self._address.name} t"))
+        self._insert("create", first_creates(f"t.{quoted(KEY)}", f"{self._address.name} t"))
 
-    def record_creates(self, mapping: TableMapping, plan: Plan, chosen: str) -> None:
-        """Record the survivors `s` that are inserted, with the join that chooses them."""
-        self._insert("create", creates(key_of_create(mapping), reason_of_create(plan), f"_survivors s{chosen}"))
+    def record_creates(self, mapping: TableMapping, plan: Plan, written: Mapping[str, str], chosen: str) -> None:
+        """Record the survivors `s` that are inserted, given column → value and the join that chooses them."""
+        key, rows = key_of_create(mapping), f"_survivors s{chosen}"
+        if is_first_load(self._request, plan):
+            self._insert("create", first_creates(key, rows))
+            return
+        columns, _ = existing_columns(self._connection, self._address)
+        stored = {name: f"CAST({value} AS {columns[name].dtype})" for name, value in written.items()}
+        self._insert("create", creates(_DuckDb(columns), stored, key, rows))
 
     def record_updates(self, mapping: TableMapping, assignments: Sequence[Assignment]) -> None:
         """Record the updates of the plan. The rows still have their old values."""

@@ -106,19 +106,16 @@ class DuckDbWriter:
             if any(mapped.column.null_becomes_default for mapped in written)
             else {}
         )
-        given = {
-            mapped.column_name: f"coalesce({mapped.value}, {defaults[mapped.column_name]})"
-            if mapped.column.null_becomes_default
-            else mapped.value
-            for mapped in written
-        }
+        given = {mapped.column_name: mapped.value for mapped in written}
         if mapping.key:
             given.setdefault(mapping.key, new_key("s"))
         if mapping.bookkeeping:
             given[RUN] = literal(self._request.run_id)
         chosen = "" if everything else " JOIN _plan p ON p.row = s._row AND p.action = 'create'"
         if self._changes:
-            self._changes.record_creates(mapping, self._plan, chosen)
+            self._changes.record_creates(mapping, self._plan, given, chosen)
+        for name in (mapped.column_name for mapped in written if mapped.column.null_becomes_default):
+            given[name] = f"coalesce({given[name]}, {defaults[name]})"
         done = self._connection.execute(
             f"INSERT INTO {self._address.name} ({', '.join(map(quoted, given))}) "
             f"SELECT {', '.join(given.values())} FROM _survivors s{chosen}"

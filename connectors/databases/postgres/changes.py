@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.connectors.contract import CHANGES as FRAME
-from tranship.connectors.contract import FIRST_LOAD, Plan
+from tranship.connectors.contract import FIRST_LOAD
 from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
@@ -19,10 +19,10 @@ from tranship.connectors.databases.changes import (
     REASON_OF_UPDATE,
     Assignment,
     creates,
+    first_creates,
     key_of_create,
     key_of_update,
     of_customer,
-    reason_of_create,
     removals,
     updates,
 )
@@ -102,17 +102,28 @@ class ChangeLog:
         are not sent twice.
         """
         table = f"{quoted(self._schema)}.{quoted(self._table)}"
-        self._insert("create", creates(f"t.{quoted(KEY)}", literal(FIRST_LOAD), f"{table} t"))
+        self._insert("create", first_creates(f"t.{quoted(KEY)}", f"{table} t"))
 
-    def record_creates(self, plan: Plan, chosen: str) -> None:
-        """Record the survivors `s` that are inserted, with the join that chooses them."""
+    def record_first_creates(self, chosen: str) -> None:
+        """Record the survivors `s` that are inserted into an empty table, with the join that chooses them."""
         rows = self._context.duck.sql(
             f"SELECT {literal(self._request.run_id)} AS run_id, {literal(self._table)} AS table_name, "
             f"{key_of_create(self._context.mapping)} AS customer_key, 'create' AS action, "
-            f"{reason_of_create(plan)} AS reason FROM _survivors s {chosen}"
+            f"{literal(FIRST_LOAD)} AS reason FROM _survivors s {chosen}"
         )
         batches = rows.to_arrow_reader(SENT_ROWS)
         self._connection.copy_rows(CHANGES, arrow_reader(batches.schema, batches, ()), schema=self._schema)
+
+    @property
+    def columns_of_creates(self) -> str:
+        """The columns that the temporary table of new rows needs, as SQL of the comparison."""
+        return f", {key_of_create(self._context.mapping)} AS {_KEY}"
+
+    def record_creates(self, new: str, written: Mapping[str, str]) -> None:
+        """Record the rows `u` in a temporary table, which are inserted, given column → value."""
+        types = self._context.types
+        stored = {name: types[name].cast(f"({value})") if name in types else value for name, value in written.items()}
+        self._insert("create", creates(_POSTGRES, stored, f"u.{_KEY}", f"{new} u"))
 
     @property
     def columns_of_updates(self) -> str:

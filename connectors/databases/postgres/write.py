@@ -9,7 +9,7 @@ from sqlalchemy.schema import CreateSchema, CreateTable, SetColumnComment, SetTa
 
 from tranship.connectors.contract import Plan, WriteObserver
 from tranship.connectors.databases.before_images import is_updated
-from tranship.connectors.databases.changes import is_recorded
+from tranship.connectors.databases.changes import is_first_load, is_recorded
 from tranship.connectors.databases.history import HistoryWriter
 from tranship.connectors.databases.ledger import LATER_COUNTS, LEDGER, ledger_row
 from tranship.connectors.databases.postgres.address import PostgresAddress
@@ -44,6 +44,8 @@ from tranship.connectors.errors import (
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import KEY
 
+_NEW: Final = "pg_temp._tranship_new"
+"""The rows to insert."""
 _CHANGED: Final = "pg_temp._tranship_changed"
 """The rows to update, with their positions and new values."""
 
@@ -179,15 +181,17 @@ class Writer:
         values = new_row_values(context)
         everything = plan.counts["create"] == self._request.survivors.count
         chosen = f"JOIN read_parquet({files_literal([plan.rows])}) p ON p.row = s._row AND p.action = 'create'"
+        first = is_first_load(self._request, plan)
+        log = self._changes if relation and not first else None
         rows = self._duck.sql(
-            f"SELECT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())} "
-            f"FROM _survivors s {'' if everything else chosen}"
+            f"SELECT {', '.join(f'{value} AS {quoted(name)}' for name, value in values.items())}"
+            f"{log.columns_of_creates if log else ''} FROM _survivors s {'' if everything else chosen}"
         )
         casts = {mapped.column_name for mapped in context.written_fields if needs_cast(mapped)}
-        if self._changes and relation:
-            self._changes.record_creates(plan, "" if everything else chosen)
+        if self._changes and relation and first:
+            self._changes.record_first_creates("" if everything else chosen)
         blank = self._blank(chosen if not everything else "")
-        if relation is None or not (casts or blank or relation.needs_insert):
+        if relation is None or not (casts or blank or log or relation.needs_insert):
             batches = rows.to_arrow_reader(SENT_ROWS)
             json = [mapped.column_name for mapped in context.written_fields if is_jsonb(mapped)]
             schema = relation.schema if relation else self._schema()
@@ -199,13 +203,16 @@ class Writer:
             given = {name: f"u.{quoted(name)}" for name in values}
             kinds = {name: context.types.get(name) for name in casts}
             given |= {name: kind.cast(given[name]) if kind else f"{given[name]}::jsonb" for name, kind in kinds.items()}
-            given |= {name: f"coalesce({given[name]}, {context.types[name].default})" for name in blank}
+            if log:
+                log.record_creates(_NEW, given)
+            defaults = {name: context.types[name].cast(f"({context.types[name].default})") for name in blank}
+            given |= {name: f"coalesce({given[name]}, {default})" for name, default in defaults.items()}
             sources = ", ".join(given.values())
             done = self._connection.execute(
                 f"INSERT INTO {relation.name} ({', '.join(map(quoted, values))}) "
-                f"SELECT {sources} FROM pg_temp._tranship_new u"
+                f"SELECT {sources} FROM {_NEW} u"
             )
-            self._connection.execute("DROP TABLE pg_temp._tranship_new")
+            self._connection.execute(f"DROP TABLE {_NEW}")
         self._as_planned("create", done)
 
     def _blank(self, chosen: str) -> list[str]:

@@ -94,7 +94,9 @@ def test_creates_updates_and_deletes_are_recorded_with_the_values_that_they_repl
 def test_only_a_run_that_finds_no_customers_is_a_first_load(table: Table) -> None:
     table.load([ANN])
     later = table.load([ANN, BOB])
-    assert {key: row["reason"] for key, row in changes(table, later).items()} == {"2": None}
+    assert {key: (row["reason"], row["before"], row["after"]) for key, row in changes(table, later).items()} == {
+        "2": (None, None, BOB)
+    }
     table.do("DELETE FROM customers")
     emptied = table.load([ANN, CY])
     assert {key: (row["action"], row["reason"]) for key, row in changes(table, emptied).items()} == dict.fromkeys(
@@ -153,6 +155,31 @@ def test_a_table_of_ones_own_is_recorded_by_its_own_columns(table: Table) -> Non
     assert {key: row["action"] for key, row in found.items()} == {"1": "update", "2": "create"}
     assert found["1"]["changed_fields"] == ['Firma "x"']
     assert (found["1"]["before"], found["1"]["after"]) == ({'Firma "x"': "Ann"}, {'Firma "x"': "Anna"})
+    assert found["2"]["after"] == {"nr": 2, "mail": "bob@acme.com", 'Firma "x"': "Bob"}
+
+
+def test_a_value_of_a_new_row_is_spelled_as_that_of_an_update(table: Table) -> None:
+    table.load([ANN, {"external_id": "0", "name": "Zoe"}])
+    full = {
+        **{"name": 'B "ö"\\', "net_terms": "30", "updated_at": "2026-01-02T03:04:05.6+02:00"},
+        **{"metadata": '{"b": 1.50, "a": ["x"]}', "invoice_cc_emails": "a@x.example,b@x.example"},
+    }
+    found = changes(table, table.load([{**ANN, **full}, {**BOB, **full}]))
+    assert found["2"]["after"] == {"external_id": "2", "email": "bob@acme.com", **found["1"]["after"]}
+    assert found["1"]["changed_fields"] == [*found["1"]["after"]]
+    assert {"name", "net_terms", "updated_at", "metadata", "invoice_cc_emails"} == found["1"]["after"].keys()
+
+
+def test_what_a_default_fills_in_is_not_recorded(table: Table) -> None:
+    table.do(
+        "CREATE SEQUENCE numbers",
+        "CREATE TABLE customers (external_id text, name text NOT NULL DEFAULT 'nobody', "
+        "phone text NOT NULL DEFAULT nextval('numbers'))",
+        "INSERT INTO customers (external_id) VALUES ('0')",
+    )
+    found = changes(table, table.load([{"external_id": "1", "name": "Ann", "phone": ""}, {"external_id": "2"}]))
+    assert [row["after"] for row in found.values()] == [{"external_id": "1", "name": "Ann"}, {"external_id": "2"}]
+    assert table.column("phone") == ["1", "2", "3"]
 
 
 def test_a_table_without_ids_is_recorded_by_its_e_mails(table: Table) -> None:

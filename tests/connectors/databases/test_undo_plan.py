@@ -371,6 +371,8 @@ def test_a_plan_is_reviewed_and_applied_unless_the_table_has_changed(table: Tabl
     ]
     images = [json.loads(text) if isinstance(text, str) else text for text in (found[0]["before"], found[0]["after"])]
     assert images == [{"name": "New name"}, {"name": "Customer 1"}]
+    returned = json.loads(found[1]["after"]) if isinstance(found[1]["after"], str) else found[1]["after"]
+    assert (returned["external_id"], returned["name"]) == ("2", "Customer 2")
 
 
 # What cannot be taken back ---------------------------------------------------------------------------------------
