@@ -114,8 +114,9 @@ class DuckDbWriter:
         chosen = "" if everything else " JOIN _plan p ON p.row = s._row AND p.action = 'create'"
         if self._changes:
             self._changes.record_creates(mapping, self._plan, given, chosen)
-        for name in (mapped.column_name for mapped in written if mapped.column.null_becomes_default):
-            given[name] = f"coalesce({given[name]}, {defaults[name]})"
+        for column in (mapped.column for mapped in written if mapped.column.null_becomes_default):
+            default = f"CAST({defaults[column.name]} AS {column.dtype})"
+            given[column.name] = f"coalesce({given[column.name]}, {default})"
         done = self._connection.execute(
             f"INSERT INTO {self._address.name} ({', '.join(map(quoted, given))}) "
             f"SELECT {', '.join(given.values())} FROM _survivors s{chosen}"
