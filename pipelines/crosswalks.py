@@ -66,3 +66,11 @@ def found(state_dir: Path, destination: str, except_run: str) -> tuple[list[Path
             found.append((kept.started_at, kept.run_id, file, durable.is_whole(file, kept.crosswalk)))
     found = sorted((entry for entry in found if entry[1] != except_run), key=lambda entry: entry[:2], reverse=True)
     return [file for *_, file, whole in found if whole], [file for *_, file, whole in found if not whole]
+
+
+def notes_on(damaged: list[Path]) -> tuple[str, ...]:
+    """Return a note if there are damaged crosswalks."""
+    if not damaged:
+        return ()
+    what = f"{len(damaged)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
+    return (f"{what} those runs wrote count as written by others. The first is {damaged[0]}",)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from tranship.connectors import durable
+from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import (
     ACTIONS,
     Destination,
@@ -20,6 +21,7 @@ from tranship.connectors.contract import (
     Undone,
     WriteRequest,
 )
+from tranship.pipelines import crosswalks
 from tranship.pipelines.identity_step import NO_MERGES
 from tranship.pipelines.plan_step import make_plan
 from tranship.pipelines.run_context import RunContext
@@ -69,6 +71,7 @@ class UndoSteps:
         """Check what the undone run has kept, and make the request to the destination. Raises Damaged."""
         settings, directory = self._run.settings, self._run.directory
         undone = self._undone()
+        history, lost = crosswalks.found(settings.state_dir, redacted(settings.destination), directory.run_id)
         self._request = WriteRequest(
             run_id=directory.run_id,
             survivors=Survivors((), directory.path / _DROPPED, (), 0),
@@ -88,12 +91,13 @@ class UndoSteps:
             compare=directory.stands_alone,
             provider=ProviderOptions(
                 limit=settings.limit,
+                history=tuple(history),
                 remove_for_good=settings.remove_for_good,
                 write_began=directory.has_begun_to_write,
             ),
             undo=undone,
         )
-        return StepResult(merges=NO_MERGES)
+        return StepResult(merges=NO_MERGES, notes=crosswalks.notes_on(lost))
 
     def _undone(self) -> Undone:
         own, facts = self._run.directory, self._run.directory.manifest["undoes"]

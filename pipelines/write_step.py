@@ -28,11 +28,6 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
     settings, directory = run.settings, run.directory
     merged = sum(total.merges.values())
     history, lost = crosswalks.found(settings.state_dir, redacted(settings.destination), directory.run_id)
-    notes: tuple[str, ...] = ()
-    if lost:
-        what = f"{len(lost)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
-        notes = (f"{what} those runs wrote count as written by others. The first is {lost[0]}",)
-
     fields, sparse = fields_of(total, columns)
     request = WriteRequest(
         run_id=directory.run_id,
@@ -67,7 +62,7 @@ def write_request(run: RunContext, total: StepResult, columns: ColumnMap) -> tup
         watermark=increment.watermark(directory.manifest.get("increment"), total.extents, directory.run_id),
         files=file_marks.of_facts(directory.manifest.get("files")),
     )
-    return request, StepResult(notes=notes)
+    return request, StepResult(notes=crosswalks.notes_on(lost))
 
 
 def fields_of(total: StepResult, columns: ColumnMap) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -20,7 +20,7 @@ import polars as pl
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api.account import BATCH, read_account
-from tranship.connectors.api.crosswalk import recognise, write_crosswalk
+from tranship.connectors.api.crosswalk import recognise, write_crosswalk, write_undone
 from tranship.connectors.api.executor import ExecutionResult, carry_out
 from tranship.connectors.api.known_ids import KnownIds
 from tranship.connectors.api.operations import Operations
@@ -29,7 +29,7 @@ from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save
 from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
-from tranship.connectors.api.undo_plan import UndoRequests, write_left
+from tranship.connectors.api.undo_plan import NAMES, UndoRequests, write_left
 from tranship.connectors.contract import Outcomes, Plan, Undone, WriteObserver, WriteRequest
 from tranship.connectors.databases.quoting import files_literal, literal
 from tranship.connectors.errors import ConfigError, Damaged
@@ -203,7 +203,10 @@ class ProviderDestination:
                 "WHERE p.action IN ('unchanged', 'stale', 'refused') "
                 f") TO {literal(outcomes)} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
             ).fetchall()
-            crosswalk = write_crosswalk(run, write, self._spec.name, outcomes)
+            if write.undo:
+                crosswalk = write_undone(run, write, self._spec.name, outcomes, write.workspace / NAMES)
+            else:
+                crosswalk = write_crosswalk(run, write, self._spec.name, outcomes)
         return {"outcomes": outcomes, "crosswalk": crosswalk}
 
     def _reasons(self, write: WriteRequest) -> dict[str, int]:

@@ -30,8 +30,10 @@ from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 NAMES: Final = "undone.parquet"
-"""The customers of the undone run: row (of the undo), customer (its key), action (of the run)."""
-_NAMES: Final = {"row": pl.UInt64, "customer": pl.String, "action": pl.String}
+"""The customers of the undone run: row (of the undo), customer (its key), action (of the run), external_id, email and
+own_id (the provider's id then).
+"""
+_NAMES: Final = {"row": pl.UInt64, **dict.fromkeys(("customer", "action", "external_id", "email", "own_id"), pl.String)}
 _LEFT: Final = {"customer": pl.String, "action": pl.String, "reason": pl.String}
 _REVIEW: Final = dict.fromkeys(("what", "customer", "field", "now", "back"), pl.String)
 _PLAN: Final = pl.Schema(
@@ -76,7 +78,8 @@ class UndoRequests:
                 row = next(numbers)
                 decided = self._decide(request)
                 name = {"customer": _key(request), "action": request["action"]}
-                self._names.append({"row": row, **name})
+                known = {field: request[field] for field in ("external_id", "email", "own_id")}
+                self._names.append({"row": row, **name, **known})
                 counts[decided.action] += 1
                 self._fields.update(decided.changed)
                 if decided.action != "delete":

@@ -92,6 +92,36 @@ def test_every_destination_that_keeps_customers_can_be_undone() -> None:
     assert keeping == {*PROVIDERS, "duckdb", "postgresql"}
 
 
+def test_later_runs_find_what_was_known_before_the_run(account: Account, house: Warehouse) -> None:
+    """The times that were last written, and which customers are ours, are as before; so the same run does the same."""
+    first = [{**ANN, "updated_at": "2025-03-01T00:00:00Z"}, {**BOB, "updated_at": "2025-03-01T00:00:00Z"}]
+    second = [{**CHANGED, "updated_at": "2025-03-05T00:00:00Z"}, {**DAN, "updated_at": "2025-03-05T00:00:00Z"}]
+    load(house, account, first)
+    run = load(house, account, second)
+    after = customers(account)
+    assert (fates(run), left(take_back(house, run))) == ({"created": 1, "updated": 1}, {})
+
+    between = [{**CHANGED, "name": "Third Ltd", "updated_at": "2025-03-03T00:00:00Z"}]
+    assert fates(load(house, account, between, dry_run=True)) == {"updated": 1}
+    assert fates(load(house, account, first, dry_run=True)) == {"unchanged": 2}
+    again = load(house, account, second)
+    assert (fates(again), customers(account)) == ({"created": 1, "updated": 1}, after)
+
+
+def test_a_customer_of_others_is_theirs_again(account: Account, house: Warehouse) -> None:
+    """A mirror deletes only what runs have written, so not what a run has changed and an undo has restored."""
+    load(house, account, [ANN])
+    theirs = Warehouse(house.folder / "theirs")
+    theirs.folder.mkdir()
+    run = load(theirs, account, [CHANGED, DAN])
+    assert left(take_back(theirs, run)) == {}
+    mirror = {"mode": "mirror", "max_deletes": "100%", "remove_for_good": True}
+    assert fates(load(theirs, account, [BOB], **mirror)) == {"created": 1}
+    back = take_back(theirs, load(theirs, account, [BOB, CHANGED]))
+    assert (fates(back), fates(take_back(theirs, back))) == ({"updated": 1}, {"updated": 1})
+    assert fates(load(theirs, account, [BOB], **mirror)) == {"unchanged": 1, "deleted": 1}
+
+
 def test_the_account_is_as_before_and_after_an_undo_of_the_undo_as_after_the_run(
     account: Account, house: Warehouse
 ) -> None:
