@@ -78,10 +78,13 @@ def _load_history(run: duckdb.DuckDBPyConnection, write: WriteRequest) -> bool:
     files = [file for file in write.provider.history if file.exists()]
     if not files:
         run.execute(
-            "CREATE TEMP TABLE history (destination_id VARCHAR, action VARCHAR, run VARCHAR, time TIMESTAMPTZ, age BIGINT)"
+            "CREATE TEMP TABLE history (destination_id VARCHAR, action VARCHAR, run VARCHAR, time TIMESTAMPTZ, "
+            "age BIGINT)"
         ).fetchall()
         return False
-    ages = pl.DataFrame({"file": map(str, files), "timed": ["updated_at" in pq.read_schema(file).names for file in files]})
+    ages = pl.DataFrame(
+        {"file": map(str, files), "timed": ["updated_at" in pq.read_schema(file).names for file in files]}
+    )
     run.register("given", ages.with_row_index("age").to_arrow())
     run.execute("CREATE TEMP TABLE runs AS SELECT file, age::BIGINT AS age FROM given").fetchall()
     run.unregister("given")

@@ -209,8 +209,7 @@ class Writer:
             given |= {name: f"coalesce({given[name]}, {default})" for name, default in defaults.items()}
             sources = ", ".join(given.values())
             done = self._connection.execute(
-                f"INSERT INTO {relation.name} ({', '.join(map(quoted, values))}) "
-                f"SELECT {sources} FROM {_NEW} u"
+                f"INSERT INTO {relation.name} ({', '.join(map(quoted, values))}) SELECT {sources} FROM {_NEW} u"
             )
             self._connection.execute(f"DROP TABLE {_NEW}")
         self._as_planned("create", done)
