@@ -105,7 +105,12 @@ def test_later_runs_find_what_was_known_before_the_run(account: Account, house: 
     assert fates(load(house, account, between, dry_run=True)) == {"updated": 1}
     assert fates(load(house, account, first, dry_run=True)) == {"unchanged": 2}
     again = load(house, account, second)
-    assert (fates(again), customers(account)) == ({"created": 1, "updated": 1}, after)
+    if account.provider == "metrifox":
+        # The customer that the undo has archived is found again by its id, and an ordinary run leaves it archived.
+        del after["Dan Ltd"]
+        assert (fates(again), customers(account)) == ({"updated": 1, "unchanged": 1}, after)
+    else:
+        assert (fates(again), customers(account)) == ({"created": 1, "updated": 1}, after)
 
 
 def test_a_customer_of_others_is_theirs_again(account: Account, house: Warehouse) -> None:

@@ -296,17 +296,22 @@ def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Comm
     assert [line.split() for line in said.out.splitlines()] == [
         ["action", "customer", "field", "before", "after", "reason"],
         ["update", "1", "city", "Bonn", "=Köln"],
-        ["create", "3"],
+        ["create", "3", "external_id", "3"],
+        ["create", "3", "name", "Cy"],
     ]
     assert said.err == "2 changes: 1 created, 1 updated\n"
     lines = command("changes", "last", "--format", "csv").out.splitlines()
     assert lines[0] == "run_id,customer_key,action,field,before,after,reason,changed_at"
     assert [line.split(",")[1:6] for line in lines[1:]] == [
         ["1", "update", "city", "Bonn", "'=Köln"],
-        ["3", "create", "", "", ""],
+        ["3", "create", "external_id", "", "3"],
+        ["3", "create", "name", "", "Cy"],
     ]
     lines = command("changes", "last", "--format", "jsonl").out.splitlines()
-    assert [json.loads(line)["after"] for line in lines] == [{"city": "=Köln"}, None]
+    assert [json.loads(line)["after"] for line in lines] == [
+        {"city": "=Köln"},
+        {"external_id": "3", "name": "Cy"},
+    ]
     found = command("changes", "last", "last", "--key", "3", "--json").object["changes"]
     assert [(change["customer_key"], change["action"]) for change in found] == [("3", "create")] * 2
     said = command("changes", "last", "--key", "4")
