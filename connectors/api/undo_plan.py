@@ -33,7 +33,14 @@ NAMES: Final = "undone.parquet"
 """The customers of the undone run: row (of the undo), customer (its key), action (of the run), external_id, email and
 own_id (the provider's id then).
 """
-_NAMES: Final = {"row": pl.UInt64, **dict.fromkeys(("customer", "action", "external_id", "email", "own_id"), pl.String)}
+_NAMES: Final = {
+    "row": pl.UInt64,
+    "customer": pl.String,
+    "action": pl.String,
+    "external_id": pl.String,
+    "email": pl.String,
+    "own_id": pl.String,
+}
 _LEFT: Final = {"customer": pl.String, "action": pl.String, "reason": pl.String}
 _REVIEW: Final = dict.fromkeys(("what", "customer", "field", "now", "back"), pl.String)
 _PLAN: Final = pl.Schema(
