@@ -315,6 +315,7 @@ def test_customers_that_cannot_be_told_apart_are_refused(table: Table, rows: str
         ("CREATE TABLE customers_history (customer_key text, name text)", "there is a table of this name without"),
         ("CREATE VIEW customers_history AS SELECT 1 AS a", "customers_history|is a view"),
         ("ALTER TABLE customers ADD COLUMN valid_from date", "column valid_from has a name that its history needs"),
+        ("ALTER TABLE customers ADD COLUMN _tranship_at text", "column _tranship_at has a name that its history needs"),
     ],
 )
 def test_what_is_in_the_way_of_a_history_is_refused(table: Table, statement: str, reason: str) -> None:
@@ -323,6 +324,12 @@ def test_what_is_in_the_way_of_a_history_is_refused(table: Table, statement: str
     with pytest.raises(ConfigError, match=reason):
         run(table, 3, [record("1", "A", 1)])
     assert table.rows("SELECT name FROM customers") == [{"name": "B"}]
+
+
+def test_a_column_that_is_only_spelled_like_one_of_tranship_is_refused(table: Table) -> None:
+    table.do('CREATE TABLE customers (external_id varchar, name varchar, "_RUN_ID" varchar)')
+    with pytest.raises(ConfigError, match="column _RUN_ID has a name that its history needs for itself"):
+        run(table, 2, [B])
 
 
 def test_a_history_whose_table_is_gone_is_refused(table: Table) -> None:
