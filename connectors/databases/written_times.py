@@ -1,10 +1,10 @@
-"""The times in `_tranship_written`, for tables that set `updated_at` themselves: those that a run writes there, and those
-that an undo puts back.
+"""The times in `_tranship_written`, for tables that set `updated_at` themselves: those that a run writes there, and
+those that an undo puts back.
 
 `_written` has what is there before the write: customer and updated_at. `_wrote` is what the run makes of it: row (its
 record, or the number that the before-images give to a row that is removed), customer, kept (whether the customer is
-there afterwards) and updated_at (its time, null for none), and was_kept and was, the same before the run. A run that can
-be taken back keeps `_wrote` in `written.parquet`, next to its before-images.
+there afterwards) and updated_at (its time, null for none), and was_kept and was, the same before the run. A run that
+can be taken back keeps `_wrote` in `written.parquet`, next to its before-images.
 """
 
 from __future__ import annotations

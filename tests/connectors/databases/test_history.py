@@ -136,9 +136,9 @@ TOLD: dict[str, tuple[list[Step], list[str]]] = {
         [
             *((2, [*a("A", 1), B]), "DELETE FROM customers WHERE customer_key = '1'"),
             "INSERT INTO customers (customer_key, external_id, name) VALUES ('3', '3', 'Y')",
-            (3, [B]),
+            *((3, [B]), "UPDATE customers SET name = 'C' WHERE customer_key = '2'", (4, [record("2", "C", 1)])),
         ],
-        ["1 A 01..03r", "1 -A 03r..", "2 B 01..", "3 Y 03r.."],
+        ["1 A 01..03r", "1 -A 03r..", "2 B 01..04r", "2 C 04r..", "3 Y 03r.."],
     ),
     "a run without --history": (
         [(2, a("A", 1)), (3, a("B", 2), {"history": False}), (5, a("C", 4))],
