@@ -272,6 +272,8 @@ class HistoryWriter:
 
 
 def _begins(tracked: Tracked, rows: int, without: int) -> str:
+    if not rows:
+        return f"{tracked.shown} begins with this run"
     since = f", {without:,} of them from the time of this run, since they have no updated_at" if without else ""
     return f"{tracked.shown} begins with one version for each of {counted(rows, 'customer')}{since}"
 

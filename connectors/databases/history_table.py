@@ -15,6 +15,8 @@ HISTORIES: Final = "_tranship_histories"
 SUFFIX: Final = "_history"
 VALID_FROM, VALID_TO, GONE, RECORDED_AT = "valid_from", "valid_to", "deleted", "recorded_at"
 _OWN: Final = (VALID_FROM, VALID_TO, GONE, RECORDED_AT)
+_TEMPORARY: Final = "_tranship_"
+"""The beginning of the names of columns that statements on a history add."""
 
 COMMENT: Final = "Each version of each customer of table {}, written by tranship."
 COMMENTS: Final = {
@@ -37,12 +39,17 @@ def customer_columns(title: str, columns: Collection[str]) -> tuple[str, ...]:
     """Return those of a table's columns that its history has. Raises ConfigError if one of them has a name that the
     history needs for itself.
     """
-    taken = next((name for name in columns if name.casefold() in _OWN), None)
+    taken = next((name for name in columns if _is_taken(name)), None)
     if taken:
         raise ConfigError(
             f"{title}: column {taken} has a name that its history needs for itself. Rename it, or leave --history out."
         )
     return tuple(name for name in columns if name not in BOOKKEEPING)
+
+
+def _is_taken(name: str) -> bool:
+    folded = name.casefold()
+    return folded in _OWN or folded.startswith(_TEMPORARY) or (folded in BOOKKEEPING and name not in BOOKKEEPING)
 
 
 def not_kept(history: str, plan: Plan, columns: Collection[str]) -> tuple[str, ...]:
@@ -66,8 +73,8 @@ def check_is_history(title: str, history: str, columns: Collection[str]) -> None
     lacking = _lacking(columns)
     if lacking:
         raise ConfigError(
-            f"{title}: its history would be {history}, but there is a table of this name without "
-            f"{' and '.join(lacking)}. Rename that table, or leave --history out."
+            f"{title}: its history would be {history}, but there is a table of this name without the "
+            f"columns of one ({', '.join(lacking)}). Rename that table, or leave --history out."
         )
 
 

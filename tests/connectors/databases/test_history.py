@@ -136,9 +136,9 @@ TOLD: dict[str, tuple[list[Step], list[str]]] = {
         [
             *((2, [*a("A", 1), B]), "DELETE FROM customers WHERE customer_key = '1'"),
             "INSERT INTO customers (customer_key, external_id, name) VALUES ('3', '3', 'Y')",
-            (3, [B]),
+            *((3, [B]), "UPDATE customers SET name = 'C' WHERE customer_key = '2'", (4, [record("2", "C", 1)])),
         ],
-        ["1 A 01..03r", "1 -A 03r..", "2 B 01..", "3 Y 03r.."],
+        ["1 A 01..03r", "1 -A 03r..", "2 B 01..04r", "2 C 04r..", "3 Y 03r.."],
     ),
     "a run without --history": (
         [(2, a("A", 1)), (3, a("B", 2), {"history": False}), (5, a("C", 4))],
@@ -315,6 +315,7 @@ def test_customers_that_cannot_be_told_apart_are_refused(table: Table, rows: str
         ("CREATE TABLE customers_history (customer_key text, name text)", "there is a table of this name without"),
         ("CREATE VIEW customers_history AS SELECT 1 AS a", "customers_history|is a view"),
         ("ALTER TABLE customers ADD COLUMN valid_from date", "column valid_from has a name that its history needs"),
+        ("ALTER TABLE customers ADD COLUMN _tranship_at text", "column _tranship_at has a name that its history needs"),
     ],
 )
 def test_what_is_in_the_way_of_a_history_is_refused(table: Table, statement: str, reason: str) -> None:
@@ -323,6 +324,12 @@ def test_what_is_in_the_way_of_a_history_is_refused(table: Table, statement: str
     with pytest.raises(ConfigError, match=reason):
         run(table, 3, [record("1", "A", 1)])
     assert table.rows("SELECT name FROM customers") == [{"name": "B"}]
+
+
+def test_a_column_that_is_only_spelled_like_one_of_tranship_is_refused(table: Table) -> None:
+    table.do('CREATE TABLE customers (external_id varchar, name varchar, "_RUN_ID" varchar)')
+    with pytest.raises(ConfigError, match="column _RUN_ID has a name that its history needs for itself"):
+        run(table, 2, [B])
 
 
 def test_a_history_whose_table_is_gone_is_refused(table: Table) -> None:
