@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import EntryPoint
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import tally
 from support.long_tests import LONG
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
@@ -108,6 +110,13 @@ def toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("TRANSHIP_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Counter[str]:
+    """`tried["refused"] += 1`: the inputs of a test with the mark `fuzz`, counted by outcome for the table at the end
+    of `make fuzz`."""
+    return tally.begin(request.node)
 
 
 @pytest.fixture(scope="session")
@@ -214,6 +223,15 @@ def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
     return {
         item for number, same in enumerate(alike.values()) for at, item in enumerate(same) if at != number % len(same)
     }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After tests of damaged inputs alone, show how many there were."""
+    lines = tally.table(report for reports in terminalreporter.stats.values() for report in reports)
+    if "fuzz" in config.option.markexpr and lines:
+        terminalreporter.section("inputs")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_collection_finish() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ SEED = int(os.environ.get("TRANSHIP_SEED") or 0)
 WORKS = {"read": read, "look": look, "write": write, "write begun": write}
 
 
-@pytest.mark.fuzz
+@pytest.mark.fuzz("answer")
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_any_value_in_any_place_is_explained(provider: str, tmp_path: Path) -> None:
+def test_any_value_in_any_place_is_explained(provider: str, tmp_path: Path, tried: Counter[str]) -> None:
     with intercepted(provider) as (writer, interceptor):
         cases = []
         for name, work in WORKS.items():
@@ -41,3 +42,4 @@ def test_any_value_in_any_place_is_explained(provider: str, tmp_path: Path) -> N
             interceptor.kind, interceptor.change = kind, with_value(keys, value)
             error = misbehaved(WORKS[name], writer, tmp_path / f"{number} {name}")
             assert error is None, f"TRANSHIP_SEED={SEED}, {name}, {kind}, {keys}, {value[:40]}: {error!r}"
+            tried[provider] += 1
