@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import tally
+from support import fuzzing
 from support.long_tests import LONG
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
@@ -113,10 +113,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tried(request: pytest.FixtureRequest) -> Counter[str]:
+def tried(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     """`tried["refused"] += 1`: the inputs of a test with the mark `fuzz`, counted by outcome for the table at the end
     of `make fuzz`."""
-    return tally.begin(request.node)
+    count: Counter[str] = Counter()
+    yield count
+    fuzzing.record(request.node, count)
 
 
 @pytest.fixture(scope="session")
@@ -203,6 +205,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _needs_postgres(item):
             item.add_marker(pytest.mark.postgres)
+        if item.get_closest_marker("fuzz") and "tried" not in item.fixturenames:
+            raise pytest.UsageError(f"{item.nodeid}: with the mark fuzz, count the inputs with the fixture `tried`.")
     if not LONG:
         left_out = _left_out(items)
         items[:] = [item for item in items if item not in left_out]
@@ -227,7 +231,7 @@ def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """After tests of damaged inputs alone, show how many there were."""
-    lines = tally.table(report for reports in terminalreporter.stats.values() for report in reports)
+    lines = fuzzing.table(report for reports in terminalreporter.stats.values() for report in reports)
     if "fuzz" in config.option.markexpr and lines:
         terminalreporter.section("inputs")
         for line in lines:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from support.commands import told
+from support.fuzzing import seeds
 from tranship.pipelines.settings_model import Settings
 
 pytestmark = pytest.mark.fuzz("settings")
@@ -90,7 +91,7 @@ def test_any_settings_file_is_followed_or_refused_in_words(
     make: type[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: Counter[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-    for number in range(FILES):
+    for number in seeds(FILES):
         folder = tmp_path / str(number)
         folder.mkdir()
         monkeypatch.chdir(folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from support.fuzzing import seeds
 from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
 from tranship.connectors.errors import ConfigError
 
@@ -250,7 +251,7 @@ def test_no_damage_makes_a_row_unsent_or_another_one_done(left: Path, tmp_path: 
     """`TRANSHIP_EXAMPLES` is the number of damaged journals. Each of the two records makes up for the other: only one of
     them is damaged, the database and its log, or the number of rows begun.
     """
-    for number in range(EXAMPLES):
+    for number in seeds(EXAMPLES):
         chance = random.Random(number)
         folder = tmp_path / str(number)
         shutil.copytree(left / "this" / "dead", folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.fuzzing import seeds
 from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
 
@@ -88,7 +89,7 @@ def read(path: Path) -> tuple[list[str], str]:
 @pytest.mark.fuzz("zip")
 def test_a_damaged_archive_is_read_or_refused(tmp_path: Path, tried: Counter[str]) -> None:
     path = tmp_path / "in.zip"
-    for number in range(EXAMPLES):
+    for number in seeds(EXAMPLES):
         chance = random.Random(number)
         whole = made(chance)
         path.write_bytes(damaged(whole, chance))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.fuzzing import seeds
 from support.long_tests import combined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import locating
@@ -78,7 +79,7 @@ def read(data: bytes, tmp_path: Path) -> tuple[list[str], list[int]]:
 
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_a_damaged_file_is_read_or_refused_and_loses_no_record(group: int, tmp_path: Path, tried: Counter[str]) -> None:
-    for number in range(group, FILES, GROUPS):
+    for number in seeds(FILES)[group::GROUPS]:
         chance = random.Random(number)
         data = damaged(made(chance), chance)
         try:
@@ -100,7 +101,7 @@ def test_a_damaged_file_is_read_or_refused_and_loses_no_record(group: int, tmp_p
 def test_a_damaged_file_in_another_encoding_is_read_or_refused(
     encoding: str, tmp_path: Path, tried: Counter[str]
 ) -> None:
-    for number in range(FILES // 8):
+    for number in seeds(FILES // 8):
         chance = random.Random(number)
         data = damaged(made(chance).decode().encode(encoding), chance)
         try:

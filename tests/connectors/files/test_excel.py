@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from support.fuzzing import seeds
 from support.workbooks import Formula, Rows, add_rows, edited, workbook, zipped
 from tranship.connectors import opening
 from tranship.connectors.contract import Batch, Layout
@@ -654,7 +655,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damaged_bytes_are_refused_or_change_nothing(tmp_path: Path, whole: Path, tried: Counter[str]) -> None:
     data = whole.read_bytes()
     right = fate(tmp_path / "x.xlsx", data)
-    for number in range(EXAMPLES):
+    for number in seeds(EXAMPLES):
         rows = fate(tmp_path / "x.xlsx", damaged_bytes(data, random.Random(number)))
         assert rows in (None, right), number
         tried["refused" if rows is None else "read"] += 1
@@ -665,7 +666,7 @@ def test_damaged_parts_are_read_or_refused(tmp_path: Path, whole: Path, tried: C
     with zipfile.ZipFile(whole) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     names = [name for name in parts if name.startswith("xl/") and "theme" not in name]
-    for number in range(EXAMPLES):
+    for number in seeds(EXAMPLES):
         chance = random.Random(number)
         changed = dict(parts)
         for _ in range(chance.choice((1, 1, 2, 4))):

@@ -365,7 +365,12 @@ def unfolded(record: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[
 
 @pytest.mark.fuzz("JSON")
 @MANY
-@given(st.lists(OBJECTS, max_size=6), st.booleans(), st.sampled_from([None, 1]), st.sampled_from([5, 1 << 20]))
+@given(
+    st.lists(OBJECTS, max_size=6),
+    st.booleans(),
+    st.sampled_from([None, 1]),
+    st.sampled_from([1 << 20, 1 << 20, 1 << 20, 5]),
+)
 def test_any_objects_are_read_as_a_json_parser_reads_them(
     tmp_path: Path,
     tried: Counter[str],

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from support.fuzzing import seeds
 from support.warehouse import Warehouse
 from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
@@ -201,7 +202,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path, tried: Counter[str]) -> None:
     """`TRANSHIP_EXAMPLES` is the number of files."""
     path = tmp_path / "in.parquet"
-    for number in range(EXAMPLES):
+    for number in seeds(EXAMPLES):
         chance = random.Random(number)
         path.write_bytes(damaged(made(chance), chance))
         try:

@@ -1,4 +1,6 @@
-"""What tests with damaged inputs tried: `make fuzz` ends with a table of it.
+"""What tests with damaged inputs try, and a table of it, with which `make fuzz` ends.
+
+Input N is made from seed N, and `TRANSHIP_SEED` is the first one: with another one, all inputs are new.
 
 A test with the mark `fuzz("CSV")` counts the outcomes of its inputs with the fixture `tried`; the counts travel with its
 report, so that those of all workers and of failed tests are there.
@@ -6,31 +8,37 @@ report, so that those of all workers and of failed tests are there.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 
 import pytest
 
+FIRST_SEED = int(os.environ.get("TRANSHIP_SEED", "0"))
+
 _PROPERTY = "tried"
 
 
-def begin(item: pytest.Item) -> Counter[str]:
-    """Return the count of a test, outcome → inputs, which its report will have."""
+def seeds(number: int) -> range:
+    """Return the seeds of this many inputs."""
+    return range(FIRST_SEED, FIRST_SEED + number)
+
+
+def record(item: pytest.Item, count: Counter[str]) -> None:
+    """Add the count of a test, outcome → inputs, to the report of its end. Workers can send plain types only."""
     mark = item.get_closest_marker("fuzz")
     if not mark or not mark.args:
         pytest.fail('Inputs are counted by kind: mark the test with pytest.mark.fuzz("KIND").', pytrace=False)
-    count: Counter[str] = Counter()
-    item.user_properties.append((_PROPERTY, (mark.args[0], count)))
-    return count
+    item.user_properties.append((_PROPERTY, [mark.args[0], dict(count)]))
 
 
 def table(reports: Iterable[object]) -> list[str]:
     """Return the lines of the table: kind, inputs, and how many of them had which outcome; empty without counts."""
     kinds: dict[str, Counter[str]] = {}
     for report in reports:
-        if isinstance(report, pytest.TestReport) and report.when == "call":
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
             for name, value in report.user_properties:
-                if name == _PROPERTY and isinstance(value, (tuple, list)):
+                if name == _PROPERTY and isinstance(value, list):
                     kinds.setdefault(value[0], Counter()).update(value[1])
     if not kinds:
         return []
