@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -109,6 +110,7 @@ def test_any_settings_file_is_followed_or_refused_in_words(
             counts = json.loads(out)["counts"]
             fates = ("skipped", "rejected", "merged", "created", "updated", "unchanged", "refused", "stale")
             assert counts["read"] == sum(counts.get(fate, 0) for fate in fates), number
+        shutil.rmtree(folder)
     assert tried[CODES[2]] > 0
     # Of a few files, each may be refused.
     assert FILES < 100 or tried[CODES[0]] + tried[CODES[4]] > 0
