@@ -107,7 +107,7 @@ chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything 
 	TRANSHIP_EXAMPLES=100 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal $(WITH_PROPERTIES) $(ARGS)
 	TRANSHIP_LONG_TESTS=1 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal $(WITH_SHORT_FORM) $(ARGS)
 
-fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals, run directories and answers (takes an hour)
+fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals, run directories and answers, and count them (a quarter of an hour)
 	TRANSHIP_EXAMPLES=3000 TRANSHIP_MISBEHAVIOUR=1000 TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest -n 2 \
 	    --dist worksteal --verbosity=1 -m fuzz $(ARGS)
 

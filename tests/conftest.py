@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.metadata import EntryPoint
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import fuzzing
 from support.long_tests import LONG
 from support.postgres_server import Database, GivenServer, Server, UnavailableError, installations
 
@@ -110,6 +112,15 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
+    """`tried["refused"] += 1`: the inputs of a test with the mark `fuzz`, counted by outcome for the table at the end
+    of `make fuzz`."""
+    count: Counter[str] = Counter()
+    yield count
+    fuzzing.record(request.node, count)
+
+
 @pytest.fixture(scope="session")
 def sample_data() -> Path:
     """The folder of sample exports."""
@@ -194,6 +205,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _needs_postgres(item):
             item.add_marker(pytest.mark.postgres)
+        if item.get_closest_marker("fuzz") and "tried" not in item.fixturenames:
+            raise pytest.UsageError(f"{item.nodeid}: with the mark fuzz, count the inputs with the fixture `tried`.")
     if not LONG:
         left_out = _left_out(items)
         items[:] = [item for item in items if item not in left_out]
@@ -214,6 +227,15 @@ def _left_out(items: list[pytest.Item]) -> set[pytest.Item]:
     return {
         item for number, same in enumerate(alike.values()) for at, item in enumerate(same) if at != number % len(same)
     }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After tests of damaged inputs alone, show how many there were."""
+    lines = fuzzing.table(report for reports in terminalreporter.stats.values() for report in reports)
+    if "fuzz" in config.option.markexpr and lines:
+        terminalreporter.section("inputs")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_collection_finish() -> None:

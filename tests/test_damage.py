@@ -2,7 +2,8 @@
 run is stopped.
 
 Every file of a run directory or a plan's folder is cut, emptied, flipped in one bit, removed, replaced by that of
-another run, or by a folder; then each command is run. `TRANSHIP_DAMAGE` is the number of cases, usually a few.
+another run, or by a folder; then each command is run, and a new run begun. `TRANSHIP_DAMAGE` is the number of cases,
+usually a few; of so many, a quarter begins a new run, which takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +27,10 @@ import pytest
 from support import moving
 from support.accounts import PROVIDERS, Account, Open
 from support.commands import told
+from support.fuzzing import FIRST_SEED
 from support.postgres_server import Database
 
-pytestmark = [pytest.mark.kill, pytest.mark.fuzz]
+pytestmark = [pytest.mark.kill, pytest.mark.fuzz("run directory")]
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES = int(os.environ.get("TRANSHIP_DAMAGE", "0"))
@@ -214,9 +217,10 @@ def _harm(file: Path, harm: str, chance: random.Random) -> bool:
     return True
 
 
-def _complaints(scene: Scene, folder: Path, words: Words) -> Iterator[str]:
-    """Run a command in a folder with damage, and a new run after it."""
+def _complaints(scene: Scene, folder: Path, words: Words, tried: Counter[str]) -> Iterator[str]:
+    """Run a command in a folder with damage."""
     code, out, err = told(*words)
+    tried["refused" if code == 2 else "as without damage"] += 1
     now = scene.look(folder)
     said = err.strip().splitlines()[-1:]
     if code not in (*DONE, 2):
@@ -233,13 +237,16 @@ def _complaints(scene: Scene, folder: Path, words: Words) -> Iterator[str]:
         yield "verify says that what differs is equal"
     if words == ("report", "last") and code == 0 and scene.report and out != scene.report:
         yield f"another report: {out}"
+
+
+def _complaints_of_a_new_run(scene: Scene, folder: Path) -> Iterator[str]:
     code, _, err = told(*scene.run)
     if code not in DONE or scene.look(folder) != scene.after:
         yield f"a new run is stopped, or comes to another result: exit {code} {err}"
 
 
-def _swept(scene: Scene, tmp_path: Path, cases: int, seed: str) -> list[str]:
-    chance = random.Random(seed)
+def _swept(scene: Scene, tmp_path: Path, cases: int, seed: str, tried: Counter[str]) -> list[str]:
+    chance = random.Random(f"{seed}{FIRST_SEED or ''}")
     every = [(file, harm, words) for file in scene.files() for harm in HARMS for words in scene.commands]
     complaints = []
     # A random selection, but with each damage and each command.
@@ -252,7 +259,10 @@ def _swept(scene: Scene, tmp_path: Path, cases: int, seed: str) -> list[str]:
         scene.restore()
         os.chdir(folder)
         where = f"{scene.name}, case {at}: {file} {harm}, {' '.join(words)}"
-        complaints += [f"{where}: {one}" for one in _complaints(scene, folder, words)]
+        found = list(_complaints(scene, folder, words, tried))
+        if found or not CASES or at % 4 == 0:
+            found += _complaints_of_a_new_run(scene, folder)
+        complaints += [f"{where}: {one}" for one in found]
         crashes = [crash.read_text()[-1500:] for crash in (folder / ".tranship").glob("crash-*")]
         complaints += [f"{where}: {crash}" for crash in crashes]
     return complaints
@@ -276,20 +286,20 @@ def _expected(scene: Scene, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["finished", "killed", "reading", "planned"] if CASES else ["finished", "killed"])
-def test_a_damaged_run_into_a_table(name: str, place: Path) -> None:
+def test_a_damaged_run_into_a_table(name: str, place: Path, tried: Counter[str]) -> None:
     scene = _scene(place / "scene", f"duckdb {name}", _DUCKDB, _in_duckdb)
     _expected(scene, place / "quiet")
-    assert _swept(scene, place, CASES // 6 or 4, name) == []
+    assert _swept(scene, place, CASES // 6 or 4, name, tried) == []
 
 
 @pytest.mark.parametrize("name", ["finished", "killed"] if CASES else ["killed"])
-def test_a_damaged_run_into_a_file(name: str, place: Path) -> None:
+def test_a_damaged_run_into_a_file(name: str, place: Path, tried: Counter[str]) -> None:
     scene = _scene(place / "scene", f"file {name}", "out.csv", _in_file)
     _expected(scene, place / "quiet")
-    assert _swept(scene, place, CASES // 12 or 3, name) == []
+    assert _swept(scene, place, CASES // 12 or 3, name, tried) == []
 
 
-def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path) -> None:
+def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path, tried: Counter[str]) -> None:
     address = f"{postgres_database.url}?table=customers"
 
     def look(_: Path) -> list[Any]:
@@ -301,11 +311,11 @@ def test_a_damaged_plan_for_postgres(postgres_database: Database, place: Path) -
 
     scene = _scene(place / "scene", "postgres planned", address, look, restore=restore)
     _expected(scene, place / "quiet")
-    assert _swept(scene, place, CASES // 12 or 3, "planned") == []
+    assert _swept(scene, place, CASES // 12 or 3, "planned", tried) == []
 
 
 @pytest.mark.parametrize("name", ["begun", "killed"] if CASES else ["begun"])
-def test_a_damaged_run_into_an_account(name: str, place: Path, account: Open) -> None:
+def test_a_damaged_run_into_an_account(name: str, place: Path, account: Open, tried: Counter[str]) -> None:
     there, calm = account("marginfront"), account("marginfront")
     scene = _scene(place / "scene", f"account {name}", there.address, _in_account(there), piecemeal=True)
     left = there.sandbox.state()
@@ -321,7 +331,7 @@ def test_a_damaged_run_into_an_account(name: str, place: Path, account: Open) ->
     assert told("run", "in.csv", calm.address, "--fill", "--quiet")[0] in DONE
     scene.after = moving.settable(calm)
     assert 0 < len(left) < len(scene.after)
-    assert _swept(scene, place, CASES // 4 or 4, name) == []
+    assert _swept(scene, place, CASES // 4 or 4, name, tried) == []
 
 
 # A lost journal ------------------------------------------------------------------------------------------------------
@@ -351,7 +361,9 @@ LOST = ("removed", "emptied", "cut", "all of it", "an earlier copy")
     ("provider", "how"),
     [(provider, how) for at, provider in enumerate(PROVIDERS) for how in (LOST if CASES else LOST[at : at + 1])],
 )
-def test_a_lost_journal_doubles_nothing(provider: str, how: str, place: Path, account: Open) -> None:
+def test_a_lost_journal_doubles_nothing(
+    provider: str, how: str, place: Path, account: Open, tried: Counter[str]
+) -> None:
     """New customers, changed ones and removed ones."""
     there, calm = account(provider), account(provider)
     before = moving.written(place / "before.csv", map(moving.customer, range(20)))
@@ -375,3 +387,4 @@ def test_a_lost_journal_doubles_nothing(provider: str, how: str, place: Path, ac
     sent = [call for call in moving.writes(there) if call["worked"] and call["worked"] < 300]
     done = [(call["method"], call["path"], call["content"]) for call in sent]
     assert len(done) == len(set(done)), "nothing is sent twice"
+    tried["as without damage"] += 1

@@ -9,10 +9,12 @@ import io
 import os
 import random
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from support.fuzzing import seeds
 from tranship.connectors import opening
 from tranship.connectors.errors import ConfigError
 
@@ -84,9 +86,10 @@ def read(path: Path) -> tuple[list[str], str]:
     return texts, notes
 
 
-def test_a_damaged_archive_is_read_or_refused(tmp_path: Path) -> None:
-    path, refused = tmp_path / "in.zip", 0
-    for number in range(EXAMPLES):
+@pytest.mark.fuzz("zip")
+def test_a_damaged_archive_is_read_or_refused(tmp_path: Path, tried: Counter[str]) -> None:
+    path = tmp_path / "in.zip"
+    for number in seeds(EXAMPLES):
         chance = random.Random(number)
         whole = made(chance)
         path.write_bytes(damaged(whole, chance))
@@ -96,8 +99,9 @@ def test_a_damaged_archive_is_read_or_refused(tmp_path: Path) -> None:
             said = str(error)
             assert said.startswith(str(path)), number
             assert "\n" not in said, number
-            refused += 1
+            tried["refused"] += 1
             continue
+        tried["read"] += 1
         # Every member that was read is whole: its checksum says so.
         with zipfile.ZipFile(io.BytesIO(whole)) as archive:
             members = len(archive.namelist())
@@ -105,7 +109,7 @@ def test_a_damaged_archive_is_read_or_refused(tmp_path: Path) -> None:
             tokens = [text for text in texts if text.startswith(f"tok{of}x")]
             assert len(tokens) == ROWS or (not tokens and "skipped" in notes), number
             assert tokens == [f"tok{of}x{row:02}" for row in range(len(tokens))], number
-    assert 0 < refused < EXAMPLES
+    assert 0 < tried["refused"] < EXAMPLES
 
 
 def test_an_archive_that_lacks_an_entry_of_its_directory_is_refused(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import random
 import shutil
 import subprocess
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.warehouse import Warehouse, fates
@@ -334,6 +335,13 @@ def test_the_size_of_pieces_changes_nothing(
 # The same by another implementation
 # ------------------------------------------------------------------------------------------
 
+MANY = settings(
+    max_examples=EXAMPLES,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+"""All examples share a folder: a new one for each would take longer to make than the file takes to read."""
+
 KEYS = st.sampled_from(["id", "name", "a", "metadata", "a.b", "é", "k\n", '"', "", "{"])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), TEXTS, st.floats(allow_nan=False, allow_infinity=False))
@@ -355,13 +363,22 @@ def unfolded(record: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[
     return found
 
 
-@pytest.mark.fuzz
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(st.lists(OBJECTS, max_size=6), st.booleans(), st.sampled_from([None, 1]), st.sampled_from([5, 1 << 20]))
+@pytest.mark.fuzz("JSON")
+@MANY
+@given(
+    st.lists(OBJECTS, max_size=6),
+    st.booleans(),
+    st.sampled_from([None, 1]),
+    st.sampled_from([1 << 20, 1 << 20, 1 << 20, 5]),
+)
 def test_any_objects_are_read_as_a_json_parser_reads_them(
-    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]], ascii: bool, indent: int | None, piece: int
+    tmp_path: Path,
+    tried: Counter[str],
+    records: list[dict[str, Any]],
+    ascii: bool,
+    indent: int | None,
+    piece: int,
 ) -> None:
-    folder = tmp_path_factory.mktemp("any")
     made = [json.dumps(one, ensure_ascii=ascii, indent=indent, separators=(",", ":")) for one in records]
     forms = [("a.json", f"[{','.join(made)}]")]
     # Lines that are all pages of an API are read as such.
@@ -370,7 +387,7 @@ def test_any_objects_are_read_as_a_json_parser_reads_them(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "PIECE_BYTES", piece)
         patch.setattr(json_documents, "BLOCK_BYTES", piece)
-        found = [read(folder, text, name) for name, text in forms]
+        found = [read(tmp_path, text, name) for name, text in forms]
     for one in found:
         assert not one.broken
         assert len(one.records) == len(records)
@@ -380,15 +397,15 @@ def test_any_objects_are_read_as_a_json_parser_reads_them(
             if not ascii and indent is None:
                 assert given_values == sorted(expected.values())
             assert len(given_values) == len(expected)
+        tried["read"] += 1
 
 
-@pytest.mark.fuzz
-@settings(max_examples=EXAMPLES, deadline=None)
+@pytest.mark.fuzz("JSON")
+@MANY
 @given(st.randoms(use_true_random=False), st.sampled_from(["a.jsonl", "a.json"]))
 def test_damage_costs_no_other_record_and_never_a_traceback(
-    tmp_path_factory: pytest.TempPathFactory, chance: random.Random, name: str
+    tmp_path: Path, tried: Counter[str], chance: random.Random, name: str
 ) -> None:
-    folder = tmp_path_factory.mktemp("damaged")
     good = [b'{"id":"%d","a":{"b":[1.10,{"c":"x\\n"}]},"metadata":{"k":"\\u00e9"}}' % n for n in range(5)]
     text = b"\n".join(good) if name == "a.jsonl" else b"[" + b",\n".join(good) + b"]"
     for _ in range(chance.randint(1, 3)):
@@ -398,9 +415,11 @@ def test_damage_costs_no_other_record_and_never_a_traceback(
         )
         text = text[:at] + junk + text[at + chance.randint(0, 3) :]
     try:
-        found = read(folder, text, name)
+        found = read(tmp_path, text, name)
     except ConfigError:
+        tried["refused"] += 1
         return
+    tried["read"] += 1
     if name == "a.jsonl" and not text.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"["):
         lines = {n: line for n, line in enumerate(text.split(b"\n"), 1) if line.strip(b"\xef\xbb\xbf \t\r")}
         if "contains one record" not in found.notes and "list" not in found.notes:
