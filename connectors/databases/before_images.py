@@ -4,8 +4,9 @@
 number that no record has), `action` (update; delete: the row is removed; mark: it is marked as deleted), `key`, `id`
 and `mail` (the customer as the run has left it, to find its row again; `key` is null where the table has none, the
 other two are null where it has one), and a column `=<name>` for each column of the table that the run writes; of a row
-that is removed, for all. `undo.json` has what else an undo must know, with the seal of that file. Both are on disk
-before the commit.
+that is removed, for all. `written.parquet` has the times in `_tranship_written` that the run replaces
+(`written_times.py`), if it does. `undo.json` has what else an undo must know, with the seals of these files. All are on
+disk before the commit.
 
 A customer that the run has created needs no copy: the run directory has its record, which is compared with its row.
 """
@@ -22,6 +23,7 @@ from tranship.connectors import durable
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import BOOKKEEPING, DELETED, RUN, MappedField, TableMapping
+from tranship.connectors.databases.written_times import TIMES
 from tranship.connectors.errors import ConfigError
 
 BEFORE: Final = "before.parquet"
@@ -53,11 +55,6 @@ def image(column: str) -> str:
     return quoted(f"={column}")
 
 
-_FIRST_REMOVED: Final = 1 << 61
-REMOVED_ROW: Final = f"(SELECT greatest({_FIRST_REMOVED}, max(row) + 1) FROM _plan) + row_number() OVER ()"
-"""The number of a deleted customer, which no record has, as SQL of the comparison."""
-
-
 def is_updated(mapped: MappedField, plan: Plan) -> bool:
     """Return whether the updates of a plan write a column."""
     return mapped.field in plan.changed_fields or mapped.column_name in BOOKKEEPING
@@ -82,7 +79,7 @@ def customer_after(mapping: TableMapping, request: WriteRequest) -> tuple[str, s
 
 
 def keep_facts(mapping: TableMapping, request: WriteRequest, plan: Plan, types: Mapping[str, str]) -> None:
-    """Write undo.json, once `before.parquet` is complete, and wait until both are on disk. `types` is column → type."""
+    """Write undo.json, once the other files are complete, and wait until all are on disk. `types` is column → type."""
     written = [mapped for mapped in mapping.fields if mapped.field in request.survivors.columns]
     times = mapping.mapped("updated_at") if mapping.written_key else None
     own_times = [times.column_name] if times else []
@@ -95,14 +92,14 @@ def keep_facts(mapping: TableMapping, request: WriteRequest, plan: Plan, types: 
         updated_columns(mapping, plan),
         own_times,
         dict(types),
-        durable.seals(request.workspace, [BEFORE]),
+        durable.seals(request.workspace, [BEFORE, TIMES]),
     )
     durable.write_json(request.workspace / _FACTS, msgspec.to_builtins(facts))
 
 
 def remove_images(folder: Path) -> None:
     """Remove what an earlier attempt of a run has kept."""
-    for name in (_FACTS, BEFORE):
+    for name in (_FACTS, BEFORE, TIMES):
         (folder / name).unlink(missing_ok=True)
 
 

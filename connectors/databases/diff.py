@@ -31,7 +31,6 @@ from tranship.connectors.databases.table_mapping import (
     TYPE_OF,
     MappedField,
     TableMapping,
-    customer_key,
     lookup_key,
 )
 
@@ -107,20 +106,6 @@ def stale_file(request: WriteRequest) -> Path:
     """Return the file with the records that are older than the rows they would change: source, line, external_id,
     email, updated_at, destination_updated_at. It does not exist if there are no such records."""
     return request.workspace / "stale.parquet"
-
-
-def compute_written_times(connection: duckdb.DuckDBPyConnection, mapping: TableMapping, request: WriteRequest) -> None:
-    """Create `_wrote`, the new rows of `_written` for customers that `_plan` creates or updates, before the write."""
-    known = f"coalesce({mapping.survivor_external_id}, t.id)" if mapping.has_id else "NULL::VARCHAR"
-    time = "s.updated_at" if request.overwrite_nulls else "coalesce(s.updated_at, w.updated_at)"
-    customer = customer_key(known, "coalesce(s.email, t.mail)")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE _wrote AS SELECT customer, any_value(time) AS updated_at FROM ("
-        f"SELECT k.customer, {time} AS time FROM (SELECT p.row, {customer} AS customer "
-        "FROM _plan p JOIN _survivors s ON s._row = p.row LEFT JOIN _table t ON t.target = p.target "
-        "WHERE p.action IN ('create', 'update')) k JOIN _survivors s ON s._row = k.row "
-        "LEFT JOIN _written w ON w.customer = k.customer) WHERE customer IS NOT NULL GROUP BY customer"
-    ).fetchall()
 
 
 class Classifier:

@@ -38,6 +38,7 @@ from tranship.connectors.databases.table_mapping import (
     stored_as_column,
 )
 from tranship.connectors.databases.undone_table import RestoredField, RestoredTable, UndoneTable
+from tranship.connectors.databases.written_times import TIMES, compare_times
 from tranship.schemas.counted import counted
 
 CHANGED_SINCE: Final = "changed_since"
@@ -74,10 +75,15 @@ class UndoPlanner:
         self._facts, self._undone, self._defaults = facts, request.undo, defaults
         self._columns = columns
         """Column → as a field of its own name."""
+        self._has_times = TIMES in facts.files
+        """The run has changed times in `_tranship_written`."""
         self._updated = [name for name in facts.updated if name in columns and name not in facts.own_times]
 
     def plan(self, notes: tuple[str, ...]) -> TakenBack:
         """Decide on every customer of the run, and write the plan, the records and the lists for people."""
+        if self._has_times:
+            self._table.load_last_written()
+            compare_times(self._connection, self._undone.folder)
         self._load_undone()
         self._load_table()
         self._match()
@@ -246,12 +252,21 @@ class UndoPlanner:
                     f"{changed} AND {now} IS DISTINCT FROM {new} AND {now} IS DISTINCT FROM {old}",
                 )
             )
+        times = ""
+        if self._has_times:
+            # The table sets the column itself, which proves nothing: the time that was last written counts.
+            times = "LEFT JOIN _times x ON x.n = u.n "
+            conditions += [
+                (name, "x.changed AND x.as_written", "x.changed AND NOT x.as_written AND NOT x.as_before")
+                for name in self._facts.own_times
+                if name in self._columns and name in self._facts.updated
+            ]
         restored = [(name, restore) for name, restore, _ in conditions]
         since = [(name, left) for name, _, left in conditions if name != RUN]
         return (
             f"SELECT u.n, u.action, f.target, {_named(restored)} AS restored, {_named(since)} AS since "
             "FROM _undone u JOIN _old o ON o.n = u.n LEFT JOIN _written_values w ON w.row = u.row "
-            "LEFT JOIN _found f ON f.n = u.n LEFT JOIN _now t ON t.n = u.n WHERE u.action = 'update'"
+            f"LEFT JOIN _found f ON f.n = u.n LEFT JOIN _now t ON t.n = u.n {times}WHERE u.action = 'update'"
         )
 
     def _marks(self) -> str:
@@ -299,7 +314,10 @@ class UndoPlanner:
     def _restored_table(self) -> RestoredTable:
         fields = tuple(RestoredField(name, self._table.restored_column(name)) for name in self._columns)
         unique = tuple(name for name in self._mapping.unique if name in self._columns)
-        return RestoredTable(fields, self._mapping.key, bookkeeping=False, required=(), unique=unique)
+        written_key = self._mapping.row_key if self._has_times else None
+        return RestoredTable(
+            fields, self._mapping.key, bookkeeping=False, required=(), unique=unique, written_key=written_key
+        )
 
     def _write_records(self) -> Survivors:
         """Write the records: rows to change as they will be, and rows that return."""

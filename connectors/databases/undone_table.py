@@ -36,6 +36,10 @@ class UndoneTable(ComparedTable, Protocol):
         """Create `_now`: n, target and the columns of the rows in `_found` (n, target)."""
         ...
 
+    def load_last_written(self) -> None:
+        """Create `_written`: the times in `_tranship_written`."""
+        ...
+
     def write_by(self, mapping: TableMapping, request: WriteRequest) -> None:
         """Check constraints for a write of these records by this mapping from now on."""
         ...

@@ -11,17 +11,16 @@ import duckdb
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.before_images import (
     BEFORE,
-    REMOVED_ROW,
     customer_after,
     image,
     keep_facts,
-    remove_images,
     updated_columns,
 )
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import existing_columns
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, RUN, TableMapping
+from tranship.connectors.databases.written_times import REMOVED_ROW
 
 _IN_PARQUET: Final = re.compile(
     r"(?:VARCHAR|U?(?:TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|BOOLEAN|DATE|TIMESTAMP(?: WITH TIME ZONE)?|JSON|BLOB|"
@@ -40,7 +39,6 @@ def keep_images(
     """Keep the values that a plan replaces. The rows still have them; `_survivors` must exist."""
     columns, _ = existing_columns(connection, address)
     types = {name: column.dtype for name, column in columns.items()}
-    remove_images(request.workspace)
     queries = []
     if plan.counts["update"]:
         key, known, mail = customer_after(mapping, request)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.diff import compute_written_times
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.catalog import (
     look_up,
@@ -13,6 +12,7 @@ from tranship.connectors.databases.duckdb.catalog import (
 )
 from tranship.connectors.databases.quoting import literal
 from tranship.connectors.databases.table_mapping import WRITTEN, TableMapping
+from tranship.connectors.databases.written_times import compute_written_times
 
 
 class LastWritten:
@@ -62,5 +62,5 @@ class LastWritten:
             "AND customer IN (SELECT customer FROM _wrote)"
         ).fetchall()
         self._connection.execute(
-            f"INSERT INTO {self._address.written_table} SELECT {table}, customer, updated_at FROM _wrote"
+            f"INSERT INTO {self._address.written_table} SELECT {table}, customer, updated_at FROM _wrote WHERE kept"
         ).fetchall()

@@ -12,6 +12,7 @@ from tranship.connectors.databases.before_images import image
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
 from tranship.connectors.databases.duckdb.before_images import kept_value
 from tranship.connectors.databases.duckdb.compare import DuckDbComparedTable
+from tranship.connectors.databases.duckdb.last_written import LastWritten
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping
 
@@ -61,6 +62,10 @@ class DuckDbUndoneTable(DuckDbComparedTable):
             f"CREATE OR REPLACE TEMP VIEW _now AS SELECT f.n, f.target{values} FROM _found f "
             f"JOIN {self._exact} t ON t.rowid = f.target"
         ).fetchall()
+
+    def load_last_written(self) -> None:
+        """Create `_written`."""
+        LastWritten(self._connection, self._address).load()
 
     def write_by(self, mapping: TableMapping, request: WriteRequest) -> None:
         """Check constraints for these records."""

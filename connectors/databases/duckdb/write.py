@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import duckdb
 
 from tranship.connectors.contract import Plan, WriteRequest
-from tranship.connectors.databases.before_images import is_updated
+from tranship.connectors.databases.before_images import is_updated, remove_images
 from tranship.connectors.databases.changes import Assignment, is_recorded
 from tranship.connectors.databases.diff import create_survivors_view
 from tranship.connectors.databases.duckdb.address import DuckDbAddress
@@ -35,6 +35,7 @@ from tranship.connectors.databases.table_mapping import (
     TableMapping,
     new_key,
 )
+from tranship.connectors.databases.written_times import keeps_times
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS, KEY
 
@@ -55,6 +56,10 @@ class DuckDbWriter:
         written = mapping or map_existing_table(self._connection, self._address, {})
         create_survivors_view(self._connection, self._request)
         if self._request.keep_images:
+            remove_images(self._request.workspace)
+        if mapping and keeps_times(mapping, self._request):
+            LastWritten(self._connection, self._address).write(self._request, mapping)
+        if self._request.keep_images:
             keep_images(self._connection, self._address, self._request, self._plan, written)
         if mapping is None:
             self._insert(written, everything=True)
@@ -67,8 +72,6 @@ class DuckDbWriter:
                 store = DuckDbHistory(self._connection, self._address, self._request, written)
                 HistoryWriter(store, written, self._request).begin()
         else:
-            if mapping.written_key and "updated_at" in self._request.survivors.columns:
-                LastWritten(self._connection, self._address).write(self._request, mapping)
             if history:
                 history.prepare(self._plan)
             self._update(mapping)

@@ -9,7 +9,6 @@ from typing import Final
 from tranship.connectors.contract import Plan
 from tranship.connectors.databases.before_images import (
     BEFORE,
-    REMOVED_ROW,
     customer_after,
     image,
     keep_facts,
@@ -23,6 +22,7 @@ from tranship.connectors.databases.postgres.deletes import GONE
 from tranship.connectors.databases.postgres.transfer import rows_by_place, stream_into
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, RUN
+from tranship.connectors.databases.written_times import REMOVED_ROW
 
 ROW: Final = "_tranship_row"
 _CUSTOMER: Final = {name: f"_tranship_customer_{name}" for name in ("key", "id", "mail")}

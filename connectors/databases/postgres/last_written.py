@@ -8,13 +8,14 @@ from typing import Any
 import duckdb
 
 from tranship.connectors.contract import WriteRequest
-from tranship.connectors.databases.diff import compute_written_times
 from tranship.connectors.databases.postgres.address import PostgresAddress
 from tranship.connectors.databases.postgres.catalog import Relation, find_relation
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.transfer import copy_to_server, stream_into
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import WRITTEN, TableMapping
+from tranship.connectors.databases.written_times import compute_written_times
+from tranship.connectors.errors import Refused
 
 
 class LastWritten:
@@ -99,10 +100,27 @@ class LastWritten:
             f"CREATE TABLE IF NOT EXISTS {self._name} (table_name text NOT NULL, customer text NOT NULL, "
             "updated_at timestamptz, PRIMARY KEY (table_name, customer))"
         )
-        copy_to_server(self._connection, "_tranship_wrote", duck.sql("SELECT customer, updated_at FROM _wrote"))
+        copy_to_server(self._connection, "_tranship_wrote", duck.sql("SELECT customer, kept, updated_at FROM _wrote"))
+        self._remove()
         self._connection.execute(
             f"INSERT INTO {self._name} (table_name, customer, updated_at) "
-            f"SELECT {self._table}, customer, updated_at FROM pg_temp._tranship_wrote "
+            f"SELECT {self._table}, customer, updated_at FROM pg_temp._tranship_wrote WHERE kept "
             "ON CONFLICT (table_name, customer) DO UPDATE SET updated_at = excluded.updated_at"
         )
         self._connection.execute("DROP TABLE pg_temp._tranship_wrote")
+
+    def _remove(self) -> None:
+        """Remove the customers that an undo makes unknown again."""
+        gone = "SELECT customer FROM pg_temp._tranship_wrote WHERE NOT kept"
+        if not self._connection.query(f"{gone} LIMIT 1"):
+            return
+        if not self._connection.query_value(f"SELECT has_table_privilege({literal(self._name)}, 'DELETE')"):
+            user = self._connection.query_value("SELECT current_user::text")
+            raise Refused(
+                f"{self._name}: user {user} lacks DELETE, which an undo needs. Nothing was written. Ask its owner to "
+                f"run: GRANT DELETE ON {self._name} TO {quoted(user)}."
+            )
+        self._connection.execute(
+            f"DELETE FROM {self._name} w USING ({gone}) g WHERE w.table_name = {self._table} "
+            "AND w.customer = g.customer"
+        )

@@ -16,6 +16,7 @@ from tranship.connectors.databases.postgres.compare import PostgresComparedTable
 from tranship.connectors.databases.postgres.constraints import try_query
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.deletes import GONE, undeletable_rows
+from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
 from tranship.connectors.databases.postgres.values import as_text, value_sent
 from tranship.connectors.databases.quoting import quoted
@@ -72,6 +73,10 @@ class PostgresUndoneTable(PostgresComparedTable):
             rows_of = f"SELECT n::UBIGINT AS n, target{named_images(list(self._fillable))} FROM _stream"
             stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _now AS {rows_of}", stream)
         context.connection.execute(f"DROP TABLE pg_temp.{_FOUND}")
+
+    def load_last_written(self) -> None:
+        """Create `_written`."""
+        LastWritten(self._context.connection, self._existing).load_into(self._context.duck)
 
     def write_by(self, mapping: TableMapping, request: WriteRequest) -> None:
         """Check constraints for these records."""

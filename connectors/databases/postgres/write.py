@@ -36,6 +36,7 @@ from tranship.connectors.databases.postgres.values import is_jsonb, needs_cast, 
 from tranship.connectors.databases.postgres.watermarks import Watermarks
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import COMMENTS, DELETED, RUN, MappedField
+from tranship.connectors.databases.written_times import keeps_times
 from tranship.connectors.errors import (
     ConfigError,
     Refused,
@@ -65,7 +66,7 @@ class Writer:
         relation = self._context.relation
         schema = relation.schema if relation else self._schema()
         ledger = find_relation(connection, PostgresAddress("", schema, LEDGER, None, ""), LEDGER)
-        keeps = self._context.mapping.written_key and "updated_at" in self._request.survivors.columns
+        keeps = keeps_times(self._context.mapping, self._request)
         written = LastWritten(connection, relation) if relation and keeps else None
         if is_recorded(self._request, self._plan):
             self._changes = ChangeLog(self._context, schema, relation.table if relation else self._address.table)

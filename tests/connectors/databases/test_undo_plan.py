@@ -14,7 +14,7 @@ import pytest
 
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates
-from tranship.connectors.databases.table_mapping import CHANGES
+from tranship.connectors.databases.table_mapping import CHANGES, WRITTEN
 from tranship.connectors.errors import ConfigError, Damaged, GateClosed
 from tranship.pipelines import run as flow
 from tranship.pipelines.report import Report
@@ -97,6 +97,56 @@ def test_the_table_is_as_before_and_after_an_undo_of_the_undo_as_after_the_run(t
     assert sorted(table.rows(), key=str) == sorted(after, key=str)
     if case == "all at once":
         assert fates(take_back(table, first)) == {"refused": 3, "unchanged": 2}
+
+
+# Times that the table sets itself --------------------------------------------------------------------------------
+
+TIMES = f"SELECT customer, updated_at::VARCHAR AS time FROM {WRITTEN} ORDER BY customer"
+OWN_TIMES = "CREATE TABLE customers (external_id {0}, email {0}, name {0}, updated_at timestamptz DEFAULT now())"
+TOUCHED = (
+    "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at = now(); RETURN NEW; END $$",
+    "CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION touched()",
+)
+
+
+def of_day(number: int, day: int) -> Record:
+    return customer(number, name=f"{number} of day {day}", updated_at=f"2025-03-{day:02}T00:00:00Z")
+
+
+@pytest.mark.parametrize("kept_by", ["default", "trigger"])
+def test_what_was_last_written_is_as_before(table: Table, kept_by: str) -> None:
+    """Otherwise the records of the earlier state would be older than what the table no longer has."""
+    if kept_by == "trigger" and isinstance(table, Warehouse):
+        pytest.skip("DuckDB has no triggers")
+    table.do(OWN_TIMES.format("VARCHAR"), *(TOUCHED if kept_by == "trigger" else ()))
+    names = "SELECT external_id, name FROM customers ORDER BY external_id"
+    earlier, later = [of_day(1, 1), of_day(2, 1)], [of_day(1, 5), of_day(2, 1), of_day(3, 5)]
+    table.load(earlier)
+    before = (table.rows(names), table.rows(TIMES))
+    run = table.load(later)
+    after = (table.rows(names), table.rows(TIMES))
+    assert (len(before[1]), len(after[1])) == (2, 3)
+
+    back = take_back(table, run)
+    assert left(back) == {}
+    assert (table.rows(names), table.rows(TIMES)) == before
+    assert fates(table.load(earlier, dry_run=True)) == {"unchanged": 2}
+    assert fates(table.load([of_day(1, 3), of_day(3, 3)], dry_run=True)) == {"created": 1, "updated": 1}
+    again = take_back(table, back)
+    assert (left(again), table.rows(names), table.rows(TIMES)) == ({}, *after)
+    assert left(take_back(table, again)) == {}
+    assert (table.rows(names), table.rows(TIMES)) == before
+    assert fates(table.load(later)) == {"created": 1, "updated": 1, "unchanged": 1}
+    assert (table.rows(names), table.rows(TIMES)) == after
+
+
+def test_a_time_that_a_later_run_has_written_stays(table: Table) -> None:
+    table.do(OWN_TIMES.format("VARCHAR"))
+    table.load([of_day(1, 1), of_day(2, 1)])
+    run = table.load([of_day(1, 3), of_day(2, 3)])
+    table.load([of_day(1, 5)])
+    assert left(take_back(table, run)) == {"1": "changed_since: name, updated_at"}
+    assert [row["time"][:10] for row in table.rows(TIMES)] == ["2025-03-05", "2025-03-01"]
 
 
 # What others have changed since ----------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ def carry(
     """Carry out a plan; return row → outcome and reason."""
     address = parse_address(SPEC, f"blackwalnut://127.0.0.1:{sandbox.port}/my-app", key)
     write(folder, rows)
-    send(sandbox.url, folder, operations=build_operations(address), service=service(SPEC, address, key))
+    operations = replace(build_operations(address), dependents=None)  # they count for an undo alone
+    send(sandbox.url, folder, operations=operations, service=service(SPEC, address, key))
     return {row: (outcome, reason) for row, (_, outcome, reason) in outcomes(folder).items()}
 
 

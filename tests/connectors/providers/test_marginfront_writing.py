@@ -242,7 +242,7 @@ def test_it_is_never_subscribed_to_an_agent() -> None:
     [
         (Reply(409, {"statusCode": 409, "message": "Customer already exists"}), "taken", "taken: external_id"),
         (Reply(409, None), "taken", "taken: external_id"),
-        (Reply(409, {"message": "Has active subscriptions"}), "refused", "refused: Has active subscriptions"),
+        (Reply(409, {"message": "Has active subscriptions"}), "refused", "has_dependents"),
         (Reply(400, {"message": ["a is bad", "b is bad"]}), "refused", "refused: a is bad; b is bad"),
         (Reply(400, {"error": "x"}), "refused", "refused: answered 400"),
         (Reply(413, None), "refused", "refused: answered 413"),
@@ -281,7 +281,7 @@ def test_what_the_provider_will_not_have_spares_the_rest(
         2: ("refused", "refused (400, name): name must be shorter than or equal to 255 characters"),
         3: ("refused", "taken: external_id"),
         4: ("refused", "refused (400, email): email must be an email"),
-        5: ("refused", "refused (409): Customer has active subscriptions"),
+        5: ("refused", "has_dependents"),
         6: ("done", None),
     }
     assert sorted(record["externalId"] for record in there.state()) == ["cus_00001", "cus_00002", "cus_00010", "sub"]

@@ -417,7 +417,7 @@ def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
     (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
     rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
 
-    words = said.err.splitlines()[-1].removeprefix("correct the rejected records there, then run: tranship ").split()
+    words = said.err.splitlines()[-2].removeprefix("correct the rejected records there, then run: tranship ").split()
     again = command(*words, "--json")
 
     assert words[3:] == ["--map", "legal_name=Name", "--map", "name=Company"]
@@ -435,7 +435,7 @@ def test_no_command_is_offered_that_would_replace_a_file_by_its_rejects(destinat
 def test_no_command_is_offered_that_would_delete_all_but_the_rejects(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--mode", "mirror", "--max-deletes", "100%")
 
-    assert said.err.splitlines()[-1] == "correct the rejected records at the source, then run the same command again"
+    assert said.err.splitlines()[-2] == "correct the rejected records at the source, then run the same command again"
 
 
 def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
@@ -596,6 +596,8 @@ def test_every_setting_goes_from_command_to_command() -> None:
         settle="0",
         mode="mirror",
         changes="off",
+        history=True,
+        undo=False,
         nulls="overwrite",
         deletes="remove",
         evolve=True,

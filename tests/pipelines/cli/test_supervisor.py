@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def limited(limit: int) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, which may have started the tests, ignores it
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
