@@ -193,11 +193,13 @@ def _with_left_out(rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
 
 def counted(codes: pl.Series) -> dict[str, int]:
     """Return how often each code occurs."""
-    return dict(codes.value_counts().iter_rows())
+    return {} if codes.is_empty() else dict(codes.value_counts().iter_rows())
 
 
 def first_of_each(batch: Batch, reasons: pl.DataFrame, warnings: pl.DataFrame) -> dict[str, tuple[str, int]]:
     """Return the place of the first record of each code, as (source, line)."""
+    if reasons.is_empty() and batch.broken.is_empty() and warnings.is_empty():
+        return {}
     records = reasons.select("code", line=batch.lines.gather(reasons["at"]))
     lines = pl.concat([records, batch.broken.select("code", "line"), warnings.select("code", "line")])
     return {code: (batch.source, line) for code, line in lines.group_by("code").agg(pl.col("line").min()).iter_rows()}

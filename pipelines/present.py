@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
 from tranship.connectors.contract import Batch
@@ -14,6 +16,7 @@ PRESENT = {
 }
 """The normalised keys of a record, null where there is none that identifies a customer, and whether it had a key that
 cannot be used. A record without any key could be any customer."""
+_NOTHING: Final = pl.DataFrame(schema=PRESENT)
 
 
 def keys_of(batch: Batch, normalised: Normalised, reasons: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
@@ -40,6 +43,8 @@ def keys_of_rejects(batch: Batch, normalised: Normalised | None, reasons: pl.Dat
     """Return the keys (`PRESENT`) of rejected records and broken lines, which have none. A repeated header line is not
     a record.
     """
+    if reasons.is_empty() and batch.broken.is_empty():
+        return _NOTHING
     lines = batch.broken.filter(pl.col("code") != "line.header")
     broken = lines.select(
         pl.lit(batch.source).alias("source"),

@@ -5,6 +5,7 @@ One machine and many do this with the same function; they differ in where the re
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -19,9 +20,14 @@ from tranship.schemas.faults import sentence
 PLACE_BITS: Final = 24
 PART_BITS: Final = 18
 WARNINGS: Final = {"source": pl.String, "line": pl.UInt64, "code": pl.String, "value": pl.String}
+_NO_WARNINGS: Final = pl.DataFrame(schema=WARNINGS)
 SET_ASIDE: Final = {"_row": "\0_row"}
 """Columns of a source that would be taken for ours beside its originals → their names there."""
 _VALUE_SHOWN: Final = 80
+_ADDED: Final = {
+    **{"_codes": pl.String, "_reasons": pl.String, "_source": pl.String, "_line": pl.UInt64, "_text": pl.String},
+}
+"""The columns of rejects behind those of the source."""
 
 
 class Sorted(NamedTuple):
@@ -57,7 +63,7 @@ def sort_out(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame,
     found = rejects(batch, reasons)
     if normalised is None:
         nothing = pl.DataFrame()
-        return Sorted(nothing, nothing, found, pl.DataFrame(schema=WARNINGS))
+        return Sorted(nothing, nothing, found, _NO_WARNINGS)
     raw = batch.records
     bad = reasons["at"].unique()
     good_rows = constant(True, raw.height)
@@ -79,6 +85,8 @@ def sort_out(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame,
         alone_places = places.select("_row", "_source", "_line").filter(alone)
         texts = as_texts(raw.filter(alone)).rename(SET_ASIDE, strict=False)
         originals = pl.concat([alone_places, texts], how="horizontal")
+    if normalised.warnings.is_empty():
+        return Sorted(records, originals, found, _NO_WARNINGS)
     warned = normalised.warnings.filter(~pl.col("at").is_in(bad.implode()))
     warnings = warned.select(
         source=pl.lit(batch.source), line=batch.lines.gather(warned["at"]), code="code", value="value"
@@ -91,8 +99,18 @@ def as_texts(raw: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([as_text(column).alias(column.name) for column in raw.drop(OURS, strict=False)])
 
 
+@lru_cache(maxsize=64)
+def _no_rejects(columns: tuple[str, ...]) -> pl.DataFrame:
+    """Return `rejects` of a batch with these columns and none to reject. For a file of a few records, the expressions
+    would take longer than reading it.
+    """
+    return pl.DataFrame(schema={**dict.fromkeys((name for name in columns if name not in OURS), pl.String), **_ADDED})
+
+
 def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
     """Return rejected records and broken lines in the source's columns and spelling, with place and reasons."""
+    if reasons.is_empty() and batch.broken.is_empty():
+        return _no_rejects(tuple(batch.records.columns))
     kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
     sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
     shown = pl.col("value").str.head(_VALUE_SHOWN)

@@ -27,6 +27,7 @@ from tranship.pipelines.stage_files import PART_FOLDERS, PATCHED, Pieces, write,
 from tranship.schemas.customer import COLUMNS
 
 _AT_A_TIME = 16_384
+_BYTES_AT_A_TIME = 4 << 20
 
 
 class Stage:
@@ -141,9 +142,12 @@ class Stage:
         return sorted((self.path / "stage").glob("*.parquet"))
 
     def keys(self) -> Iterator[pl.DataFrame]:
-        """Yield the keys that identity is decided on, file by file: _row, external_id, email (null if blocked)."""
-        for file in self.staged_files():
-            yield pl.read_parquet(file, columns=["_row", "external_id", "email", "_email_blocked"], glob=False).select(
+        """Yield the keys that identity is decided on, in the order of reading: _row, external_id, email (null if
+        blocked). Each frame is of one file, or of several small ones: thousands of frames of a few rows would cost far
+        more than their rows.
+        """
+        for files in _small_together(self.staged_files()):
+            yield pl.read_parquet(files, columns=["_row", "external_id", "email", "_email_blocked"], glob=False).select(
                 "_row", "external_id", _matching_email()
             )
 
@@ -236,6 +240,21 @@ def earlier_stage(state_dir: Path, reading: str) -> EarlierStage:
         except Damaged:
             continue
     return NOTHING_EARLIER
+
+
+def _small_together(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield consecutive files in groups of at most _BYTES_AT_A_TIME, or of one file."""
+    group: list[Path] = []
+    size = 0
+    for file in files:
+        more = file.stat().st_size
+        if group and size + more > _BYTES_AT_A_TIME:
+            yield group
+            group, size = [], 0
+        group.append(file)
+        size += more
+    if group:
+        yield group
 
 
 def _link(file: Path, name: Path) -> None:

@@ -257,7 +257,9 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
         raise ConfigError(
             f"{name}: --header-line {options.header_line}: this line is blank. Give the number of the header line."
         )
-    names = cells.unguarded(pl.Series(values, dtype=pl.String)).to_list() if header else [""] * len(values)
+    names = values if header else [""] * len(values)
+    if any(name.startswith(("'", "=")) for name in names):
+        names = cells.unguarded(pl.Series(names, dtype=pl.String)).to_list()
     columns = unique_names(_column_names(names))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):

@@ -26,6 +26,9 @@ class Grammar:
     padding: re.Pattern[bytes] = field(init=False, repr=False)
     """Each quoted value of a record, with the blanks around it."""
 
+    _value: re.Pattern[str] = field(init=False, repr=False)
+    """A value in the text of a record: its first group is what is in quotes."""
+
     def __post_init__(self) -> None:
         d, q, blanks, mark = re.escape(self.delimiter), re.escape(self.quote), self._blanks, codecs.BOM_UTF8
         inner = rb"(?:[^%s]++|%s%s)*+" % (q, q, q)
@@ -37,6 +40,8 @@ class Grammar:
         object.__setattr__(self, "reach", re.compile(reach))
         padding = rb"(?:\A(?:%s)*+|(?<=%s))(%s)%s%s%s(%s)(?=[%s\r\n]|\Z)" % (mark, d, blanks, q, inner, q, blanks, d)
         object.__setattr__(self, "padding", re.compile(padding))
+        quoted_text = rb"%s%s((?:[^%s]++|%s%s)*+)%s%s(?=%s|$)" % (blanks, q, q, q, q, q, blanks, d)
+        object.__setattr__(self, "_value", re.compile((rb"%s|([^%s]*)" % (quoted_text, d)).decode()))
 
     @property
     def pads(self) -> bool:
@@ -50,12 +55,10 @@ class Grammar:
     def values(self, record: bytes) -> list[str]:
         """Return the values of one record, unquoted."""
         text = record.rstrip(b"\r\n").decode(errors="replace")
-        d, q = self.delimiter.decode(), self.quote.decode()
+        q = self.quote.decode()
         found, position = [], 0
-        blanks = self._blanks.decode()
-        pattern = re.compile(rf"{blanks}{q}((?:[^{q}]++|{q}{q})*+){q}{blanks}(?={re.escape(d)}|$)|([^{re.escape(d)}]*)")
         while True:
-            match = pattern.match(text, position)
+            match = self._value.match(text, position)
             assert match  # noqa: S101  (the second branch takes anything)
             found.append(match[2] if match[1] is None else match[1].replace(q + q, q))
             position = match.end() + 1

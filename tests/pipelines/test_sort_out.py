@@ -71,3 +71,16 @@ def test_a_column_of_the_source_may_be_named_like_the_number_of_a_row() -> None:
     assert found.raw.rows(named=True) == [
         {"_row": 0, "_source": "a.csv", "_line": 2, "\0_row": "9", "mail": "a@x.com", "name": "A"}
     ]
+
+
+def test_a_batch_without_rejects_has_the_columns_of_one_with_rejects() -> None:
+    raw = RAW.with_columns(_line=pl.lit("of the source"), days=pl.Series([1, 2, 3, 4]))
+    lines = pl.Series([2, 3, 5, 6], dtype=pl.UInt64)
+    given = Batch("a.csv", raw, lines, pl.DataFrame(schema=BROKEN))
+    normalised = normalise.customers(raw, COLUMNS, SPELLING)
+    some = sort_out(given, normalised, validate.faults(normalised), row_numbers(4, 0))
+    none = sort_out(given, normalised, faults.no_reasons(), row_numbers(4, 0))
+    assert some.rejects.height == 2
+    assert none.rejects.is_empty()
+    assert none.rejects.schema == some.rejects.schema
+    assert none.warnings.schema == some.warnings.schema

@@ -93,3 +93,22 @@ def test_parts_that_are_staged_together_have_the_fate_of_each_alone(
     assert {file.parts[0] for file in files} >= expected
     for file in files:
         assert pl.read_parquet(at_once.path / file).equals(pl.read_parquet(one_by_one.path / file)), file
+
+
+def test_keys_of_small_files_are_read_together_up_to_a_size(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stage = staged(tmp_path / "stage", folder, {}, 100)
+    files = stage.staged_files()
+    [whole] = stage.keys()
+    rows = pl.concat([pl.read_parquet(file, columns=["_row", "external_id", "email"]) for file in files])
+    assert whole.equals(rows)
+    assert rows["external_id"].drop_nulls().len() > 5
+    monkeypatch.setattr("tranship.pipelines.stage._BYTES_AT_A_TIME", sum(file.stat().st_size for file in files[:2]))
+    groups = list(stage.keys())
+    assert 2 <= len(groups) < len(files)
+    assert pl.concat(groups).equals(whole)
+    monkeypatch.setattr("tranship.pipelines.stage._BYTES_AT_A_TIME", 1)
+    one_by_one = list(stage.keys())
+    assert len(one_by_one) == len(files)
+    assert pl.concat(one_by_one).equals(whole)
