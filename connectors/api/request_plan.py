@@ -101,7 +101,18 @@ class RequestPlanner:
             "WHERE p.action IN ('update', 'unchanged', 'stale')) "
             f"TO {literal(write.workspace / 'targets.parquet')} (FORMAT parquet)"
         ).fetchall()
-        return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts)))
+        return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts), *self._archived(run)))
+
+    def _archived(self, run: duckdb.DuckDBPyConnection) -> Iterator[str]:
+        """Yield a note about customers of the plan that are archived: their values can be written, and change nothing in
+        that.
+        """
+        archived = run.execute(
+            "SELECT count(*) FROM _plan p JOIN there t ON t.target = p.target "
+            "WHERE t.archived AND p.action IN ('update', 'unchanged')"
+        ).fetchall()[0][0]
+        if archived:
+            yield f"archived at {self._spec.schema.title}, and left so: {counted(archived, 'customer')}"
 
     def _notes(self, write: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
         """Yield notes for the summary: the number of calls, their duration, and the fields without a native field."""

@@ -109,6 +109,7 @@ def test_later_runs_find_what_was_known_before_the_run(account: Account, house: 
         # The customer that the undo has archived is found again by its id, and an ordinary run leaves it archived.
         del after["Dan Ltd"]
         assert (fates(again), customers(account)) == ({"updated": 1, "unchanged": 1}, after)
+        assert "archived at Metrifox, and left so: 1 customer" in again.notes
     else:
         assert (fates(again), customers(account)) == ({"created": 1, "updated": 1}, after)
 
