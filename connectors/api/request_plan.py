@@ -104,9 +104,7 @@ class RequestPlanner:
         return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts), *self._archived(run)))
 
     def _archived(self, run: duckdb.DuckDBPyConnection) -> Iterator[str]:
-        """Yield a note about customers of the plan that are archived: their values can be written, and change nothing in
-        that.
-        """
+        """Yield a note about archived customers of the plan: their values are written, and they remain archived."""
         archived = run.execute(
             "SELECT count(*) FROM _plan p JOIN there t ON t.target = p.target "
             "WHERE t.archived AND p.action IN ('update', 'unchanged')"

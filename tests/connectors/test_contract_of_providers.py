@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,10 @@ def landed(warehouse: Warehouse) -> list[str]:
 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for an unreachable provider: the message is tested, not the waiting."""
-    from tranship.connectors.api import source as api
+    from tranship.connectors.api import limits
     from tranship.connectors.api.retry import RetryPolicy
 
-    monkeypatch.setattr(api, "RetryPolicy", lambda: RetryPolicy(tries=2, first_pause=0.01, connect=2, silence=2))
+    monkeypatch.setattr(limits, "RetryPolicy", partial(RetryPolicy, tries=2, first_pause=0.01, connect=2, silence=2))
 
 
 # Each customer once ----------------------------------------------------------------------------------------------
