@@ -64,6 +64,8 @@ def sail() -> Iterator[SparkSession]:
     # Programs that ask for the session of their cluster find this one.
     os.environ["SPARK_REMOTE"] = f"sc://{host}:{port}"
     session = SparkSession.builder.remote(os.environ["SPARK_REMOTE"]).create()
+    # As in the session of a command. Its default is the zone of this machine, in which Sail writes no Iceberg table.
+    session.conf.set("spark.sql.session.timeZone", "UTC")
     try:
         yield session
     finally:
