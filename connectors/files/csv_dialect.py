@@ -228,10 +228,7 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
             "(Turkish), cp1250 (Polish, Czech, Hungarian), cp1257 (Baltic), shift_jis, gb18030, big5, euc-kr, "
             "mac-roman, cp850 (DOS). If it is Windows-1252: --encoding cp1252"
         )
-    try:
-        codecs.getincrementaldecoder(encoding)
-    except LookupError as error:
-        raise ConfigError(f"--encoding {encoding}: is an unknown encoding. Try utf-8, cp1252 or utf-16.") from error
+    _must_decode(name, head, encoding)
     if codecs.lookup(encoding).name == "utf-8" and head.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
     above, sample, delimiter, whole = _sample(name, beginning, encoding, options)
@@ -390,6 +387,20 @@ def _after_lines(data: bytes, count: int) -> bytes:
     for _ in range(count):
         at = data.find(b"\n", at) + 1 or len(data)
     return data[at:]
+
+
+def _must_decode(name: str, head: bytes, encoding: str) -> None:
+    """Raise ConfigError unless this is an encoding of text in which a file that begins so can be read."""
+    try:
+        b" ".decode(encoding, "ignore")  # Python has codecs under names of encodings that are none: hex, zlib
+        codecs.getincrementaldecoder(encoding)("tranship-mark").decode(head)
+    except UnicodeError as error:
+        raise ConfigError(
+            f"{name}: cannot be read with --encoding {encoding}. Try utf-8 or cp1252; without a byte order mark, "
+            "utf-16-le or utf-16-be."
+        ) from error
+    except (LookupError, ValueError) as error:
+        raise ConfigError(f"--encoding {encoding}: is an unknown encoding. Try utf-8, cp1252 or utf-16.") from error
 
 
 def _must_be_text(name: str, sample: bytes) -> None:

@@ -439,7 +439,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(change, tmp_path):
     [
         ("missing.csv", {}, "no such file"),
         ("*.none", {}, "no file matches"),
-        ("in.csv", {"encoding": "klingon"}, "klingon"),
+        ("in.csv", {"encoding": "klingon"}, "klingon: is an unknown encoding"),
+        ("in.csv", {"encoding": "\0"}, "is an unknown encoding"),
+        ("in.csv", {"encoding": "hex"}, "hex: is an unknown encoding"),
+        ("in.csv", {"encoding": "rot13"}, "rot13: is an unknown encoding"),
+        ("in.csv", {"encoding": "idna"}, "cannot be read with --encoding idna"),
+        ("in.csv", {"encoding": "undefined"}, "cannot be read with --encoding undefined"),
+        ("in.csv", {"encoding": "utf-16"}, "cannot be read with --encoding utf-16.*utf-16-le"),
+        ("in.csv", {"encoding": "utf-32"}, "cannot be read with --encoding utf-32"),
         ("in.csv", {"delimiter": ";;"}, "must be one ASCII character"),
     ],
 )
