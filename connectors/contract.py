@@ -576,7 +576,7 @@ class KeepsHistory(Protocol):
 
     def state_of_history(self) -> Mapping[str, int]:
         """Return the number of versions, of customers whose versions have a gap or overlap (broken), and of those that
-        differ from the table (different), after a plan; empty if there is no history.
+        differ from the table (different). It can be called once a plan is made, and is empty without a history.
         """
         ...
 

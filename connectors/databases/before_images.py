@@ -43,7 +43,7 @@ class ImageFacts(msgspec.Struct, frozen=True):
     updated: list[str]
     """Columns that its updates write."""
     own_times: list[str]
-    """Columns that the table sets by itself, whatever is written."""
+    """Columns whose values the table sets itself, such as by a trigger."""
     types: dict[str, str]
     """All columns of the table that can be written, with their types."""
     files: dict[str, str]
@@ -76,6 +76,13 @@ def customer_after(mapping: TableMapping, request: WriteRequest) -> tuple[str, s
         return "NULL::VARCHAR", "s.external_id", "s.email"
     known = f"coalesce({mapping.survivor_external_id}, h.id)" if mapping.has_id else "NULL::VARCHAR"
     return "NULL::VARCHAR", known, "coalesce(s.email, h.mail)"
+
+
+def customer_removed(mapping: TableMapping) -> tuple[str, str, str]:
+    """Return key, external id and e-mail of a deleted customer, as SQL of the comparison (`t`, or `_table` as `h`)."""
+    if mapping.key:
+        return f"t.{quoted(mapping.key)}", "NULL::VARCHAR", "NULL::VARCHAR"
+    return "NULL::VARCHAR", "h.id", "h.mail"
 
 
 def keep_facts(mapping: TableMapping, request: WriteRequest, plan: Plan, types: Mapping[str, str]) -> None:

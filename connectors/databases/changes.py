@@ -137,7 +137,7 @@ def creates(dialect: Dialect, written: Mapping[str, str], key: str, rows: str) -
 
 
 def is_first_load(request: WriteRequest, plan: Plan) -> bool:
-    """Return whether a run finds no customers in the table. An undo may, but it loads nothing anew."""
+    """Return whether a run is the first load of a table: it finds no customers there, and is not an undo."""
     return not plan.existing and not request.undo
 
 

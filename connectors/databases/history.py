@@ -156,8 +156,8 @@ class HistoryWriter:
         self._store.leave()
 
     def state(self) -> dict[str, int]:
-        """Return the number of versions, of customers whose versions have a gap or overlap, and of those that are not
-        as the table says; nothing if there is no history.
+        """Return the number of versions, of customers whose versions have a gap or overlap, and of those that differ
+        from the table. Empty without a history.
         """
         if not self._store.exists:
             return {}

@@ -12,6 +12,7 @@ from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.before_images import (
     BEFORE,
     customer_after,
+    customer_removed,
     image,
     keep_facts,
     updated_columns,
@@ -50,11 +51,7 @@ def keep_images(
         )
     if plan.counts["delete"]:
         action, replaced = ("delete", list(types)) if request.hard_delete else ("mark", [RUN, DELETED])
-        key, known, mail = (
-            (f"t.{quoted(mapping.key)}", "NULL::VARCHAR", "NULL::VARCHAR")
-            if mapping.key
-            else ("NULL::VARCHAR", "h.id", "h.mail")
-        )
+        key, known, mail = customer_removed(mapping)
         held = "" if mapping.key else " JOIN _table h ON h.target = g.target"
         queries.append(
             f"SELECT ({REMOVED_ROW})::UBIGINT AS row, {literal(action)} AS action, {key}::VARCHAR AS key, "

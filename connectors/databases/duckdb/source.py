@@ -81,7 +81,7 @@ class DuckDbSource:
         self._notes = (*past, *deleted_rows_note(left))
 
     def _as_of(self, address: DuckDbAddress, moment: datetime) -> tuple[str, tuple[str, ...]]:
-        """Return the relation with the customers of a moment, and notes. Raises ConfigError if there is no history."""
+        """Return the relation with the customers as of a time, and notes. Raises ConfigError if there is no history."""
         columns = history_columns(self._connection, address)
         if not is_history(columns):
             self._connection.close()

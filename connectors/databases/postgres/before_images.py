@@ -10,6 +10,7 @@ from tranship.connectors.contract import Plan
 from tranship.connectors.databases.before_images import (
     BEFORE,
     customer_after,
+    customer_removed,
     image,
     keep_facts,
     remove_images,
@@ -73,8 +74,7 @@ class BeforeImages:
     @property
     def columns_of_deletes(self) -> str:
         """The columns that the temporary table of deletes needs, as SQL of the comparison."""
-        known = ("NULL::VARCHAR",) * 3 if self._mapping.key else ("NULL::VARCHAR", "h.id", "h.mail")
-        return f", ({REMOVED_ROW})::BIGINT AS {ROW}{self._customer(*known)}"
+        return f", ({REMOVED_ROW})::BIGINT AS {ROW}{self._customer(*customer_removed(self._mapping))}"
 
     def _customer(self, key: str, known: str, mail: str) -> str:
         """The key is read on the server."""

@@ -86,7 +86,7 @@ class PostgresSource:
         self.left_out = 0
 
     def _as_of(self, found: Relation, moment: datetime) -> tuple[str, tuple[str, ...]]:
-        """Return the relation with the customers of a moment, and notes. Raises ConfigError if there is no history."""
+        """Return the relation with the customers as of a time, and notes. Raises ConfigError if there is no history."""
         columns, name = history_columns(self._connection, found.schema, found.table), history_of(found.table)
         if not is_history(columns):
             raise as_of.no_history(self._name, name)

@@ -130,7 +130,7 @@ def _files(session: SparkSession, files: str, *columns: str) -> DataFrame:
 
 
 def _rows(read: Callable[[], DataFrame]) -> list[Any]:
-    """Return the rows of files; none if there are no files, which engines take for an error, now or when they read."""
+    """Return the rows of files. Without files there are no rows: an engine would fail, at once or when it reads."""
     try:
         rows: list[Any] = read().collect()
     except PySparkException as error:
