@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import resource
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -19,8 +17,7 @@ from tranship.pipelines.endpoints import reads_workbooks
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.report import Counts, Report, Status
-from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.run_context import RunContext, peak_memory
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import refused_by_reason
 
@@ -86,12 +83,13 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         examples={code: f"{source}, line {line}" for code, (source, line) in total.first.items()},
         notes=total.notes,
         seconds={"total": round(time.perf_counter() - ending.started, 3), **run.seconds},
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory(),
+        memory_bytes=dict(run.memory),
         files={name: str(path) for name, path in files.items()},
         error=str(ending.error) if ending.error else None,
     )
     try:
-        _save(made, directory)
+        _save(made, run)
     except OSError:
         if status != "failed":
             raise
@@ -100,11 +98,20 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     return made
 
 
-def _save(made: Report, directory: RunDirectory) -> None:
+def _save(made: Report, run: RunContext) -> None:
+    # Most processes of a command write no report.
+    from tranship.pipelines.pages.written import write_pages
+
+    directory = run.directory
     durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
-    durable.write(directory.path / "report.html", report.page(made))
+    before = directory.manifest["status"]
     directory.manifest["status"] = made.status
-    directory.save()
+    try:
+        write_pages(made, directory, run.observer)
+        directory.save()
+    except OSError:
+        directory.manifest["status"] = before
+        raise
     directory.secure()
 
 
@@ -151,8 +158,3 @@ def _counts(ending: Ending) -> Counts:
         warnings=sum(total.warnings.values()),
     )
     return dataclasses.replace(counts, left=counts.left + counts.balance()) if failed else counts
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
