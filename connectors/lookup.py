@@ -6,12 +6,13 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from tranship.connectors.address_secrets import is_connection_string
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, local_path, redacted, resolved_path
@@ -40,8 +41,7 @@ ENGINE_SCHEMES: Final = ("delta", "iceberg")
 """Schemes of the tables that only an engine reads and writes."""
 
 
-@dataclass(frozen=True)
-class PlugIns:
+class PlugIns(Struct, frozen=True):
     """The contents of other packages: connectors by name, and why others cannot be used."""
 
     connectors: Mapping[str, Connector]

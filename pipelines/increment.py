@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python
@@ -41,8 +41,7 @@ _LONGEST_LOOKBACK: Final = timedelta(days=7)
 """Records that are later than this call for a full read from time to time."""
 
 
-@dataclass(frozen=True)
-class Increment:
+class Increment(Struct, frozen=True):
     """The part of a source that a run reads, and the watermark that it may move. `known` is the watermark so far."""
 
     cut: Cut

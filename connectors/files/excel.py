@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Layout, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError
@@ -53,8 +55,7 @@ class ExcelOptions:
     """The row of the header, from 1."""
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """The table of a workbook: its records as text, the row of each in the sheet, and the rows that are not records."""
 
     records: pl.DataFrame

@@ -8,16 +8,16 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from msgspec import Struct
+
 from tranship.connectors.local_failures import NativeAbortError
 
 
-@dataclass
-class CrashContext:
+class CrashContext(Struct):
     """The folder for crash reports: the state directory; a command whose settings name another one changes it.
 
     `as_json` is whether the command was given `--json`.

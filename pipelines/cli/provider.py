@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
@@ -36,7 +36,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     if losses:
         passage = provider_services.passage(*losses)
         if as_json:
-            print_json(json.dumps(dataclasses.asdict(passage), indent=1))
+            print_json(json.dumps(msgspec.to_builtins(passage), indent=1))
         else:
             click.echo("\n".join(render.of_passage(*losses, passage)))
         return
@@ -45,7 +45,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     if as_json:
         # In the order that this output has always had.
         names = ("name", "summary", "example", "abilities", "key_variable")
-        values = [dataclasses.asdict(connector) for connector in connectors]
+        values = msgspec.to_builtins(connectors)
         listed = [{name: row[name] for name in names} for row in values]
         broken = {"broken": dict(plug_ins.broken)} if plug_ins.broken else {}
         print_json(json.dumps({"connectors": listed, **broken}, indent=1))
@@ -83,7 +83,7 @@ def doctor_command(address: str, as_json: bool) -> int:
     findings = provider_services.check(address)
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
-        listed = [dataclasses.asdict(finding) for finding in findings]
+        listed = msgspec.to_builtins(findings)
         print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
     else:
         click.echo("\n".join(render.table([(finding.state, finding.what, finding.sentence) for finding in findings])))

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
+from msgspec import Struct
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -33,8 +33,7 @@ _HIDDEN: Final = "***"
 LONGEST_NAME: Final = 63
 
 
-@dataclass(frozen=True)
-class PostgresAddress:
+class PostgresAddress(Struct, frozen=True):
     """A server and a table or query on it; `server` is passed to libpq and may contain a password."""
 
     server: str

@@ -6,8 +6,9 @@ Values are compared as the server writes them as text: what the run wrote is cas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.postgres.before_images import exact_texts, named_images, numbered
