@@ -19,12 +19,12 @@ import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
-from msgspec import Struct
 from yarl import URL
 
 from tranship.connectors import durable
@@ -61,7 +61,8 @@ _ENDS: Final = {
 """Content type → the end of the name of such a file."""
 
 
-class DownloadLimits(Struct, frozen=True):
+@dataclass(frozen=True)
+class DownloadLimits:
     """The limits of a download, as options of a web address (`--option NAME=VALUE`)."""
 
     download_mb: int = 102_400
