@@ -33,14 +33,19 @@ def check(settings: Settings) -> None:
 
 def _check_slashes(option: str, address: str) -> None:
     """Raises ConfigError for an address that lacks a slash: it would be the path of a folder on this machine."""
-    scheme, colon, rest = address.partition(":")
-    if colon and scheme.lower() in _SCHEMES and not rest.startswith("//"):
-        slashes = ":///" if rest.startswith("/") and scheme.lower() in lookup.ENGINE_SCHEMES else "://"
-        meant = redacted(f"{scheme}{slashes}{rest.lstrip('/')}")
-        raise ConfigError(
-            f"{option}{redacted(address)}: is a path, because {scheme}: is not followed by two slashes. Write {meant}, "
-            f"or ./{redacted(address)} if you mean a folder of this name."
-        )
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/?)(?!/)", address)
+    if found is None or not (found[2] or found[1].lower() in _SCHEMES):
+        return
+    scheme, shown = found[1], redacted(address)
+    if scheme.lower() in _SCHEMES:
+        slashes = ":///" if found[2] and scheme.lower() in lookup.ENGINE_SCHEMES else "://"
+        meant = f"Write {redacted(scheme + slashes + address[found.end() :])}"
+    else:
+        meant = "Name a path, or a folder in s3://, gs:// or az://"
+    raise ConfigError(
+        f"{option}{shown}: is a path, because {scheme}: is not followed by two slashes. {meant}, or ./{shown} if you "
+        "mean a folder of this name."
+    )
 
 
 def _check_files(settings: Settings) -> None:
