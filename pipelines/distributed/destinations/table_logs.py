@@ -25,6 +25,8 @@ class TableLog(Protocol):
 
     format: ClassVar[str]
     """The format as engines name it."""
+    names: ClassVar[str]
+    """The names in the folder of such a table, as a pattern."""
 
     def __init__(self, session: SparkSession, path: str) -> None:
         """Take the folder of the table, which may not exist yet."""
@@ -53,6 +55,7 @@ class DeltaLog(Struct, frozen=True):
     """The log of a Delta table, which keeps the predicates of each write: they name the run."""
 
     format: ClassVar[str] = "delta"
+    names: ClassVar[str] = r"_delta_log|part-.*"
 
     session: SparkSession
     path: str
@@ -86,6 +89,7 @@ class IcebergLog(Struct, frozen=True):
     """The metadata of an Iceberg table. They do not name the run: its rows do. So rows are marked, never removed."""
 
     format: ClassVar[str] = "iceberg"
+    names: ClassVar[str] = "metadata|data"
 
     session: SparkSession
     path: str

@@ -196,6 +196,19 @@ def test_columns_that_the_table_lacks(both: Both, lake: str, spark: SparkSession
     assert both.rows()["city"].to_list() == ["Rome"]
 
 
+def test_a_table_is_not_created_among_other_files(both: Both, lake: str, spark: SparkSession) -> None:
+    Path(lake).mkdir()
+    for left_by_a_killed_run in ("part-0.parquet", "_delta_log"):
+        Path(lake, left_by_a_killed_run).touch()
+    request = both.request(records(A))
+    assert both.table.plan(request).counts["create"] == 1
+    with pytest.raises(ConfigError, match="its folder has other files, such as _delta_log, and no table"):
+        lake_table(f"iceberg://{lake}", spark).plan(request)
+    Path(lake, "orders.parquet").touch()
+    with pytest.raises(ConfigError, match=r"lake: its folder has other files, such as orders\.parquet, and no table\."):
+        both.table.plan(request)
+
+
 def test_a_missing_table_may_be_forbidden(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lake does not exist"):
         lake_table(f"delta://{tmp_path}/lake", spark, create=False)
