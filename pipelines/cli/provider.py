@@ -30,7 +30,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     \b
       tranship connectors --losses metronome marginfront
     """
-    from tranship.connectors import lookup, provider_services, registry
+    from tranship.connectors import plug_ins, provider_services, registry
     from tranship.pipelines.cli import render
 
     if losses:
@@ -40,14 +40,14 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         else:
             click.echo("\n".join(render.of_passage(*losses, passage)))
         return
-    plug_ins = lookup.plug_ins()
-    connectors = [*registry.CONNECTORS.values(), *plug_ins.connectors.values()]
+    others = plug_ins.plug_ins()
+    connectors = [*registry.CONNECTORS.values(), *others.connectors.values()]
     if as_json:
         # In the order that this output has always had.
         names = ("name", "summary", "example", "abilities", "key_variable")
         values = [dataclasses.asdict(connector) for connector in connectors]
         listed = [{name: row[name] for name in names} for row in values]
-        broken = {"broken": dict(plug_ins.broken)} if plug_ins.broken else {}
+        broken = {"broken": dict(others.broken)} if others.broken else {}
         print_json(json.dumps({"connectors": listed, **broken}, indent=1))
         return
     rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
@@ -64,7 +64,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
             )
         )
     click.echo("\n".join(render.table(rows)))
-    for name, problem in plug_ins.broken.items():
+    for name, problem in others.broken.items():
         click.echo(visible(f"{name}: {problem}"))
 
 
