@@ -170,7 +170,8 @@ def identity(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> st
     """Return the same text for all spellings of an account's address. Raises ConfigError."""
     address = parse_address(spec, url, environment)
     parts = urlsplit(address.base_url)
-    host = "localhost" if is_loopback(parts.hostname or "") else parts.hostname
+    host = (parts.hostname or "").rstrip(".")  # a name that ends with a dot is the same
+    host = "localhost" if is_loopback(host) else host
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     options = sorted((name, value) for name, value in address.options.items() if name != "page_size")
     return f"{spec.name} {host}:{port}{parts.path.rstrip('/')} {options}"

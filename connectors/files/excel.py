@@ -179,8 +179,9 @@ def _named(book: Book, given: str) -> Sheet:
         *(sheet for sheet in sheets if sheet.name.strip().casefold() == folded),
     ):
         return sheet
-    if given.strip().isdecimal() and 0 < int(given) <= len(sheets):
-        return sheets[int(given) - 1]
+    number = given.strip()
+    if number.isdecimal() and len(number) < 9 and 0 < int(number) <= len(sheets):
+        return sheets[int(number) - 1]
     raise ConfigError(f"{book.name}: has no sheet {given!r}. Name one: {_choices(sheets, sheets)}")
 
 

@@ -392,6 +392,13 @@ def test_fields_of_others_that_could_be_taken_for_ours_stay(there: Sandbox, oper
     assert gone.body["keys"] == ["canonical_url", "empty", "tier"]
 
 
+def test_the_name_of_a_field_may_have_any_number_of_digits(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, {"name": "x"})
+    current = there.state()[0] | {"custom_fields": {f"canon_metadata_{'9' * 5000}": "{}"}}
+    wanted = {"name": "x", "custom_fields": {"canon_metadata": '{"tier": "pro"}'}}
+    assert operations.change(current, wanted)
+
+
 def test_archiving_is_the_only_way_to_remove(there: Sandbox, operations: Operations) -> None:
     made(there, operations, FULL)
     assert operations.remove
