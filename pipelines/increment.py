@@ -28,7 +28,7 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.setting_values import seconds
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.column_names import fold
-from tranship.schemas.counted import counted
+from tranship.schemas.counted import counted, it_or_them
 
 LAST: Final = "last"
 """The value of `--since` that means the watermark."""
@@ -228,20 +228,22 @@ def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], 
         source, line = extent.first
         yield (
             f"{counted(extent.unreadable, 'record')} {have} a value in {name} that is not {what}, and every "
-            f"run reads them; the first: {source}, line {line}"
+            f"run reads {it_or_them(extent.unreadable)}; the first: {source}, line {line}"
         )
     if extent.ahead:
         have = "has" if extent.ahead == 1 else "have"
         yield (
             f"{counted(extent.ahead, 'record')} {have} a value in {name} after the start of this run: the watermark "
-            "stays before it, and the next run reads them again. If the source's times are local, set --timezone"
+            f"stays before it, and the next run reads {it_or_them(extent.ahead)} again. If the source's times are "
+            "local, set --timezone"
         )
     if not extent.filled:
         yield f"no record has a value in {name}: the next run reads everything again"
     if rejected and facts["moves"]:
+        them = it_or_them(rejected)
         yield (
-            f"the watermark will move past {counted(rejected, 'rejected record')}: correct them in the rejects file "
-            "and run that; --since last does not read them again"
+            f"the watermark will move past {counted(rejected, 'rejected record')}: correct {them} in the rejects file "
+            f"and run that; --since last does not read {them} again"
         )
 
 

@@ -32,6 +32,8 @@ NOT_IN_SOURCE: Final = "not_in_source"
 """The reason for a customer that mirror deletes."""
 IN_SOURCE_AGAIN: Final = "in_source_again"
 """The reason for an update of a customer that was marked as deleted."""
+UNDO: Final = "undo"
+"""The reason for all that an undo does."""
 
 
 class Dialect(Protocol):
@@ -95,12 +97,12 @@ def updates(dialect: Dialect, assignments: Sequence[Assignment], key: str, reaso
     )
 
 
-def removals(dialect: Dialect, columns: Sequence[str], key: str, rows: str) -> str:
+def removals(dialect: Dialect, columns: Sequence[str], key: str, reason: str, rows: str) -> str:
     """Return a query for the changes of rows that are removed, with the columns of `updates`. Nulls are left out."""
     members = [f"{literal(_member(name))} || {dialect.json(name, f't.{quoted(name)}')}" for name in columns]
     return (
         f"SELECT {key} AS customer_key, NULL AS changed_fields, {_object(dialect, members)} AS before, NULL AS after, "
-        f"{literal(NOT_IN_SOURCE)} AS reason FROM {rows}"
+        f"{reason} AS reason FROM {rows}"
     )
 
 
@@ -120,7 +122,7 @@ def first_creates(key: str, rows: str) -> str:
     )
 
 
-def creates(dialect: Dialect, written: Mapping[str, str], key: str, rows: str) -> str:
+def creates(dialect: Dialect, written: Mapping[str, str], key: str, reason: str, rows: str) -> str:
     """Return a query for the changes of other customers that are created, with the columns of `updates`, given column →
     the value that it gets. Nulls are left out.
     """
@@ -131,7 +133,7 @@ def creates(dialect: Dialect, written: Mapping[str, str], key: str, rows: str) -
     ]
     return (
         f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, {_object(dialect, members)} AS after, "
-        f"NULL AS reason FROM {rows}"
+        f"{reason} AS reason FROM {rows}"
     )
 
 
