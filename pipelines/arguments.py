@@ -160,6 +160,8 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     expect: Mapping[str, int | str]
     on_failure: str | None
     ping: str | None
+    metrics: Address | None
+    traces: bool
 
 
 class LockOptions(TypedDict, total=False):

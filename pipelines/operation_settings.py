@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, field_validator
 
-from tranship.pipelines.setting_values import option_values
+from tranship.pipelines.setting_values import option_values, own_path
 
 ALERT_STATES: Final = ("failed", "stopped", "degraded", "late")
 """States of a pipeline that are alerts; after each, the recovery is always sent."""
@@ -111,7 +112,7 @@ class Operating(BaseModel):
     pipeline: str | None = Field(
         None,
         pattern=r"^[\w.-][\w ./:@-]{0,99}$",
-        description="Name of the pipeline in alerts and in tranship runs. Default: the destination.",
+        description="Name of the pipeline in alerts, metrics, traces and tranship runs. Default: the destination.",
     )
     alert: Annotated[tuple[str, ...], BeforeValidator(alert_rules), WithJsonSchema(_ALERT_SCHEMA)] = Field(
         (),
@@ -134,10 +135,24 @@ class Operating(BaseModel):
         "the address.",
     )
 
+    metrics: Annotated[Path | None, BeforeValidator(own_path)] = Field(
+        None, description="Write the metrics of the run to this file for Prometheus, FILE.prom."
+    )
+    traces: bool = Field(
+        False, description="Send the steps of the run to OpenTelemetry, as a trace; the OTEL_ variables say where."
+    )
+
     @property
     def is_watched(self) -> bool:
         """Whether one of them is set, so that the end of a run is reported or recorded."""
         return any(getattr(self, name) for name in OPERATION)
+
+    @field_validator("metrics")
+    @classmethod
+    def _has_the_suffix_of_metrics(cls, value: Path | None) -> Path | None:
+        if value is not None and value.suffix != ".prom":
+            raise ValueError(f"{value}: the name must end with .prom, or Prometheus does not read the file")
+        return value
 
 
 OPERATION: Final = tuple(Operating.model_fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from support.shown_commands import (
     readers_folder,
     run_as_typed,
 )
+from tranship.pipelines.operation import metrics
 from tranship.pipelines.settings_model import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +53,11 @@ def _run(command: Command, folder: Path, variables: dict[str, str], last: int) -
     shown, given = comparable(command.output), comparable(given)
     assert not shown or matches(shown, given), f"line {command.line}: $ {command.text}\ngives\n" + "\n".join(given)
     return code
+
+
+def test_every_metric_is_listed() -> None:
+    listed = re.findall(r"^\| `(tranship_\w+)` \|", PAGE, re.MULTILINE)
+    assert listed == list(metrics._HELP)
 
 
 def test_settings_and_the_alert_are_of_their_forms() -> None:

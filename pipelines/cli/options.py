@@ -48,7 +48,7 @@ GROUPS: Final = {
         "limit",
     ),
     "Beyond one machine": ("engine", "remote", "work"),
-    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping"),),
+    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces"),),
     "This run": (
         "dry_run",
         "source",
@@ -105,6 +105,7 @@ _METAVARS = {
     "expect": "WHAT=LIMIT",
     "on_failure": "COMMAND",
     "ping": "env:NAME",
+    "metrics": "FILE.prom",
 }
 _HELP = {
     "source": "Source that replaces the one in the settings file. Repeatable.",

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import TranshipError
@@ -24,6 +26,9 @@ from tranship.pipelines.operation.run_end import SKIPPED, RunEnd, exit_code_of, 
 from tranship.pipelines.report import Report
 from tranship.pipelines.settings_model import Settings
 
+if TYPE_CHECKING:
+    from tranship.pipelines.operation.traces import Stopwatch
+
 log = logging.getLogger("tranship")
 
 
@@ -34,7 +39,7 @@ def watched(
     watch = _Watch(settings, observer, now or datetime.now(UTC))
     watch.begin()
     try:
-        report = work(observer)
+        report = work(watch.observer)
     except BaseException as error:
         watch.end(getattr(error, "report", None), error)
         raise
@@ -45,10 +50,18 @@ def watched(
 class _Watch:
     def __init__(self, settings: Settings, observer: Observer, now: datetime) -> None:
         self._settings, self._observer = settings, observer
+        self.observer = observer
+        """The observer of the run."""
+        self._stopwatch: Stopwatch | None = None
+        if settings.traces:
+            from tranship.pipelines.operation.traces import Stopwatch
+
+            self._stopwatch = self.observer = Stopwatch(observer)
         self._started_at, self._clock = now, datetime.now(UTC)
         self._beginning = Deliveries()
         self.report: Report | None = None
         """The report with what was unexpected, if anything was."""
+        self._last_success: datetime | None = None
         self._file = StateFile(settings.state_dir, settings.pipeline_name, locks=settings.locks)
 
     def begin(self) -> None:
@@ -67,6 +80,7 @@ class _Watch:
             self._warn(f"notifying of the end of this run failed: {message_of(failure)}")
 
     def _end(self, report: Report | None, error: BaseException | None) -> None:
+        ended = time.time_ns()
         end = self._run_end(report, error)
         if end.exit_code == SKIPPED:
             self._warn_of(self._beginning.wait())
@@ -78,7 +92,7 @@ class _Watch:
             self._warn(f"no alert was sent, because the state of the pipeline cannot be saved: {message_of(failure)}")
         deliveries = Deliveries()
         dispatch.start(due, deliveries)
-        self._start_others(end, deliveries)
+        self._start_others(end, ended, deliveries)
         failures = self._beginning.wait() | deliveries.wait()
         self._warn_of(failures)
         for rule in map(alerts.rule_of, self._settings.alert):
@@ -109,6 +123,7 @@ class _Watch:
                 self._warn(note)
             end = self._judged(end, state)
             state.rules = self._settings.alert
+            self._last_success = state.last_success
             return end, dispatch.claim(state, end.ended_at, end)
 
     def _judged(self, end: RunEnd, state: PipelineState) -> RunEnd:
@@ -133,7 +148,7 @@ class _Watch:
         report_step.write_pages(self.report)
         return dataclasses.replace(end, report=self.report)
 
-    def _start_others(self, end: RunEnd, deliveries: Deliveries) -> None:
+    def _start_others(self, end: RunEnd, ended: int, deliveries: Deliveries) -> None:
         settings = self._settings
         if settings.ping:
             ping = settings.ping
@@ -143,6 +158,17 @@ class _Watch:
 
             command = settings.on_failure
             deliveries.start("--on-failure failed", lambda: failure_command.start(command, end))
+
+        if settings.metrics:
+            from tranship.pipelines.operation import metrics
+
+            file = settings.metrics
+            deliveries.start("--metrics failed", lambda: metrics.write(file, end, self._last_success))
+        if self._stopwatch is not None:
+            from tranship.pipelines.operation import traces
+
+            stopwatch = self._stopwatch
+            deliveries.start("--traces failed", lambda: traces.send(stopwatch, ended, end))
 
     def _ping_end(self, ping: str, end: RunEnd) -> None:
         self._beginning.wait()  # the service must not get the end first

@@ -637,6 +637,8 @@ def test_every_setting_goes_from_command_to_command() -> None:
         expect={"rows": "900..1100", "rejects": "2%", "duration": "learned", "days_without_change": "3"},
         on_failure="mail -s failed ops < $TRANSHIP_REPORT",
         ping="env:PING_URL",
+        metrics=Path("crm.prom"),
+        traces=True,
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
