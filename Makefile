@@ -188,6 +188,6 @@ build/tools/stamp: $(VENV)/venv.stamp
 	@touch $@
 
 # Hashes of every file of a version, valid on any machine; without addresses, so that any index can be used.
-# `tranship[cloud,postgres]` within the extra dev is this project itself, which is installed from here.
+# `tranship[cloud,postgres,notify,otel]` within the extra dev is this project itself, which is installed from here.
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --build-deps-for=wheel --unsafe-package=tranship

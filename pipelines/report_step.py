@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -100,9 +101,15 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     return made
 
 
+def write_pages(made: Report) -> None:
+    """Write report.json and report.html of a run that has a directory."""
+    folder = Path(made.run_dir)
+    durable.write_json(folder / "report.json", dataclasses.asdict(made), indent=1)
+    durable.write(folder / "report.html", report.page(made))
+
+
 def _save(made: Report, directory: RunDirectory) -> None:
-    durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
-    durable.write(directory.path / "report.html", report.page(made))
+    write_pages(made)
     directory.manifest["status"] = made.status
     directory.save()
     directory.secure()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -164,16 +163,6 @@ def _expected(found: Inspection, width: int | None) -> list[str]:
 def _row(finding: Finding) -> tuple[str, ...]:
     value = f'"{cell(finding.value)}"' if finding.value else ""
     return finding.code, f"{finding.count:,}", finding.example, value, finding.says
-
-
-def of_runs(runs: Iterable[Mapping[str, Any]]) -> str:
-    """Return a list of runs; each has run_id, started_at, status, source, destination and counts (null if unknown)."""
-    rows: list[tuple[str, ...]] = [("run", "began", "status", "read", "rejected", "source", "destination")]
-    for run in runs:
-        counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in ("read", "rejected")]
-        began = f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
-        rows.append((run["run_id"], began, run["status"], *counts, run["source"], run["destination"]))
-    return _text(table(rows, (3, 4)))
 
 
 def of_changes(changes: Iterable[Mapping[str, Any]], *, width: int | None, is_first: bool) -> str:
