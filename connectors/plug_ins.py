@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tranship.connectors import known_secrets
 from tranship.connectors.contract import Abilities, Connector
@@ -22,8 +24,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9+._-]*")
 _SUFFIX: Final = re.compile(r"\.[a-z0-9][a-z0-9._-]*")
 
 
-@dataclass(frozen=True)
-class PlugIns:
+class PlugIns(Struct, frozen=True):
     """The contents of other packages: connectors by name, and why others cannot be used."""
 
     connectors: Mapping[str, Connector]

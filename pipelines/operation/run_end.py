@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from tranship.connectors import known_secrets
 from tranship.connectors.errors import TranshipError
@@ -19,8 +20,7 @@ SKIPPED: Final = 6
 """Exit code of a run that another one made unnecessary; the state of its pipeline is that of the other one."""
 
 
-@dataclass(frozen=True)
-class RunEnd:
+class RunEnd(Struct, frozen=True):
     """How a run ended. `report` is null if it ended before it had a directory, `error` if none broke it off."""
 
     pipeline: str
