@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tranship.pipelines import option_names
@@ -20,6 +20,11 @@ def format_run_command(settings: Settings, sources: Iterable[str], names: Iterab
         if value != type(settings).model_fields[name].get_default(call_default_factory=True):
             words += _words(name, value)
     return shell("tranship", *words)
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return the options of a command, name → value, as they are typed."""
+    return [word for name, value in options.items() for word in _words(name, value)]
 
 
 def shell(*words: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.connectors.addresses import is_in_python
 from tranship.pipelines import endpoints, settings
@@ -15,8 +16,7 @@ from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.undo_steps import is_undo
 
 
-@dataclass(frozen=True)
-class NextStep:
+class NextStep(Struct, frozen=True):
     """What a command is for, and the command; null for what is done elsewhere. `file` is to be edited first."""
 
     purpose: str

@@ -6,7 +6,9 @@ import dataclasses
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
@@ -16,16 +18,17 @@ from tranship.pipelines import report
 from tranship.pipelines.endpoints import reads_workbooks
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
+from tranship.pipelines.observer import Observer
 from tranship.pipelines.report import Counts, Report, Status
 from tranship.pipelines.run_context import RunContext, peak_memory
+from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import refused_by_reason
 
 log = logging.getLogger("tranship")
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A run at its end. `started` is by `time.perf_counter`; `status` is null if no error ended the run."""
 
     started: float
@@ -98,16 +101,27 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     return made
 
 
-def _save(made: Report, run: RunContext) -> None:
+def write_again(made: Report, observer: Observer) -> None:
+    """Write report.json and the pages of a run that has ended once more, with another report."""
+    directory = RunDirectory.at(Path(made.run_dir))
+    _write(made, directory, observer)
+    directory.secure()
+
+
+def _write(made: Report, directory: RunDirectory, observer: Observer) -> None:
     # Most processes of a command write no report.
     from tranship.pipelines.pages.written import write_pages
 
-    directory = run.directory
     durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
+    write_pages(made, directory, observer)
+
+
+def _save(made: Report, run: RunContext) -> None:
+    directory = run.directory
     before = directory.manifest["status"]
     directory.manifest["status"] = made.status
     try:
-        write_pages(made, directory, run.observer)
+        _write(made, directory, run.observer)
         directory.save()
     except OSError:
         directory.manifest["status"] = before

@@ -46,6 +46,7 @@ GROUPS: Final = {
         "limit",
     ),
     "Beyond one machine": ("engine", "remote", "work"),
+    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces"),),
     "This run": (
         "dry_run",
         "report_samples",
@@ -98,6 +99,12 @@ _METAVARS = {
     "memory": "SIZE",
     "lock_timeout": "TIME",
     "statement_timeout": "TIME",
+    "pipeline": "NAME",
+    "alert": "[STATES=]env:NAME",
+    "expect": "WHAT=LIMIT",
+    "on_failure": "COMMAND",
+    "ping": "env:NAME",
+    "metrics": "FILE.prom",
 }
 _HELP = {
     "source": "Source that replaces the one in the settings file. Repeatable.",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.pipelines.pages.markup import NOTHING, Html, tag
 
@@ -77,8 +78,7 @@ def bar(share: float, class_: str = "") -> Html:
     )
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(Struct, frozen=True):
     """One value of a series, with what is shown when the pointer is on it."""
 
     value: float

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
@@ -16,10 +16,12 @@ from tranship.connectors.errors import Damaged
 RUNS: Final = 20
 _LOOKED_AT: Final = 200
 """Run directories that are looked at, newest first."""
+_SECOND: Final = 15
+"""Characters of a run's id up to the second in which it began."""
 _DIGITS: Final = re.compile(r"\d+")
 
 
-class _Counts(msgspec.Struct, frozen=True):
+class _Counts(Struct, frozen=True):
     read: int = 0
     rejected: int = 0
     created: int = 0
@@ -27,7 +29,7 @@ class _Counts(msgspec.Struct, frozen=True):
     deleted: int = 0
 
 
-class _Report(msgspec.Struct, frozen=True):
+class _Report(Struct, frozen=True):
     """The part of report.json that is compared."""
 
     run_id: str
@@ -40,8 +42,7 @@ class _Report(msgspec.Struct, frozen=True):
     seconds: dict[str, float] = {}
 
 
-@dataclass(frozen=True)
-class EarlierRun:
+class EarlierRun(Struct, frozen=True):
     """One run: `started` is the time in its id, `YYYY-MM-DD HH:MM` (UTC)."""
 
     run_id: str
@@ -73,7 +74,9 @@ def earlier_runs(state_dir: Path, report: Any) -> list[EarlierRun]:
 
 def _reports(runs: Path, before: str) -> Iterator[_Report]:
     names = sorted((path.name for path in runs.iterdir()), reverse=True) if runs.is_dir() else []
-    for name in [name for name in names if name < before][:_LOOKED_AT]:
+    # Of the runs that began in the same second, the order is unknown.
+    earlier = [name for name in names if name != before and name[:_SECOND] <= before[:_SECOND]]
+    for name in earlier[:_LOOKED_AT]:
         try:
             yield msgspec.convert(durable.read_json(runs / name / "report.json"), _Report)
         except (OSError, Damaged, msgspec.ValidationError):

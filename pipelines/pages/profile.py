@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from tranship.schemas.customer import COLUMNS
 
@@ -24,8 +24,7 @@ _LEFT_OUT: Final = ("metadata", "provider", "provider_id")
 """Fields without a profile: metadata is different in every record, the others are the same."""
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """A column, or a field: the number of records with a value, of different values, and the lengths of the shortest
     and the longest. `top` are the most frequent values that occur more than once; `times` is period → records, of a
     field of instants, in order and without gaps.
@@ -37,11 +36,10 @@ class Profile:
     shortest: int | None = None
     longest: int | None = None
     top: tuple[tuple[str, int], ...] = ()
-    times: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True)
-class Profiles:
+class Profiles(Struct, frozen=True):
     """The profiles of `records` of all records, of which there are `total`."""
 
     records: int

@@ -6,11 +6,11 @@ A kind that is rare in a large run may therefore have none. Files that are missi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.contract import BEFORE_IMAGES, FOUND, IMAGE_FACTS
@@ -31,8 +31,7 @@ _KEYS: Final = ("external_id", "email")
 _INSTANT: Final = "%Y-%m-%d %H:%M:%S"
 
 
-@dataclass(frozen=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """A rejected record: its place, its filled columns with those at fault first, or the text of its line."""
 
     place: str
@@ -41,16 +40,14 @@ class Reject:
     text: str | None
 
 
-@dataclass(frozen=True)
-class Warned:
+class Warned(Struct, frozen=True):
     """A record with a warning: its place, and the value that the warning is about, if any."""
 
     place: str
     value: str | None
 
 
-@dataclass(frozen=True)
-class Merge:
+class Merge(Struct, frozen=True):
     """Two records that were found to be one customer, with the fields that either has."""
 
     survivor_place: str
@@ -59,8 +56,7 @@ class Merge:
     loser: Mapping[str, str | None]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """A changed field of one customer. Null is an empty value."""
 
     customer: str

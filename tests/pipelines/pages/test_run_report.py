@@ -42,9 +42,8 @@ class Ran:
         return dict(self.report["counts"])  # type: ignore[call-overload]
 
 
-def ran(state: Path, number: int = -1) -> Ran:
-    """Return a run of this state directory, the last one by default."""
-    folder = sorted((state / "runs").iterdir())[number]
+def ran(folder: Path) -> Ran:
+    """Return the run with this directory."""
     page = (folder / "report.html").read_text(encoding="utf-8")
     return Ran(folder, json.loads((folder / "report.json").read_text()), page, parsed(page))
 
@@ -52,34 +51,34 @@ def ran(state: Path, number: int = -1) -> Ran:
 def run(folder: Path, source: Path, *options: str) -> Ran:
     """Run a source into the table of a folder."""
     state = folder / ".tranship"
+    before = {*state.glob("runs/*")}
     code, _, said = told(
         "run", str(source), f"duckdb:///{folder}/w.duckdb?table=c", "--state-dir", str(state), *options
     )
     assert code in (0, 4, 5), said
-    return ran(state)
+    [new] = {*state.glob("runs/*")} - before
+    return ran(new)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs: an export, and the same export a day later."""
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ran, Ran]:
+    """Two runs: an export, and the same export a day later."""
     folder = tmp_path_factory.mktemp("runs")
     first, second = folder / "crm_1.csv", folder / "crm_2.csv"
     shutil.copy(SAMPLE, first)
     changed = SAMPLE.read_bytes().replace(b"Seattle", b"Tacoma").replace(b",active,", b",suspended,")
     second.write_bytes(changed.replace(b"2024-0", b"2025-0"))
-    run(folder, first)
-    run(folder, second, "--blocked", "nobody@private.example")
-    return folder
+    return run(folder, first), run(folder, second, "--blocked", "nobody@private.example")
 
 
 @pytest.fixture(scope="module")
-def first(folder: Path) -> Ran:
-    return ran(folder / ".tranship", 0)
+def first(both: tuple[Ran, Ran]) -> Ran:
+    return both[0]
 
 
 @pytest.fixture(scope="module")
-def second(folder: Path) -> Ran:
-    return ran(folder / ".tranship")
+def second(both: tuple[Ran, Ran]) -> Ran:
+    return both[1]
 
 
 # The page as a file ------------------------------------------------------------------------------------------------
@@ -284,10 +283,10 @@ def made_again(found: Ran) -> Element:
     return parsed(run_report.run_report(report, directory))
 
 
-def test_what_is_missing_or_damaged_is_left_out(folder: Path, tmp_path: Path) -> None:
+def test_what_is_missing_or_damaged_is_left_out(second: Ran, tmp_path: Path) -> None:
     """Each of its files in turn."""
-    state = shutil.copytree(folder / ".tranship", tmp_path / ".tranship")
-    found = ran(state)
+    state = shutil.copytree(second.folder.parent.parent, tmp_path / ".tranship")
+    found = ran(state / "runs" / second.folder.name)
     whole = {section.attributes["id"] for section in made_again(found).all("section")}
     unread = ("raw", "present", "rejected", "warned")
     files = [path for path in found.folder.rglob("*.parquet") if path.parent.name not in unread]
@@ -315,7 +314,8 @@ def test_a_bug_in_a_page_does_not_make_the_run_fail(tmp_path: Path, monkeypatch:
     source = tmp_path / "in.csv"
     source.write_text("id,email,name\n1,a@x.co,A\n")
     code, _, said = told("run", str(source), str(tmp_path / "out.csv"), "--state-dir", str(tmp_path / ".tranship"))
-    found = ran(tmp_path / ".tranship")
+    [folder] = tmp_path.glob(".tranship/runs/*")
+    found = ran(folder)
     assert code == 0
     assert "report.html is incomplete because of a bug in Tranship (TypeError)" in said
     assert "This page is incomplete" in found.page
