@@ -499,7 +499,7 @@ class Plan(Struct, frozen=True):
     partly: int = 0
     """The number of customers of which an undo restores only some fields, because others have changed since."""
     losses: Mapping[str, str] = field(default_factory=dict)
-    """Field → what becomes of it, of the source's fields that the destination does not keep, or keeps elsewhere."""
+    """Field → its fate, of the source's fields that the destination does not keep, or keeps elsewhere."""
     effort: Effort | None = None
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from tranship.connectors.contract import FOUND, GONE, Plan, Survivors
+from tranship.pipelines.stage import small_together
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS, INSTANTS
 
@@ -41,8 +42,8 @@ def _parts(workspace: Path, plan: Plan, survivors: Survivors, before: list[str])
     found = pl.scan_parquet(workspace / FOUND, glob=False) if (workspace / FOUND).exists() else None
     dropped = pl.scan_parquet(survivors.dropped, glob=False)
     yield _written(pl.DataFrame(schema=dict.fromkeys(columns, pl.String)))
-    for staged in survivors.files:
-        records = pl.scan_parquet(staged, glob=False)
+    for files in small_together(survivors.files):
+        records = pl.scan_parquet(files, glob=False)
         rows = records.select(pl.col("_row").min().alias("first"), pl.col("_row").max().alias("last")).collect()
         here = pl.col("row").is_between(*rows.row(0))
         part = (

@@ -152,7 +152,7 @@ class Stage:
         blocked). Each frame is of one file, or of several small ones: thousands of frames of a few rows would cost far
         more than their rows.
         """
-        for files in _small_together(self.staged_files()):
+        for files in small_together(self.staged_files()):
             yield pl.read_parquet(files, columns=["_row", "external_id", "email", "_email_blocked"], glob=False).select(
                 "_row", "external_id", _matching_email()
             )
@@ -246,8 +246,8 @@ def earlier_stage(state_dir: Path, reading: str) -> EarlierStage:
     return NOTHING_EARLIER
 
 
-def _small_together(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Yield consecutive files in groups of at most _BYTES_AT_A_TIME, or of one file."""
+def small_together(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield consecutive files in groups of at most 4 MB, or of one file."""
     group: list[Path] = []
     size = 0
     for file in files:

@@ -34,9 +34,9 @@ ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update",
 """Word of a user → action of the run."""
 _KEPT: Final = (
     *("destination", "columns", "options", "changes", "undo", "history", "memory", "overlap", "lock_timeout", "locks"),
-    *("statement_timeout", "pace"),
+    *("statement_timeout", "pace", "report_samples"),
 )
-"""Settings of the run that its undo has as well: those of the destination."""
+"""Settings of the run that its undo has as well: those of the destination, and whether pages show values."""
 
 
 def undo(

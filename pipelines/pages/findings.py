@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tranship.pipelines.pages.customers import Change
 from tranship.pipelines.pages.markup import (
     NOTHING,
     Html,
@@ -18,7 +19,7 @@ from tranship.pipelines.pages.markup import (
     table,
     tag,
 )
-from tranship.pipelines.pages.samples import Change, Merge, Reject, Warned
+from tranship.pipelines.pages.samples import Merge, Reject, Warned
 from tranship.pipelines.report import Report, split_warnings
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import sentence
@@ -40,7 +41,7 @@ def by_frequency(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 def rejected(report: Report, samples: Mapping[str, Sequence[Reject]]) -> Html:
     """Return the rejects by reason, with samples in which the values at fault are marked."""
     files = [
-        link(Path(report.files[name]).name, f"{label} ({Path(report.files[name]).name})")
+        joined([label, ": ", linked(report, name)])
         for name, label in (
             ("rejects", "All rejected lines, with reasons"),
             ("rejects_workbook", "The same as a workbook, with comments"),
@@ -201,11 +202,18 @@ def before_and_after(before: str | None, after: str | None) -> Html:
 def lost(losses: Mapping[str, str]) -> Html:
     """Return the fields that the destination does not keep, or keeps elsewhere."""
     rows = [(tag("code", field), fate) for field, fate in losses.items()]
-    return section("What is lost or kept elsewhere", table(("field", "what becomes of it"), rows), anchor="losses")
+    return section("What is lost or kept elsewhere", table(("field", "at the destination"), rows), anchor="losses")
 
 
-def listed_files(files: Mapping[str, str], labels: Mapping[str, str]) -> Html:
-    """Return links to the files beside the page."""
-    return facts(
-        (label, link(Path(files[name]).name, Path(files[name]).name)) for name, label in labels.items() if name in files
-    )
+def listed_files(report: Report, labels: Mapping[str, str]) -> Html:
+    """Return links to the files of the run, name → label."""
+    return facts((label, linked(report, name)) for name, label in labels.items() if name in report.files)
+
+
+def linked(report: Report, name: str, label: str | None = None) -> Html:
+    """Return a link to a file in the directory of the run, or the path of one that is elsewhere."""
+    file = Path(report.files[name])
+    if not file.is_relative_to(report.run_dir):
+        return tag("code", report.files[name])
+    place = file.relative_to(report.run_dir).as_posix()
+    return link(place, label or place)

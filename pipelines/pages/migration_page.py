@@ -13,7 +13,7 @@ from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import next_steps
 from tranship.pipelines.next_steps import NextStep
-from tranship.pipelines.pages import charts, findings, frame, operation, outcome, samples, traffic
+from tranship.pipelines.pages import charts, customers, findings, frame, operation, outcome, traffic
 from tranship.pipelines.pages.charts import Point
 from tranship.pipelines.pages.markup import (
     NOTHING,
@@ -83,7 +83,7 @@ def migration_page(report: Report, directory: RunDirectory) -> str:
     sent = traffic.read(folder, report.run_id)
     proof = _proof_of(folder, report.run_id)
     nothing: dict[str, Any] = {}
-    names = reader.read("the refusals", nothing, samples.refused, folder) if values else nothing
+    names = reader.read("the refusals", nothing, customers.refused, folder) if values else nothing
     planned = directory.done(PLAN_STEP) or {}
     body = [
         outcome.heading(f"Migration {report.run_id}", report),
@@ -98,7 +98,7 @@ def migration_page(report: Report, directory: RunDirectory) -> str:
         _traffic(sent),
         outcome.notes(report),
         operation.settings(manifest),
-        section("Files", findings.listed_files(report.files, _FILES), anchor="files"),
+        section("Files", findings.listed_files(report, _FILES), anchor="files"),
         tag("footer", reader.note()),
     ]
     return frame.page(f"Migration {report.run_id}: {report.source}", *body, contents=_CONTENTS)
@@ -154,7 +154,7 @@ def _proof(proof: Proof | None, sent: Traffic, directory: RunDirectory) -> Html:
     when = f"Verified {proof.verified_at:%Y-%m-%d %H:%M:%S} UTC: both sides were read and compared field by field."
     result = "There are no differences." if not proof.differences else "There are differences."
     differences = directory.path / "differences.csv"
-    listed = [tag("p", link(differences.name, "All differences"))] if differences.exists() else []
+    listed = [tag("p", link(differences.name, "Differences and refusals, one by one"))] if differences.exists() else []
     outdated = [
         tag("p", tag("strong", "Something was written after that: verify again.")),
         command(directory.command("verify")),
@@ -208,11 +208,14 @@ def _ids(report: Report, folder: Path, reader: Reader, *, values: bool) -> Html:
     if "crosswalk" not in report.files:
         return NOTHING
     nothing: list[tuple[str, ...]] = []
-    rows = reader.read("the map of ids", nothing, samples.crosswalk, folder) if values else nothing
-    file = Path(report.files["crosswalk"]).name
+    rows = reader.read("the map of ids", nothing, customers.crosswalk, folder) if values else nothing
     return section(
         "Old and new ids",
-        tag("p", link(file, file), " has the id at the source, the external id and the id at the destination."),
+        tag(
+            "p",
+            findings.linked(report, "crosswalk"),
+            " has the id at the source, the external id and the id at the destination.",
+        ),
         table(("source id", "external id", "destination id"), rows),
         anchor="ids",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from typing import Any, Final
 
 from tranship.pipelines import option_names
@@ -146,8 +147,13 @@ def _input(part: Mapping[str, Any]) -> str:
 
 def _versions(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the versions of what has read the records and is loaded, without a search for packages."""
+    try:
+        own = metadata.version("tranship")
+    except metadata.PackageNotFoundError:
+        own = "not installed"
     loaded = [(name, getattr(sys.modules.get(name), "__version__", None)) for name in _LIBRARIES]
     return [
+        ("Tranship", own),
         ("Python", platform.python_version()),
         ("system", f"{platform.system()} {platform.machine()}"),
         *((name, str(version)) for name, version in loaded if version is not None),

@@ -9,7 +9,8 @@ from typing import Any, Final
 import polars as pl
 
 from tranship.connectors.contract import Effort
-from tranship.pipelines.pages import findings, frame, operation, outcome, samples, traffic
+from tranship.pipelines.pages import customers, findings, frame, operation, outcome, traffic
+from tranship.pipelines.pages.customers import Planned
 from tranship.pipelines.pages.markup import (
     NOTHING,
     Html,
@@ -23,7 +24,6 @@ from tranship.pipelines.pages.markup import (
     tag,
 )
 from tranship.pipelines.pages.run_report import Reader, started
-from tranship.pipelines.pages.samples import Planned
 from tranship.pipelines.pages.traffic import Interval, Traffic, duration
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import Report
@@ -65,10 +65,10 @@ def plan_page(report: Report, directory: RunDirectory) -> str:
     losses: dict[str, str] = planned.get("losses", {})
     nobody: list[Planned] = []
     nothing: dict[str, Any] = {}
-    customers = reader.read("the customers", nobody, samples.planned, folder) if values else nobody
+    shown = reader.read("the customers", nobody, customers.planned, folder) if values else nobody
     names = reader.read("the refusals", nothing, _refusals, folder) if values and counts.get("refused") else nothing
     changes = (
-        reader.read("the changes", nothing, samples.changes, folder) if values and counts.get("update") else nothing
+        reader.read("the changes", nothing, customers.changes, folder) if values and counts.get("update") else nothing
     )
     body = [
         outcome.heading(f"Plan {report.run_id}", report),
@@ -78,20 +78,20 @@ def plan_page(report: Report, directory: RunDirectory) -> str:
         findings.refused(_refused_by_plan(reader, folder, counts), names, "Refused: these customers will be missing"),
         findings.lost(losses),
         findings.changed(planned.get("changed_fields", {}), changes),
-        _customers(customers, losses),
+        _customers(shown, losses),
         _effort(effort, counts, sent, report),
         _limits(report, manifest["settings"], counts, planned.get("existing", 0)),
         outcome.notes(report),
         _signature(report),
         operation.settings(manifest),
-        section("Files", findings.listed_files(report.files, _FILES), anchor="files"),
+        section("Files", findings.listed_files(report, _FILES), anchor="files"),
         tag("footer", reader.note()),
     ]
     return frame.page(f"Plan {report.run_id}: {report.source}", *body, contents=_CONTENTS)
 
 
 def _refusals(folder: Path) -> dict[str, list[str]]:
-    return samples.refused(folder, by_plan=True)
+    return customers.refused(folder, by_plan=True)
 
 
 def _verdict(report: Report, directory: RunDirectory, counts: Mapping[str, int]) -> Html:
@@ -155,10 +155,10 @@ def _refused_by_plan(reader: Reader, folder: Path, counts: Mapping[str, int]) ->
     return reader.read("the refusals", {}, lambda: dict(counted_reasons.collect().iter_rows()))
 
 
-def _customers(customers: list[Planned], losses: Mapping[str, str]) -> Html:
+def _customers(shown: list[Planned], losses: Mapping[str, str]) -> Html:
     parts = []
-    for one in customers:
-        title = f"{_ACTIONS[one.action]}: {cut(samples.name_of(one.after or one.before))}"
+    for one in shown:
+        title = f"{_ACTIONS[one.action]}: {cut(customers.name_of(one.after or one.before))}"
         parts.append(tag("div", tag("h3", title), _fields(one, losses), class_="reason"))
     return section("Some customers, field by field", *parts, anchor="samples")
 
@@ -190,9 +190,8 @@ def _effort(effort: Effort | None, counts: Mapping[str, int], sent: Traffic, rep
         ("limit", pace),
     ]
     if sent.rows:
-        known.append(
-            ("so far", f"{sent.rows:,} of {rows:,} customers, {sent.requests:,} calls, {duration(sent.seconds)}")
-        )
+        calls = counted(sent.requests, "call")
+        known.append(("so far", f"{sent.rows:,} of {counted(rows, 'customer')}, {calls}, {duration(sent.seconds)}"))
     if left is not None:
         known.append(("time for the rest" if sent.rows else "time", _interval(left)))
     elif not sent.rows:

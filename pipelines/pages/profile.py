@@ -16,8 +16,11 @@ from tranship.schemas.customer import COLUMNS
 
 _RECORDS: Final = 10_000
 """Customers of a sample."""
-_FILES: Final = 20
-"""Files of the stage from which a sample is taken."""
+_LARGE: Final = 4
+_SMALL: Final = 100
+"""Large and small files of the stage from which a sample is taken: of each, whole pages are decoded."""
+_BYTES: Final = 1 << 20
+"""The size of a large file."""
 _TOP: Final = 8
 _BINS: Final = 24
 _LEFT_OUT: Final = ("metadata", "provider", "provider_id")
@@ -64,8 +67,8 @@ def of_customers(folder: Path, total: int) -> Profiles | None:
     dropped = folder / "identity" / "dropped.parquet"
     if not files or not dropped.exists():
         return None
-    step = max(1, len(files) // _FILES)
-    chosen = files[::step][:_FILES]
+    most = _LARGE if files[0].stat().st_size > _BYTES else _SMALL
+    chosen = files[:: max(1, len(files) // most)][:most]
     patched = folder / "identity" / "patched.parquet"
     names = [name for name in COLUMNS if name not in _LEFT_OUT]
     share = _RECORDS // len(chosen)

@@ -16,7 +16,17 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.pipelines import next_steps
-from tranship.pipelines.pages import columns, earlier_runs, findings, frame, operation, outcome, profile, samples
+from tranship.pipelines.pages import (
+    columns,
+    customers,
+    earlier_runs,
+    findings,
+    frame,
+    operation,
+    outcome,
+    profile,
+    samples,
+)
 from tranship.pipelines.pages.markup import NOTHING, Html, section, tag
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
@@ -89,7 +99,7 @@ def run_report(report: Report, directory: RunDirectory) -> str:
 
     counts = report.counts
     codes = [code for code, _ in findings.by_frequency(report.rejects_by_code)[: findings.MOST_KINDS]]
-    customers = reader.read("the profile", None, profile.of_customers, folder, _customers(report))
+    profiled = reader.read("the profile", None, profile.of_customers, folder, _customers(report))
     state_dir = Path(str(manifest["settings"].get("state_dir", folder.parent.parent)))
     runs = folder.parent.parent if not directory.stands_alone else state_dir
     title = f"Run {report.run_id}"
@@ -102,24 +112,24 @@ def run_report(report: Report, directory: RunDirectory) -> str:
         findings.rejected(report, sampled("rejects", samples.rejects, codes, report.columns) if codes else nothing),
         findings.refused(
             report.refused_by_reason,
-            sampled("refusals", samples.refused) if counts.refused else nothing,
+            sampled("refusals", customers.refused) if counts.refused else nothing,
             "Refused by the destination",
         ),
         findings.warned(report, sampled("warnings", samples.warnings) if counts.warnings else nothing),
         findings.merged(
             report, sampled("merges", samples.merges) if counts.merged else nothing, manifest["settings"]["survivor"]
         ),
-        findings.changed(report.changed_fields, sampled("changes", samples.changes) if counts.updated else nothing),
+        findings.changed(report.changed_fields, sampled("changes", customers.changes) if counts.updated else nothing),
         columns.mapped(
             report,
             reader.read("the sample of the source", None, profile.of_source, folder, _parsed(report)),
             values=values,
         ),
-        columns.customers(customers, values=values),
+        columns.customers(profiled, values=values),
         operation.trend(reader.read("earlier runs", [], earlier_runs.earlier_runs, runs, report)),
         operation.cost(report),
         operation.settings(manifest),
-        section("Files", findings.listed_files(report.files, _FILES), anchor="files"),
+        section("Files", findings.listed_files(report, _FILES), anchor="files"),
         _footer(reader, values=values),
     ]
     return frame.page(f"{title}: {report.source}", *body, contents=_CONTENTS)

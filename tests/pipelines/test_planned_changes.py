@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from support.commands import told
+from tranship.pipelines import planned_changes
 
 
 def planned(folder: Path, text: str, *options: str) -> list[dict[str, str]]:
@@ -22,6 +23,7 @@ def planned(folder: Path, text: str, *options: str) -> list[dict[str, str]]:
     assert told("run", str(first), address, *state)[0] == 0
     code, _, said = told("plan", str(second), address, "--out", str(folder / "plan"), *state, *options)
     assert code in (0, 4), said
+    assert planned_changes.BEFORE == "before_"
     with (folder / "plan" / "changes.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
