@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import KeepsWatermarks, Watermark
+from tranship.connectors.contract import KeepsWatermarks
+from tranship.connectors.contract import Watermark as Watermark
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment
 from tranship.pipelines.cursor import text_of
