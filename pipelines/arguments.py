@@ -155,6 +155,13 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     locks: bool
     pace: str | None
     statement_timeout: Duration
+    pipeline: str | None
+    alert: Texts | Sequence[Mapping[str, str | Sequence[str]]]
+    expect: Mapping[str, int | str]
+    on_failure: str | None
+    ping: str | None
+    metrics: Address | None
+    traces: bool
 
 
 class LockOptions(TypedDict, total=False):

@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python
@@ -39,8 +39,7 @@ NONE: Final[dict[str, Any]] = {
 """The settings of a run that reads everything and keeps no watermark."""
 
 
-@dataclass(frozen=True)
-class Increment:
+class Increment(Struct, frozen=True):
     """The part of a source that a run reads, and the watermark that it may move. `known` is the watermark so far."""
 
     cut: Cut

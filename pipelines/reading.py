@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
@@ -230,7 +229,7 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
         **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
         **{"extra": columns.extra, "defaults": dict(columns.defaults), "profile": columns.profile},
-        "extents": {kind: asdict(extent) for kind, extent in total.extents.items()},
+        "extents": msgspec.to_builtins(total.extents),
     }
 
 

@@ -8,7 +8,9 @@ import resource
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
@@ -27,8 +29,7 @@ from tranship.pipelines.verify import refused_by_reason
 log = logging.getLogger("tranship")
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A run at its end. `started` is by `time.perf_counter`; `status` is null if no error ended the run."""
 
     started: float
@@ -100,9 +101,15 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     return made
 
 
+def write_pages(made: Report) -> None:
+    """Write report.json and report.html of a run that has a directory."""
+    folder = Path(made.run_dir)
+    durable.write_json(folder / "report.json", dataclasses.asdict(made), indent=1)
+    durable.write(folder / "report.html", report.page(made))
+
+
 def _save(made: Report, directory: RunDirectory) -> None:
-    durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
-    durable.write(directory.path / "report.html", report.page(made))
+    write_pages(made)
     directory.manifest["status"] = made.status
     directory.save()
     directory.secure()

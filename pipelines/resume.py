@@ -19,6 +19,7 @@ from tranship.pipelines.earlier_columns import without_columns
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.operation_settings import OPERATION
 from tranship.pipelines.partial_read import PartialRead
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
 from tranship.pipelines.settings import load
@@ -51,7 +52,7 @@ def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead)
         mode="json",
         exclude={
             *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
-            *("remote", "work"),
+            *("remote", "work", *OPERATION),
         },
     )
     # Records that are given again in Python are in another file, and have the same fingerprint.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import KeepsWatermarks
@@ -48,7 +49,7 @@ def set_watermark(destination: str, state_dir: Path, value: str, source: str | N
         position = increment.parse(value, "state set", "UTC", (), numbers=isinstance(old.position, int))
         if isinstance(position, int) != isinstance(old.position, int):
             raise ConfigError(f"state set {value}: the watermark of {old.source} is a whole number. Give one.")
-        new = dataclasses.replace(old, value=text_of(position), run_id=BY_HAND)
+        new = replace(old, value=text_of(position), run_id=BY_HAND)
         keeper.replace_watermark(old, new)
         return new
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, Outcomes, Plan, ProviderOptions, WriteRequest
@@ -86,7 +86,7 @@ def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:
     results = {}
     if "outcomes" in outcomes.files:
         results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
-    kept = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+    kept = replace(outcomes, files={**outcomes.files, **results})
     directory.keep_seals_of([*kept.files.values(), directory.path / "crosswalk.parquet"])
     crosswalks.share(directory, run.settings.state_dir)
     return kept

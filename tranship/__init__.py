@@ -152,6 +152,7 @@ def run(
     source: Sources | None = None,
     destination: Address | None = None,
     *,
+    only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
@@ -159,13 +160,14 @@ def run(
     command line. `source` may also be a list of them; a settings file (`pipeline.toml`), without a destination; or
     records: a frame of polars or pandas, a table, batch, reader or data set of pyarrow, any Arrow stream, a DuckDB
     relation, or an iterable of dicts. Records are read like a Parquet or JSON file. An earlier run of the same work
-    that died is continued. `observer` is called repeatedly with a `Progress`.
+    that died is continued. `only` selects a pipeline of a settings file with several. `observer` is called repeatedly
+    with a `Progress`.
     """
     from tranship.pipelines import events, frames, settings
     from tranship.pipelines import run as flow
 
     listener = events.events(observer)
-    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL, only)
     with frames.spooled(made, source) as given:
         return flow.run(given, listener)
 
@@ -175,6 +177,7 @@ def plan(
     destination: Address | None = None,
     *,
     out: Address,
+    only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
@@ -190,7 +193,7 @@ def plan(
 
     folder = Path(arguments.path("out", out))
     listener = events.events(observer)
-    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL, only)
     with frames.spooled(made, source) as given:
         return flow.plan(given, folder, listener)
 
@@ -223,6 +226,7 @@ def verify(
     destination: Address | None = None,
     *,
     run: Address | None = None,
+    only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Verification:
@@ -237,10 +241,11 @@ def verify(
 
     listener = events.events(observer)
     if run is None:
-        made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+        made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL, only)
         with frames.spooled(made, source) as given:
             return flow.verify(given, listener)
-    beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
+    given_beside = (("source", source), ("destination", destination), ("only", only))
+    beside = [name for name, value in given_beside if value is not None]
     if beside or (beside := [name for name in options if name != "state_dir"]):
         raise ConfigError(
             f"{beside[0]}: cannot be combined with run, which already determines it. Leave one of them out."
@@ -285,14 +290,16 @@ def resume(
     return flow.resume(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
 
 
-def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unpack[SourceOptions]) -> Inspection:
+def inspect(
+    source: Sources | None = None, *, rows: int = 10_000, only: str | None = None, **options: Unpack[SourceOptions]
+) -> Inspection:
     """Inspect the first `rows` records: columns, proposed mapping, and the records that would be rejected. Nothing is
     written."""
     from tranship.pipelines import arguments, frames, settings
     from tranship.pipelines import run as flow
 
     most = arguments.count("rows", rows)
-    reading = settings.reading_from_command(frames.named(source), options, os.environ, _CALL)
+    reading = settings.reading_from_command(frames.named(source), options, os.environ, _CALL, only)
     with frames.spooled(reading, source, most + 1) as given:
         return flow.inspect(given, most)
 

@@ -11,11 +11,11 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted

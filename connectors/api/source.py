@@ -6,11 +6,11 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api import json_codec
@@ -29,8 +29,7 @@ from tranship.schemas.provider import ProviderSchema
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ApiPart:
+class ApiPart(Struct, frozen=True):
     """Some pages of a provider's list, decoded on demand."""
 
     source: str

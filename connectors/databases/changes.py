@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.contract import CHANGES, FIRST_LOAD, Plan, WriteRequest, key_spellings
 from tranship.connectors.databases.diff import OLDER
@@ -55,8 +55,7 @@ class Dialect(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """A column and what an update does with it."""
 
     column: str

@@ -6,17 +6,17 @@ Of a row, `u` is the customer in `_undone`, `f` its row in `_found`, and `o`, `w
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.databases.before_images import ImageFacts, image
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, RUN, MappedField, new_key, stored_as_column
 
 
-@dataclass(frozen=True)
-class Decisions:
+class Decisions(Struct, frozen=True):
     """The decisions on the customers of one run."""
 
     facts: ImageFacts
@@ -47,7 +47,7 @@ class Decisions:
         if self.of_undo:
             return {name: f"s.{quoted(stored_as_column(name))}" for name in self.columns}
         stored = {
-            column: dataclasses.replace(self.columns[column], field=field)
+            column: replace(self.columns[column], field=field)
             for field, column in self.facts.stored.items()
             if column in self.columns
         }

@@ -12,13 +12,13 @@ values of all columns as `_as_<name>`. A record is a row of `_undone`, and its n
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import duckdb
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Plan, Survivors, WriteRequest, key_spellings
 from tranship.connectors.databases.before_images import BEFORE, RESTORED, ImageFacts, image
@@ -46,8 +46,7 @@ HAS_DEPENDENTS: Final = "has_dependents"
 GONE: Final = "gone"
 
 
-@dataclass(frozen=True)
-class TakenBack:
+class TakenBack(Struct, frozen=True):
     """The plan, and the records with which it is carried out."""
 
     plan: Plan
@@ -90,7 +89,7 @@ class UndoPlanner:
         self._load_values()
         self._decide()
         restored = self._restored_table()
-        request = dataclasses.replace(self._request, survivors=self._write_records())
+        request = replace(self._request, survivors=self._write_records())
         create_survivors_view(self._connection, request)
         self._table.write_by(restored, request)
         self._keep_dependents()
@@ -105,7 +104,7 @@ class UndoPlanner:
     def _load_undone(self) -> None:
         """Create `_undone`: n, row, action, key, id, mail, of the customers of the run."""
         undone, mapping = self._undone, self._mapping
-        run = dataclasses.replace(self._request, survivors=undone.survivors)
+        run = replace(self._request, survivors=undone.survivors)
         create_survivors_view(self._connection, run)
         known = mapping.survivor_external_id if mapping.has_id and not undone.is_undo else "s.external_id"
         key, known = (new_key("s"), "NULL::VARCHAR") if mapping.key else ("NULL::VARCHAR", known)
@@ -240,7 +239,7 @@ class UndoPlanner:
             "JOIN _decided d ON d.n = p.row LEFT JOIN _old o ON o.n = p.row LEFT JOIN _now t ON t.n = p.row "
             f"WHERE p.action IN ('create', 'update')) t) TO {literal(file)} (FORMAT parquet)"
         )
-        return dataclasses.replace(self._request.survivors, files=(file,), columns=tuple(self._columns), count=count)
+        return replace(self._request.survivors, files=(file,), columns=tuple(self._columns), count=count)
 
     def _keep_dependents(self) -> None:
         if not self._execute("SELECT count(*) FROM _gone"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
@@ -48,6 +48,7 @@ GROUPS: Final = {
         "limit",
     ),
     "Beyond one machine": ("engine", "remote", "work"),
+    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces"),),
     "This run": (
         "dry_run",
         "source",
@@ -99,6 +100,12 @@ _METAVARS = {
     "memory": "SIZE",
     "lock_timeout": "TIME",
     "statement_timeout": "TIME",
+    "pipeline": "NAME",
+    "alert": "[STATES=]env:NAME",
+    "expect": "WHAT=LIMIT",
+    "on_failure": "COMMAND",
+    "ping": "env:NAME",
+    "metrics": "FILE.prom",
 }
 _HELP = {
     "source": "Source that replaces the one in the settings file. Repeatable.",
@@ -233,6 +240,11 @@ def format_run_command(settings: Settings, sources: Iterable[str], names: Iterab
         if value != type(settings).model_fields[name].get_default(call_default_factory=True):
             words += _words(name, value)
     return shell("tranship", *words)
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Return the options of a command, as `given` returns them, as they are typed."""
+    return [word for name, value in options.items() for word in _words(name, value)]
 
 
 def shell(*words: str) -> str:

@@ -7,8 +7,9 @@ the server first, as the write did.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.before_images import image

@@ -485,7 +485,7 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
     listed = command("runs", "--json").object["runs"]
     assert [(run["run_id"], run["source"]) for run in listed] == [(new.name, "dirty.csv"), (old.name, "clean.csv")]
     assert listed[0]["counts"]["rejected"] == 1
-    assert [line.split()[0] for line in command("runs").out.splitlines()[1:]] == [new.name, old.name]
+    assert [line.split()[0] for line in command("runs").out.splitlines()[2:]] == [new.name, old.name]
 
     pruned = command("runs", "--remove-older-than", "7", "--json").object
     assert pruned["removed"] == [old.name]
@@ -632,6 +632,13 @@ def test_every_setting_goes_from_command_to_command() -> None:
         engine="sail",
         remote="sc://host:15002",
         work="s3://lake/tmp",
+        pipeline="crm",
+        alert=("env:SLACK_URL", "failed,late=env:PAGER_URL"),
+        expect={"rows": "900..1100", "rejects": "2%", "duration": "learned", "days_without_change": "3"},
+        on_failure="mail -s failed ops < $TRANSHIP_REPORT",
+        ping="env:PING_URL",
+        metrics=Path("crm.prom"),
+        traces=True,
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
@@ -987,6 +994,9 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
         (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
         (("metronome", "--error", "418=5%"), "invalid weather (simulated failures)"),
         (("metronome", "--rate", "GET=many"), "'many' is not a number of calls"),
+        (("metronome", "--rate", f"GET={'9' * 5000}"), "is not a number of calls with at most 8 digits"),
+        (("metronome", "--latency", "1e400s"), "'1e400s' is not a duration such as 50ms or 2s"),
+        (("metronome", "--seed", "9" * 5000), "is not a number of customers with at most 8 digits"),
         (("metronome", "--port", "0", "--seed", "nowhere.csv"), "nowhere.csv"),
         (("metronome", "--switch", "mood=good"), "has no such switch"),
     ],

@@ -1,0 +1,156 @@
+"""The state of a pipeline: its last runs, its last success and change, and the alerts that were sent.
+
+`<state dir>/pipelines/<digest of the name>.json`. It is changed under a lock and written atomically, so that it
+remains intact if several runs end at the same time, or are killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
+
+from tranship.connectors import durable
+from tranship.connectors.errors import Busy, Damaged
+from tranship.pipelines.locks import Lock
+from tranship.pipelines.operation.alerts import Sent
+from tranship.pipelines.operation.expectations import LEARNS_FROM, Measured
+from tranship.pipelines.operation.run_end import RunEnd, State
+
+FOLDER: Final = "pipelines"
+_KEPT: Final = 2 * LEARNS_FROM
+_LOCK_SECONDS: Final = 3.0
+
+
+class PipelineState(Struct):
+    """The state of one pipeline. `runs` are the complete ones, oldest first. `rules` are the alerts of its last run, as
+    set; `sent` is rule → what was sent to its address. `state_since` is the time of the last change of `state`.
+    """
+
+    pipeline: str
+    rules: tuple[str, ...] = ()
+    state: State = "ok"
+    state_since: datetime | None = None
+    first_seen: datetime | None = None
+    last_end: datetime | None = None
+    last_success: datetime | None = None
+    last_change: datetime | None = None
+    runs: list[Measured] = field(default_factory=list)
+    sent: dict[str, Sent] = field(default_factory=dict)
+
+    def idle_days(self, now: datetime, changed: bool) -> float:
+        """Return the days since a run changed a customer; `changed` is whether the run that ends now did."""
+        since = self.last_change or self.first_seen
+        return 0.0 if changed or since is None else max(0.0, (now - since).total_seconds() / 86_400)
+
+    def add(self, end: RunEnd, run: Measured | None, changed: bool) -> None:
+        """Add a run; `run` is what was measured of it if it is complete."""
+        self.first_seen = self.first_seen or end.ended_at
+        self.last_end = end.ended_at
+        if end.succeeded:
+            self.last_success = end.ended_at
+        if changed:
+            self.last_change = end.ended_at
+        if run is not None:
+            self.runs = [*self.runs, run][-_KEPT:]
+        self.come_into(end.state, end.ended_at)
+
+    def come_into(self, state: State, now: datetime) -> None:
+        """Set the state of the pipeline."""
+        if state != self.state or self.state_since is None:
+            self.state, self.state_since = state, now
+
+
+class StateFile:
+    """The file of a pipeline's state."""
+
+    def __init__(self, state_dir: Path, pipeline: str, *, locks: bool = True) -> None:
+        digest = hashlib.sha256(pipeline.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self._state_dir, self._pipeline, self._locks = state_dir, pipeline, locks
+        self._file = state_dir / FOLDER / f"{digest}.json"
+
+    def read(self) -> PipelineState:
+        """Return the state; a new one if there is none. Raises Damaged."""
+        try:
+            return _state(durable.read_json(self._file))
+        except FileNotFoundError:
+            return PipelineState(self._pipeline)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise durable.damaged(self._file) from error
+
+    @contextmanager
+    def changed(self) -> Iterator[tuple[PipelineState, str | None]]:
+        """Yield the state, and save it at the end of the block; the text is a warning about a damaged file, or null.
+
+        Raises Busy if another process has locked it for too long, and ConfigError where files cannot be locked.
+        """
+        for folder in (self._state_dir, self._file.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = Lock(self._file.with_suffix(".lock"))
+        if self._locks and not lock.take(_LOCK_SECONDS):
+            raise Busy(f"{self._file}: is locked by {lock.last_holder()}.")
+        try:
+            note = None
+            try:
+                state = self.read()
+            except Damaged as error:
+                aside = durable.move_aside(self._file)
+                state, note = (
+                    PipelineState(self._pipeline),
+                    f"{error} A new one was started; the damaged file is {aside}.",
+                )
+            yield state, note
+            durable.write_json(self._file, _values(state))
+        finally:
+            lock.release()
+
+    def forget(self) -> bool:
+        """Remove the file; return whether there was one."""
+        is_there = self._file.exists()
+        self._file.unlink(missing_ok=True)
+        return is_there
+
+
+def all_states(state_dir: Path) -> tuple[list[PipelineState], list[str]]:
+    """Return the states of all pipelines by name, and what is wrong with those that cannot be read."""
+    found, damaged = [], []
+    for file in sorted((state_dir / FOLDER).glob("*.json")):
+        try:
+            found.append(_state(durable.read_json(file)))
+        except Damaged as error:
+            damaged.append(str(error))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            damaged.append(str(durable.damaged(file)))
+    return sorted(found, key=lambda state: state.pipeline), damaged
+
+
+_TIMES: Final = ("state_since", "first_seen", "last_end", "last_success", "last_change")
+
+
+def _state(values: Mapping[str, Any]) -> PipelineState:
+    return PipelineState(
+        pipeline=str(values["pipeline"]),
+        rules=tuple(map(str, values["rules"])),
+        state=values["state"],
+        runs=[Measured(**run) for run in values["runs"]],
+        sent={str(rule): Sent.of(sent) for rule, sent in values["sent"].items()},
+        **{name: datetime.fromisoformat(values[name]) if values[name] else None for name in _TIMES},
+    )
+
+
+def _values(state: PipelineState) -> dict[str, Any]:
+    times = {name: getattr(state, name) for name in _TIMES}
+    return {
+        "pipeline": state.pipeline,
+        "rules": list(state.rules),
+        "state": state.state,
+        "runs": msgspec.to_builtins(state.runs),
+        "sent": {rule: sent.values() for rule, sent in state.sent.items()},
+        **{name: time.isoformat() if time else None for name, time in times.items()},
+    }
