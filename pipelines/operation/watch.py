@@ -27,6 +27,7 @@ from tranship.pipelines.report import Report
 from tranship.pipelines.settings_model import Settings
 
 if TYPE_CHECKING:
+    from tranship.pipelines.operation.lineage_events import LineageRun
     from tranship.pipelines.operation.traces import Stopwatch
 
 log = logging.getLogger("tranship")
@@ -62,15 +63,29 @@ class _Watch:
         self.report: Report | None = None
         """The report with what was unexpected, if anything was."""
         self._last_success: datetime | None = None
+        self._lineage: LineageRun | None = None
         self._file = StateFile(settings.state_dir, settings.pipeline_name, locks=settings.locks)
 
     def begin(self) -> None:
         """Report the start, in the background."""
+        try:
+            self._begin()
+        except Exception as failure:  # the run must not depend on it
+            self._warn(f"notifying of the start of this run failed: {message_of(failure)}")
+
+    def _begin(self) -> None:
         if self._settings.ping:
             ping = self._settings.ping
             self._beginning.start(
                 f"start to --ping {ping} was not delivered", lambda: health_check.ping(ping, health_check.START)
             )
+        if self._settings.lineage:
+            from tranship.pipelines.operation import lineage
+
+            to, run = self._settings.lineage, lineage.begun(self._settings)
+            self._lineage = run
+            began = datetime.now(UTC)
+            self._beginning.start("--lineage failed at the start", lambda: lineage.send_start(to, run, began))
 
     def end(self, report: Report | None, error: BaseException | None) -> None:
         """Notify of the end of the run."""
@@ -82,12 +97,10 @@ class _Watch:
     def _end(self, report: Report | None, error: BaseException | None) -> None:
         ended = time.time_ns()
         end = self._run_end(report, error)
-        if end.exit_code == SKIPPED:
-            self._warn_of(self._beginning.wait())
-            return
         due: list[Due] = []
         try:
-            end, due = self._keep(end)
+            if end.exit_code != SKIPPED:
+                end, due = self._keep(end)
         except (TranshipError, OSError) as failure:
             self._warn(f"no alert was sent, because the state of the pipeline cannot be saved: {message_of(failure)}")
         deliveries = Deliveries()
@@ -150,6 +163,11 @@ class _Watch:
 
     def _start_others(self, end: RunEnd, ended: int, deliveries: Deliveries) -> None:
         settings = self._settings
+        if settings.lineage and self._lineage is not None:
+            to, run = settings.lineage, self._lineage
+            deliveries.start("--lineage failed", lambda: self._send_lineage(to, run, end))
+        if end.exit_code == SKIPPED:
+            return
         if settings.ping:
             ping = settings.ping
             deliveries.start(f"exit code to --ping {ping} was not delivered", lambda: self._ping_end(ping, end))
@@ -169,6 +187,12 @@ class _Watch:
 
             stopwatch = self._stopwatch
             deliveries.start("--traces failed", lambda: traces.send(stopwatch, ended, end))
+
+    def _send_lineage(self, to: str, run: LineageRun, end: RunEnd) -> None:
+        from tranship.pipelines.operation import lineage
+
+        self._beginning.wait()
+        lineage.send_end(to, run, end)
 
     def _ping_end(self, ping: str, end: RunEnd) -> None:
         self._beginning.wait()  # the service must not get the end first

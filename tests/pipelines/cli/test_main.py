@@ -639,6 +639,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         ping="env:PING_URL",
         metrics=Path("crm.prom"),
         traces=True,
+        lineage="http://marquez:5000",
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
