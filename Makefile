@@ -116,7 +116,7 @@ lock: $(VENV)/lock.stamp  ## Rewrite requirements/ from pyproject.toml (with Pyt
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
 	for engine in sail spark; do $(PIP_COMPILE) --upgrade --output-file=requirements/$$engine.txt \
 	    --constraint=requirements/dev.txt --extra=$$engine \
-	    $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--unsafe-package=\1/p' requirements/dev.txt) pyproject.toml || exit; done
+	    $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--unsafe-package=\1/p' requirements/run.txt) pyproject.toml || exit; done
 	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt requirements/sail.txt \
 	    requirements/spark.txt
 

@@ -5,13 +5,13 @@ It is an instant or a whole number. A record without a value that can be read as
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch, position_of
 from tranship.pipelines import build
@@ -29,8 +29,7 @@ Position = datetime | int
 _WHOLE: Final = r"^\s*([+-]?[0-9]{1,18})\s*$"
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """The cursor of some records. `largest` and `ahead` are about values of records that were read."""
 
     filled: int = 0
@@ -72,8 +71,7 @@ def decided(extents: Mapping[Kind, Extent]) -> Kind:
     return max(extents, key=lambda kind: (extents[kind].filled, kind == "time"))
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How the cursor of a record is found."""
 
     name: str
@@ -87,7 +85,7 @@ class Cursor:
 
     def of_kind(self, kind: Kind) -> Cursor:
         """Return the cursor once its kind is known."""
-        return dataclasses.replace(self, kinds=(kind,))
+        return replace(self, kinds=(kind,))
 
     def values(self, batch: Batch, kind: Kind, spelling: Spelling) -> tuple[pl.Series, pl.Series]:
         """Return the cursor of each record, null where there is none of this kind; and a mask of records whose value is
@@ -109,8 +107,7 @@ class Cursor:
         return values.set(outside, None), outside.scatter(unread, values=True)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """The records of a source that are read: those with a cursor from `since` on, and those without one."""
 
     cursor: Cursor
@@ -138,7 +135,7 @@ class Cut:
             values, odd = self.cursor.values(batch, kind, spelling)
             kept = self._kept(values)
             if not kept.all():
-                batch = dataclasses.replace(batch, records=batch.records.filter(kept), lines=batch.lines.filter(kept))
+                batch = replace(batch, records=batch.records.filter(kept), lines=batch.lines.filter(kept))
                 values, odd = values.filter(kept), odd.filter(kept)
             if self.since is not None and not self.skips:
                 rows = (values < self.since).fill_null(value=False).arg_true()
@@ -167,8 +164,7 @@ class Cut:
         )
 
 
-@dataclass(frozen=True)
-class CutBatch:
+class CutBatch(Struct, frozen=True):
     """A batch of which records were left out."""
 
     batch: Batch

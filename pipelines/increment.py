@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python
@@ -28,7 +28,7 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.setting_values import seconds
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.column_names import fold
-from tranship.schemas.counted import counted
+from tranship.schemas.counted import counted, it_or_them
 
 LAST: Final = "last"
 """The value of `--since` that means the watermark."""
@@ -41,8 +41,7 @@ _LONGEST_LOOKBACK: Final = timedelta(days=7)
 """Records that are later than this call for a full read from time to time."""
 
 
-@dataclass(frozen=True)
-class Increment:
+class Increment(Struct, frozen=True):
     """The part of a source that a run reads, and the watermark that it may move. `known` is the watermark so far."""
 
     cut: Cut
@@ -229,20 +228,22 @@ def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], 
         source, line = extent.first
         yield (
             f"{counted(extent.unreadable, 'record')} {have} a value in {name} that is not {what}, and every "
-            f"run reads them; the first: {source}, line {line}"
+            f"run reads {it_or_them(extent.unreadable)}; the first: {source}, line {line}"
         )
     if extent.ahead:
         have = "has" if extent.ahead == 1 else "have"
         yield (
             f"{counted(extent.ahead, 'record')} {have} a value in {name} after the start of this run: the watermark "
-            "stays before it, and the next run reads them again. If the source's times are local, set --timezone"
+            f"stays before it, and the next run reads {it_or_them(extent.ahead)} again. If the source's times are "
+            "local, set --timezone"
         )
     if not extent.filled:
         yield f"no record has a value in {name}: the next run reads everything again"
     if rejected and facts["moves"]:
+        them = it_or_them(rejected)
         yield (
-            f"the watermark will move past {counted(rejected, 'rejected record')}: correct them in the rejects file "
-            "and run that; --since last does not read them again"
+            f"the watermark will move past {counted(rejected, 'rejected record')}: correct {them} in the rejects file "
+            f"and run that; --since last does not read {them} again"
         )
 
 

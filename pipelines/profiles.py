@@ -7,12 +7,13 @@ blank rule means that no column fills the field, whatever its name is.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
@@ -38,8 +39,7 @@ SETTINGS: Final = (
 _R = TypeVar("_R", bound=Reading)
 
 
-@dataclass(frozen=True)
-class Applied(Generic[_R]):
+class Applied(Struct, Generic[_R], frozen=True):
     """The settings of a run with those of a profile beneath them. `title` is the name of the profile for people, null
     if there is none; `words` are its words, as (field, folded word), which need not occur in a file.
     """
@@ -53,13 +53,10 @@ class Applied(Generic[_R]):
     def columns(self, layouts: Sequence[Layout]) -> ColumnMap:
         """Return the map of a run. Raises what `mapping.propose` raises."""
         made = mapping.propose(layouts, self.reading, self.pins)
-        return dataclasses.replace(
-            made, profile=self.title, optional_words=self.words, notes=(*self.notes, *made.notes)
-        )
+        return replace(made, profile=self.title, optional_words=self.words, notes=(*self.notes, *made.notes))
 
 
-@dataclass(frozen=True)
-class _Profile:
+class _Profile(Struct, frozen=True):
     """A profile as it is written. `needed` are headers that must be there; `own_file` is whether it is the user's."""
 
     title: str

@@ -174,15 +174,16 @@ def mapping(report: Report, most: int | None = None) -> str:
 def withheld(report: Report) -> str:
     """Return the reason why mirror has not deleted all customers missing from the source."""
     count, places = report.counts.withheld, "; ".join(report.unidentified)
-    deletes = f"{count:,} delete{'' if count == 1 else 's'}"
+    deletes = counted(count, "delete")
+    these, them = ("this customer", "it") if count == 1 else ("these customers", "them")
     if not places:
         return (
-            f"{deletes}, because rows of other tables refer to these customers, or the database does not allow them to "
-            "be deleted (see the notes). Remove those rows and run again, or mark the customers with --deletes mark."
+            f"{deletes}, because rows of other tables refer to {these}, or the database does not allow {them} to be "
+            f"deleted (see the notes). Remove those rows and run again, or mark {these} with --deletes mark."
         )
     return (
-        f"{deletes}, because a record that could not be identified may be one of "
-        f"these customers ({places}). Correct it, then run again."
+        f"{deletes}, because a record that could not be identified may be "
+        f"{these if count == 1 else f'one of {these}'} ({places}). Correct it, then run again."
     )
 
 

@@ -8,8 +8,9 @@ import resource
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
@@ -28,8 +29,7 @@ from tranship.pipelines.verify import refused_by_reason
 log = logging.getLogger("tranship")
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A run at its end. `started` is by `time.perf_counter`; `status` is null if no error ended the run."""
 
     started: float

@@ -8,10 +8,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tranship.connectors import key_shapes
 from tranship.connectors.contract import Layout
@@ -47,8 +48,7 @@ _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.
 """Settings of a comparison: records older than those of the destination count as different, and all are read."""
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """One command with its settings. With `out` the run is in that folder, and no earlier run is continued."""
 
     settings: Settings

@@ -6,11 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.contract import Batch, Survivors
@@ -201,8 +201,7 @@ class Stage:
                     yield pl.DataFrame(batch)
 
 
-@dataclass(frozen=True)
-class MergeFiles:
+class MergeFiles(Struct, frozen=True):
     """The rows that are not survivors, the survivors that took over values, and every merge (`MERGES`)."""
 
     dropped: Pieces
@@ -218,8 +217,7 @@ class MergeFiles:
         self.merges.add(merges)
 
 
-@dataclass(frozen=True)
-class EarlierStage:
+class EarlierStage(Struct, frozen=True):
     """The stage of an earlier run: its directory, and its parts by number."""
 
     run_id: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, Outcomes, Plan, ProviderOptions, WriteRequest
@@ -19,7 +19,7 @@ from tranship.pipelines.run_directory import APPLY_STEP
 from tranship.pipelines.stage_files import PATCHED
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.watermark_files import WatermarkFile, keeper_of
-from tranship.schemas.counted import counted
+from tranship.schemas.counted import counted, it_or_them
 from tranship.schemas.faults import RULES
 
 
@@ -86,7 +86,7 @@ def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:
     results = {}
     if "outcomes" in outcomes.files:
         results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
-    kept = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+    kept = replace(outcomes, files={**outcomes.files, **results})
     directory.keep_seals_of([*kept.files.values(), directory.path / "crosswalk.parquet"])
     crosswalks.share(directory, run.settings.state_dir)
     return kept
@@ -115,7 +115,11 @@ def keep_watermark(
     failed = counts["refused"] + counts.get("unknown", 0)
     if not failed:
         return StepResult()
-    again = run.directory.command("retry") if "unknown" in counts else "change them or the destination, then use --full"
+    again = (
+        run.directory.command("retry")
+        if "unknown" in counts
+        else f"change {it_or_them(failed)} or the destination, then use --full"
+    )
     note = f"{counted(failed, 'record')} refused or failed and will not be read again as new: {again}"
     return StepResult(notes=(note,))
 

@@ -134,4 +134,5 @@ def must_still_fit(where: str, facts: ImageFacts, types: Mapping[str, str]) -> t
                 f"{types[name]} now. Change it back, then undo the run."
             )
     gone = [name for name in facts.types if name not in types]
-    return (f"the table has no column {', '.join(gone)} any more: values in it are not restored",) if gone else ()
+    what, them = ("column", "it") if len(gone) == 1 else ("columns", "them")
+    return (f"the table has no {what} {', '.join(gone)} any more: values in {them} are not restored",) if gone else ()

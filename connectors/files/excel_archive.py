@@ -15,9 +15,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
+
+from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError
 
@@ -46,8 +47,7 @@ _DAMAGED: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """A sheet with cells: its name, whether it is hidden, and its part of the archive."""
 
     name: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tranship.pipelines.field_rules import quoted
 from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
@@ -174,8 +175,7 @@ def of_changes(changes: Iterable[Mapping[str, Any]], *, width: int | None, is_fi
     return _text(table(rows, (), width))
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True):
     """A canonical field: its type, its description, and its rules in the form `code: rule`."""
 
     name: str

@@ -6,10 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from tranship.connectors.addresses import STANDARD_OUTPUT
 from tranship.connectors.errors import ConfigError
@@ -21,8 +21,7 @@ from tranship.pipelines.operation.pipeline_processes import Processes, worst
 from tranship.schemas.visible import visible
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(Struct, frozen=True):
     """The pipelines that are to run, and where their output goes."""
 
     file: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from tranship.pipelines.operation.run_end import State
 from tranship.pipelines.operation_settings import ALERT_STATES
@@ -18,8 +19,7 @@ _CLAIM_LASTS: Final = timedelta(seconds=30)
 """Longer than any delivery takes: after this time, the process that claimed an alert has died."""
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """Where alerts are sent, and when. `text` is the rule as the settings have it."""
 
     text: str
@@ -27,8 +27,7 @@ class Rule:
     when: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """The state that was last sent to an address, and when: `ok` if nothing was sent, or a recovery. `claim` is the
     state that a process is sending, until `claimed_until`. `number` counts the claims.
     """

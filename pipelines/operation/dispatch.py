@@ -7,9 +7,10 @@ delivered. If it dies in between, its claim expires, and the next run sends the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from tranship.pipelines.operation import alerts, delivery, messages
 from tranship.pipelines.operation.alerts import Rule, Sent
@@ -17,8 +18,7 @@ from tranship.pipelines.operation.pipeline_state import PipelineState, StateFile
 from tranship.pipelines.operation.run_end import RunEnd
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(Struct, frozen=True):
     """An alert that this process sends. `number` is that of its claim."""
 
     rule: Rule

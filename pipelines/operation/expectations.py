@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.pipelines.operation_settings import LEARNED
 from tranship.pipelines.report import Report
@@ -20,8 +21,7 @@ _LASTING: Final = 10
 """As many unexpected runs in a row are the new normal, and are learned from."""
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """The measurements of a complete run. `considered` are the records that no filter left out. `idle_days` are the
     days since a run of this pipeline changed a customer. `unexpected` is whether a limit was broken.
     """
@@ -34,8 +34,7 @@ class Measured:
     unexpected: bool = False
 
 
-@dataclass(frozen=True)
-class _Band:
+class _Band(Struct, frozen=True):
     """A range of values; null is no limit."""
 
     low: float | None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines.operation import delivery, dispatch
@@ -19,8 +20,7 @@ _UNITS: Final = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 _PATTERN: Final = re.compile(r"max_age\s*=\s*([1-9]\d{0,6})(d|h|min|s)")
 
 
-@dataclass(frozen=True)
-class Freshness:
+class Freshness(Struct, frozen=True):
     """A pipeline, and whether it is late. `last_success` is null if it has never succeeded here."""
 
     pipeline: str
@@ -28,8 +28,7 @@ class Freshness:
     last_success: datetime | None
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """Every pipeline that was checked, and the problems: state that cannot be read, alerts that were not delivered."""
 
     pipelines: tuple[Freshness, ...]

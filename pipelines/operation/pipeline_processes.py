@@ -10,8 +10,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import IO, Any, Final
+
+from msgspec import Struct, field
 
 _SEVERITY: Final = (0, 6, 4, 5, 2, 3, 1, 130)
 """Exit codes, the worst one last."""
@@ -20,8 +21,7 @@ Show = Callable[[str, str], None]
 """Called with the name of a pipeline and a line that it wrote to standard error."""
 
 
-@dataclass(frozen=True)
-class PipelineEnd:
+class PipelineEnd(Struct, frozen=True):
     """How a pipeline ended. `result` is what it printed with `--json`: a report, or status and error."""
 
     pipeline: str
@@ -34,8 +34,7 @@ def worst(codes: Sequence[int]) -> int:
     return max(codes, key=_SEVERITY.index, default=0)
 
 
-@dataclass
-class Processes:
+class Processes(Struct):
     """The processes of pipelines, at most `jobs` at a time, in the order of `names`. `words` are further options."""
 
     file: str

@@ -6,14 +6,15 @@ remains intact if several runs end at the same time, or are killed.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, field
 
 from tranship.connectors import durable
 from tranship.connectors.errors import Busy, Damaged
@@ -27,8 +28,7 @@ _KEPT: Final = 2 * LEARNS_FROM
 _LOCK_SECONDS: Final = 3.0
 
 
-@dataclass
-class PipelineState:
+class PipelineState(Struct):
     """The state of one pipeline. `runs` are the complete ones, oldest first. `rules` are the alerts of its last run, as
     set; `sent` is rule → what was sent to its address. `state_since` is the time of the last change of `state`.
     """
@@ -150,7 +150,7 @@ def _values(state: PipelineState) -> dict[str, Any]:
         "pipeline": state.pipeline,
         "rules": list(state.rules),
         "state": state.state,
-        "runs": [dataclasses.asdict(run) for run in state.runs],
+        "runs": msgspec.to_builtins(state.runs),
         "sent": {rule: sent.values() for rule, sent in state.sent.items()},
         **{name: time.isoformat() if time else None for name, time in times.items()},
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from tranship.connectors import known_secrets
 from tranship.connectors.errors import TranshipError
@@ -21,8 +22,7 @@ SKIPPED: Final = 6
 """Exit code of a run that another one made unnecessary; the state of its pipeline is that of the other one."""
 
 
-@dataclass(frozen=True)
-class RunEnd:
+class RunEnd(Struct, frozen=True):
     """How a run ended. `report` is null if it ended before it had a directory, `error` if none broke it off."""
 
     pipeline: str

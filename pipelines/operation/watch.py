@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report_step
@@ -144,8 +146,8 @@ class _Watch:
         changed = report is not None and bool(report.counts.created + report.counts.updated + report.counts.deleted)
         if report is not None and end.succeeded:
             run = expectations.measured(report, end.seconds, state.idle_days(end.ended_at, changed))
-            end = dataclasses.replace(end, unexpected=expectations.unexpected(self._settings.expect, run, state.runs))
-            run = dataclasses.replace(run, unexpected=bool(end.unexpected))
+            end = replace(end, unexpected=expectations.unexpected(self._settings.expect, run, state.runs))
+            run = replace(run, unexpected=bool(end.unexpected))
             end = self._reported(end, report)
         state.add(end, run, changed)
         return end
@@ -159,7 +161,7 @@ class _Watch:
             self._warn(note)
         self.report = dataclasses.replace(report, notes=(*report.notes, *notes))
         report_step.write_pages(self.report)
-        return dataclasses.replace(end, report=self.report)
+        return replace(end, report=self.report)
 
     def _start_others(self, end: RunEnd, ended: int, deliveries: Deliveries) -> None:
         settings = self._settings
