@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from tranship.pipelines.operation.lineage_datasets import Dataset
 from tranship.pipelines.operation.run_end import RunEnd
@@ -30,8 +31,7 @@ _FACETS: Final = {
 """Facet → version and name of its schema."""
 
 
-@dataclass(frozen=True)
-class Parent:
+class Parent(Struct, frozen=True):
     """The run that started this one, as its scheduler names it."""
 
     namespace: str
@@ -50,8 +50,7 @@ class Parent:
             return None
 
 
-@dataclass(frozen=True)
-class LineageRun:
+class LineageRun(Struct, frozen=True):
     """A run for its events. `columns` is field → column of the destination, where they differ."""
 
     run_id: str

@@ -7,11 +7,11 @@ remains intact if several runs end at the same time, or are killed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct, field
@@ -19,7 +19,7 @@ from msgspec import Struct, field
 from tranship.connectors import durable
 from tranship.connectors.errors import Busy, Damaged
 from tranship.pipelines.locks import Lock
-from tranship.pipelines.operation.alerts import Sent
+from tranship.pipelines.operation.alerts import Moment, Sent
 from tranship.pipelines.operation.expectations import LEARNS_FROM, Measured
 from tranship.pipelines.operation.run_end import RunEnd, State
 
@@ -36,11 +36,11 @@ class PipelineState(Struct):
     pipeline: str
     rules: tuple[str, ...] = ()
     state: State = "ok"
-    state_since: datetime | None = None
-    first_seen: datetime | None = None
-    last_end: datetime | None = None
-    last_success: datetime | None = None
-    last_change: datetime | None = None
+    state_since: Moment | None = None
+    first_seen: Moment | None = None
+    last_end: Moment | None = None
+    last_success: Moment | None = None
+    last_change: Moment | None = None
     runs: list[Measured] = field(default_factory=list)
     sent: dict[str, Sent] = field(default_factory=dict)
 
@@ -78,10 +78,10 @@ class StateFile:
     def read(self) -> PipelineState:
         """Return the state; a new one if there is none. Raises Damaged."""
         try:
-            return _state(durable.read_json(self._file))
+            return msgspec.convert(durable.read_json(self._file), PipelineState)
         except FileNotFoundError:
             return PipelineState(self._pipeline)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except msgspec.ValidationError as error:
             raise durable.damaged(self._file) from error
 
     @contextmanager
@@ -106,7 +106,7 @@ class StateFile:
                     f"{error} A new one was started; the damaged file is {aside}.",
                 )
             yield state, note
-            durable.write_json(self._file, _values(state))
+            durable.write_json(self._file, msgspec.to_builtins(state))
         finally:
             lock.release()
 
@@ -122,35 +122,9 @@ def all_states(state_dir: Path) -> tuple[list[PipelineState], list[str]]:
     found, damaged = [], []
     for file in sorted((state_dir / FOLDER).glob("*.json")):
         try:
-            found.append(_state(durable.read_json(file)))
+            found.append(msgspec.convert(durable.read_json(file), PipelineState))
         except Damaged as error:
             damaged.append(str(error))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except msgspec.ValidationError:
             damaged.append(str(durable.damaged(file)))
     return sorted(found, key=lambda state: state.pipeline), damaged
-
-
-_TIMES: Final = ("state_since", "first_seen", "last_end", "last_success", "last_change")
-
-
-def _state(values: Mapping[str, Any]) -> PipelineState:
-    return PipelineState(
-        pipeline=str(values["pipeline"]),
-        rules=tuple(map(str, values["rules"])),
-        state=values["state"],
-        runs=[Measured(**run) for run in values["runs"]],
-        sent={str(rule): Sent.of(sent) for rule, sent in values["sent"].items()},
-        **{name: datetime.fromisoformat(values[name]) if values[name] else None for name in _TIMES},
-    )
-
-
-def _values(state: PipelineState) -> dict[str, Any]:
-    times = {name: getattr(state, name) for name in _TIMES}
-    return {
-        "pipeline": state.pipeline,
-        "rules": list(state.rules),
-        "state": state.state,
-        "runs": msgspec.to_builtins(state.runs),
-        "sent": {rule: sent.values() for rule, sent in state.sent.items()},
-        **{name: time.isoformat() if time else None for name, time in times.items()},
-    }

@@ -390,7 +390,13 @@ def test_a_damaged_state_begins_anew(nights: Nights) -> None:
     nights.records(USUAL)
     nights.run()
     (file,) = Path(".tranship/pipelines").glob("*.json")
-    for content in (b"", b"[]", b'{"pipeline": "crm"}', file.read_bytes()[:-9], b'{"runs": 5, "told": []}'):
+    for content in (
+        b"",
+        b"[]",
+        b'{"pipeline": "crm", "runs": [{}]}',
+        file.read_bytes()[:-9],
+        b'{"runs": 5, "told": []}',
+    ):
         file.write_bytes(content)
         nights.now += timedelta(days=1)
         assert nights.run() == 0
