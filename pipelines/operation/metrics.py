@@ -58,7 +58,7 @@ def write(file: Path, end: RunEnd, last_success: datetime | None) -> None:
                 text = ",".join(f'{name}="{_escaped(label)}"' for name, label in named.items())
                 lines.setdefault(metric, []).append(f"{metric}{{{text}}} {value!r}")
             with durable.replacing(file) as temporary:
-                temporary.write_text(_text(lines), encoding="utf-8")
+                temporary.write_text(_text(lines), encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UndeliveredError(f"{file}: cannot be written ({(error.strerror or 'error').lower()})") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy, Damaged
+from tranship.connectors.errors import Damaged, TranshipError
 from tranship.pipelines.locks import Lock
 from tranship.pipelines.operation.alerts import Moment, Sent
 from tranship.pipelines.operation.expectations import LEARNS_FROM, Measured
@@ -85,30 +85,54 @@ class StateFile:
             raise durable.damaged(self._file) from error
 
     @contextmanager
-    def changed(self) -> Iterator[tuple[PipelineState, str | None]]:
-        """Yield the state, and save it at the end of the block; the text is a warning about a damaged file, or null.
+    def changed(self) -> Iterator[tuple[PipelineState, list[str]]]:
+        """Yield the state, and save it at the end of the block; the list is complete after it, and has what went wrong.
 
-        Raises Busy if another process has locked it for too long, and ConfigError where files cannot be locked.
+        A state that cannot be locked or saved, as on a full disk, is used all the same: an alert that may be repeated
+        is better than none.
         """
-        for folder in (self._state_dir, self._file.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        problems: list[str] = []
         lock = Lock(self._file.with_suffix(".lock"))
-        if self._locks and not lock.take(_LOCK_SECONDS):
-            raise Busy(f"{self._file}: is locked by {lock.last_holder()}.")
+        can_be_saved = self._lock(lock, problems)
         try:
-            note = None
-            try:
-                state = self.read()
-            except Damaged as error:
-                aside = durable.move_aside(self._file)
-                state, note = (
-                    PipelineState(self._pipeline),
-                    f"{error} A new one was started; the damaged file is {aside}.",
-                )
-            yield state, note
-            durable.write_json(self._file, msgspec.to_builtins(state))
+            state = self._read_or_new(problems)
+            yield state, problems
+            if can_be_saved:
+                self._save(state, problems)
         finally:
             lock.release()
+
+    def _lock(self, lock: Lock, problems: list[str]) -> bool:
+        """Lock the state, and return whether it may be saved."""
+        try:
+            for folder in (self._state_dir, self._file.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._locks or lock.take(_LOCK_SECONDS):
+                return True
+            problems.append(self._unsaved(f"locked by {lock.last_holder()}"))
+        except OSError as error:
+            problems.append(self._unsaved((error.strerror or "error").lower()))
+        except TranshipError as error:
+            problems.append(self._unsaved(str(error)))
+        return False
+
+    def _read_or_new(self, problems: list[str]) -> PipelineState:
+        try:
+            return self.read()
+        except Damaged as error:
+            with suppress(OSError):
+                aside = durable.move_aside(self._file)
+                problems.append(f"{error} A new one was started; the damaged file is {aside}.")
+            return PipelineState(self._pipeline)
+
+    def _save(self, state: PipelineState, problems: list[str]) -> None:
+        try:
+            durable.write_json(self._file, msgspec.to_builtins(state))
+        except OSError as error:
+            problems.append(self._unsaved((error.strerror or "error").lower()))
+
+    def _unsaved(self, reason: str) -> str:
+        return f"{self._file}: cannot be saved ({reason}). Alerts may be repeated."
 
     def forget(self) -> bool:
         """Remove the file; return whether there was one."""

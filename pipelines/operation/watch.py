@@ -11,13 +11,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report_step
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.operation import alerts, dispatch, expectations, health_check
@@ -100,11 +100,8 @@ class _Watch:
         ended = time.time_ns()
         end = self._run_end(report, error)
         due: list[Due] = []
-        try:
-            if end.exit_code != SKIPPED:
-                end, due = self._keep(end)
-        except (TranshipError, OSError) as failure:
-            self._warn(f"no alert was sent, because the state of the pipeline cannot be saved: {message_of(failure)}")
+        if end.exit_code != SKIPPED:
+            end, due = self._keep(end)
         deliveries = Deliveries()
         dispatch.start(due, deliveries)
         self._start_others(end, ended, deliveries)
@@ -113,10 +110,7 @@ class _Watch:
         for rule in map(alerts.rule_of, self._settings.alert):
             if not os.environ.get(rule.variable) and rule.text not in {one.rule.text for one in due}:
                 self._warn(f"alerts to {rule.text} cannot be sent: the environment variable {rule.variable} is not set")
-        try:
-            dispatch.settle(self._file, due, failures, self._now())
-        except (TranshipError, OSError) as failure:
-            self._warn(f"alerts were sent, and may be sent again, because that cannot be saved: {message_of(failure)}")
+        dispatch.settle(self._file, due, failures, self._now())
 
     def _run_end(self, report: Report | None, error: BaseException | None) -> RunEnd:
         settings = self._settings
@@ -133,13 +127,14 @@ class _Watch:
 
     def _keep(self, end: RunEnd) -> tuple[RunEnd, list[Due]]:
         """Judge the run, add it to the state of its pipeline, and return it with the alerts that are due."""
-        with self._file.changed() as (state, note):
-            if note is not None:
-                self._warn(note)
+        with self._file.changed() as (state, problems):
             end = self._judged(end, state)
             state.rules = self._settings.alert
             self._last_success = state.last_success
-            return end, dispatch.claim(state, end.ended_at, end)
+            due = dispatch.claim(state, end.ended_at, end)
+        for problem in problems:
+            self._warn(problem)
+        return end, due
 
     def _judged(self, end: RunEnd, state: PipelineState) -> RunEnd:
         report, run = end.report, None
@@ -160,7 +155,8 @@ class _Watch:
         for note in notes:
             self._warn(note)
         self.report = dataclasses.replace(report, notes=(*report.notes, *notes))
-        report_step.write_pages(self.report)
+        with suppress(OSError):  # a full disk: it is said here, and in the alert
+            report_step.write_pages(self.report)
         return replace(end, report=self.report)
 
     def _start_others(self, end: RunEnd, ended: int, deliveries: Deliveries) -> None:
@@ -211,4 +207,5 @@ class _Watch:
 
     def _warn(self, text: str) -> None:
         log.info(text)
-        self._observer.warn(text)
+        with suppress(Exception):  # an observer of the user may raise, which would hide the result of the run
+            self._observer.warn(text)

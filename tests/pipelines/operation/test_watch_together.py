@@ -27,7 +27,7 @@ def test_starts_at_the_same_time_are_one_alert_and_one_effect(tmp_path: Path) ->
 
     (tmp_path / "crm.csv").write_text(
         "external_id,email,name\n"
-        + "".join(f"{n},a{n}@acme.example,Customer {n}\n" for n in range(30))
+        + "".join(f"{n},a{n}@acme.example,Customer {n}\n" for n in range(1, 31))
         + "x,nobody,X\n"
     )
     words = ["run", "crm.csv", "duckdb:///w.duckdb", "--pipeline", "crm", "--alert", "env:HOOK", "--json"]
