@@ -171,6 +171,12 @@ def destination_options(settings: Settings, observer: Observer) -> dict[str, Any
     }
 
 
+def options_of_destination(settings: Settings) -> dict[str, str]:
+    """Return those of the given options that the connector of the destination declares."""
+    own = opening.option_names(settings.destination)
+    return {name: settings.options[name] for name in own if name in settings.options}
+
+
 def changes_at(settings: Settings, run_id: str, workspace: Path, customer: str | None) -> Iterator[pl.DataFrame]:
     """Yield what a run has changed at its destination (`contract.CHANGES`). Raises ConfigError or ConnectorError."""
     return opening.changes(settings.destination, run_id, workspace, customer)
