@@ -25,7 +25,7 @@ WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -129,6 +129,9 @@ sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship
 	build/tools/bin/cyclonedx-py environment build/sbom/bin/python --pyproject pyproject.toml --mc-type application \
 	    --output-reproducible --output-file build/tranship.cdx.json
 	@echo "Written: build/tranship.cdx.json"
+
+pages: $(VENV)/dev.stamp  ## Write example pages to build/pages, and screenshots of them if Chromium is installed
+	$(BIN)/python tests/support/example_pages.py build/pages
 
 audit: build/tools/stamp  ## Check the exact versions for known vulnerabilities (needs the internet)
 	build/tools/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt

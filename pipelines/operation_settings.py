@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, field_validator
 
@@ -112,7 +113,7 @@ class Operating(BaseModel):
     pipeline: str | None = Field(
         None,
         pattern=r"^[\w.-][\w ./:@-]{0,99}$",
-        description="Name of the pipeline in alerts, metrics, traces and tranship runs. Default: the destination.",
+        description="Name of the pipeline in alerts, metrics, lineage and tranship runs. Default: the destination.",
     )
     alert: Annotated[tuple[str, ...], BeforeValidator(alert_rules), WithJsonSchema(_ALERT_SCHEMA)] = Field(
         (),
@@ -142,6 +143,10 @@ class Operating(BaseModel):
         False, description="Send the steps of the run to OpenTelemetry, as a trace; the OTEL_ variables say where."
     )
 
+    lineage: str | None = Field(
+        None, min_length=1, description="Append OpenLineage events to this file, or post them to this URL."
+    )
+
     @property
     def is_watched(self) -> bool:
         """Whether one of them is set, so that the end of a run is reported or recorded."""
@@ -152,6 +157,17 @@ class Operating(BaseModel):
     def _has_the_suffix_of_metrics(cls, value: Path | None) -> Path | None:
         if value is not None and value.suffix != ".prom":
             raise ValueError(f"{value}: the name must end with .prom, or Prometheus does not read the file")
+        return value
+
+    @field_validator("lineage")
+    @classmethod
+    def _has_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            url = urlsplit(value)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ValueError("is neither a file nor an http or https URL")
+            if url.query or url.fragment or "@" in url.netloc:
+                raise ValueError("may have a host and a path only. Put a key in OPENLINEAGE_API_KEY")
         return value
 
 
