@@ -28,7 +28,14 @@ def locked(name: str) -> dict[str, str]:
     ("name", "asked"),
     [
         ("run.txt", PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]),
-        ("dev.txt", PROJECT["project"]["dependencies"] + EXTRAS["cloud"] + EXTRAS["postgres"] + EXTRAS["dev"]),
+        (
+            "dev.txt",
+            PROJECT["project"]["dependencies"]
+            + EXTRAS["cloud"]
+            + EXTRAS["postgres"]
+            + EXTRAS["notify"]
+            + EXTRAS["dev"],
+        ),
         ("sail.txt", EXTRAS["sail"]),
         ("spark.txt", EXTRAS["spark"]),
     ],

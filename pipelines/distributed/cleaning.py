@@ -112,8 +112,9 @@ def _check_conflicts(decisions: Decisions, allowed: str, read: int) -> None:
     if number > limit(allowed, read):
         [(source, line)] = conflicts.orderBy("source", "line").select("source", "line").limit(1).collect()
         where = f"{source}, line {line}" if line is not None else f"digest {source}"
+        share = "shares its" if number == 1 else "share their"
         raise GateClosed(
-            f"{number:,} of {counted(read, 'record')} share their external_id with a record of another e-mail and "
+            f"{number:,} of {counted(read, 'record')} {share} external_id with a record of another e-mail and "
             f"another name, more than max_conflicts {allowed}; the first: {where}. They would be merged. If another "
             'column is the customer\'s id: fields={"external_id": "COLUMN"}; if they are the same customers: '
             f"max_conflicts={number}"

@@ -10,10 +10,11 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from tranship.connectors import known_secrets
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
@@ -38,8 +39,7 @@ _SECONDS_TO_GREET: Final = 20
 """Seconds until the server has agreed on a protocol."""
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """A session, whether its tasks run on this machine, and what is to be stopped with it."""
 
     session: SparkSession

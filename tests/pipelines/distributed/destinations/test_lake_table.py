@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from support import engines
 from support.engine_tables import Both, records
@@ -189,7 +189,7 @@ def test_columns_that_the_table_lacks(both: Both, lake: str, spark: SparkSession
     planned = both.table.plan(request)
     assert planned.notes == ("not stored, no matching column: city (--evolve adds columns)",)
     assert planned.counts["unchanged"] == 1
-    evolving = dataclasses.replace(request, evolve=True)
+    evolving = replace(request, evolve=True)
     planned = both.table.plan(evolving)
     assert planned.notes == ("column city is added",)
     both.table.apply(evolving, planned)
