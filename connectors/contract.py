@@ -380,6 +380,14 @@ class ProviderOptions(Struct, frozen=True):
 
 Action = Literal["create", "update", "delete"]
 ACTIONS: Final[tuple[Action, ...]] = ("create", "update", "delete")
+BEFORE_IMAGES: Final = "before.parquet"
+IMAGE_FACTS: Final = "undo.json"
+"""In the workspace, the values that a run into a table replaces, and what is known of them
+(`connectors/databases/before_images.py`)."""
+FOUND: Final = "found.parquet"
+EXTRA: Final = "extra.parquet"
+"""In the workspace, the existing values of the records that differ, and the customers that the source lacks
+(`WriteRequest.compare`)."""
 LEFT_ALONE: Final = "left.parquet"
 """In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
 (its key), action (of the undone run) and reason."""

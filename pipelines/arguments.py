@@ -144,6 +144,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     allow_empty: bool
     limit: int | None
     dry_run: bool
+    report_samples: Literal["on", "off"]
     engine: Literal["spark", "sail"] | None
     remote: str | None
     work: Address | None

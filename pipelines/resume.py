@@ -63,7 +63,9 @@ def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead)
 
 def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None, part: PartialRead) -> str:
     """Return a digest of all that decides how records are read, except the records themselves."""
-    given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked", "on_invalid", "strict"})
+    given = settings.model_dump(
+        mode="json", include={"timezone", "date_format", "blocked", "on_invalid", "strict", "report_samples"}
+    )
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
         [

@@ -269,6 +269,9 @@ class Settings(Operating, Cleaning):
         None, ge=1, description="Write at most N records to a provider, then stop; resume continues."
     )
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
+    report_samples: Literal["on", "off"] = Field(
+        "on", description="Show values of some records in the pages of the run: report.html, plan.html, migration.html."
+    )
 
     engine: Literal["spark", "sail"] | None = Field(
         None, description="Run on this engine, for hundreds of millions of records; sail needs no cluster and no Java."

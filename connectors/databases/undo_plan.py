@@ -20,8 +20,8 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tranship.connectors.contract import Plan, Survivors, WriteRequest, key_spellings
-from tranship.connectors.databases.before_images import BEFORE, RESTORED, ImageFacts, image
+from tranship.connectors.contract import BEFORE_IMAGES, Plan, Survivors, WriteRequest, key_spellings
+from tranship.connectors.databases.before_images import RESTORED, ImageFacts, image
 from tranship.connectors.databases.comparison import Comparison, unique_column
 from tranship.connectors.databases.diff import ACTIONS, create_survivors_view
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
@@ -110,10 +110,10 @@ class UndoPlanner:
         key, known = (new_key("s"), "NULL::VARCHAR") if mapping.key else ("NULL::VARCHAR", known)
         mail = "NULL::VARCHAR" if mapping.key else "s.email"
         plan = f"read_parquet({files_literal([undone.folder / 'plan.parquet'])})"
-        before = undone.folder / BEFORE
+        before = undone.folder / BEFORE_IMAGES
         changed = (
             f"SELECT row AS n, row, action, key, id, mail FROM read_parquet({files_literal([before])})"
-            if BEFORE in self._facts.files
+            if BEFORE_IMAGES in self._facts.files
             else "SELECT NULL::UBIGINT AS n, NULL::UBIGINT AS row, '' AS action, '' AS key, '' AS id, '' AS mail "
             "WHERE false"
         )
@@ -160,8 +160,8 @@ class UndoPlanner:
     def _load_values(self) -> None:
         """Create `_old`, `_new` and `_now`."""
         facts = self._facts
-        if BEFORE in facts.files:
-            file = f"read_parquet({files_literal([self._undone.folder / BEFORE])})"
+        if BEFORE_IMAGES in facts.files:
+            file = f"read_parquet({files_literal([self._undone.folder / BEFORE_IMAGES])})"
             kept = {name for name, *_ in self._connection.execute(f"DESCRIBE FROM {file}").fetchall()}
         else:
             file, kept = "(SELECT 0 AS row WHERE false)", set()

@@ -15,8 +15,8 @@ from tranship.connectors.addresses import STANDARD_OUTPUT
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import pipelines_file, settings
 from tranship.pipelines.cli import run_lists
-from tranship.pipelines.cli.options import option_words
 from tranship.pipelines.cli.output import print_json, terminal_width
+from tranship.pipelines.command_lines import option_words
 from tranship.pipelines.operation.pipeline_processes import Processes, worst
 from tranship.schemas.visible import visible
 

@@ -156,7 +156,7 @@ class _Watch:
             self._warn(note)
         self.report = dataclasses.replace(report, notes=(*report.notes, *notes))
         with suppress(OSError):  # a full disk: it is said here, and in the alert
-            report_step.write_pages(self.report)
+            report_step.write_again(self.report, self._observer)
         return replace(end, report=self.report)
 
     def _start_others(self, end: RunEnd, ended: int, deliveries: Deliveries) -> None:

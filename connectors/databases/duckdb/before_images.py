@@ -8,9 +8,8 @@ from typing import Final
 
 import duckdb
 
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import BEFORE_IMAGES, Plan, WriteRequest
 from tranship.connectors.databases.before_images import (
-    BEFORE,
     customer_after,
     customer_removed,
     image,
@@ -61,7 +60,7 @@ def keep_images(
             f"{_images(replaced, types)} FROM ({numbered}) h JOIN {address.name} t ON t.rowid = h.target"
         )
     if queries:
-        file = literal(request.workspace / BEFORE)
+        file = literal(request.workspace / BEFORE_IMAGES)
         connection.execute(f"COPY ({' UNION ALL BY NAME '.join(queries)}) TO {file} (FORMAT parquet)").fetchall()
     keep_facts(mapping, request, plan, types)
 

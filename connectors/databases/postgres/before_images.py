@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tranship.connectors.contract import Plan
+from tranship.connectors.contract import BEFORE_IMAGES, Plan
 from tranship.connectors.databases.before_images import (
-    BEFORE,
     customer_after,
     customer_removed,
     image,
@@ -134,7 +133,7 @@ class BeforeImages:
     def keep(self, types: Mapping[str, ColumnType]) -> None:
         """Write the images, before the commit. `types` are the columns of the table as it is now."""
         if self._parts:
-            file = literal(self._request.workspace / BEFORE)
+            file = literal(self._request.workspace / BEFORE_IMAGES)
             images = " UNION ALL BY NAME ".join(self._parts)
             self._context.duck.execute(f"COPY ({images}) TO {file} (FORMAT parquet)").fetchall()
         keep_facts(self._mapping, self._request, self._plan, shown_types(types))

@@ -29,10 +29,10 @@ import tranship
 from support.sandboxes import Start
 from tranship.connectors import durable
 from tranship.connectors.registry import CONNECTORS
-from tranship.pipelines import run, run_directory
+from tranship.pipelines import command_lines, run, run_directory
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import options
-from tranship.pipelines.cli.run import EXIT_CODES
+from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
@@ -617,6 +617,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         max_changes="50%",
         allow_empty=True,
         dry_run=True,
+        report_samples="off",
         state_dir=Path("elsewhere"),
         workers=3,
         memory="2GB",
@@ -650,7 +651,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
     files = {**span, "since": None, "until": None, "cursor": None, "new_files": True, "settle": "60s"}
     for update in ({}, other, span, files):
         given = said.model_copy(update=update)
-        words = shlex.split(options.format_run_command(given, given.sources, others))
+        words = shlex.split(command_lines.format_run_command(given, given.sources, others))
         with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
             flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
         assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == given
