@@ -45,6 +45,7 @@ FLOOR = (
 
 ENTRANCE = (
     "connectors.registry",
+    "connectors.plug_ins",
     "connectors.lookup",
     "connectors.opening",
     "connectors.apart",
@@ -623,6 +624,7 @@ NAMING = (
     "schemas/data/README.md",
     "benchmarks/README.md",
     "docs/beyond-one-machine.md",
+    "docs/operation.md",
     "examples/README.md",
 )
 A_PATH = re.compile(

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
-import io
-import os
 import re
 import shlex
 import shutil
 import signal
-import string
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from support.postgres_server import Database
+from support.shown_commands import (
+    NOT_RUN,
+    Block,
+    blocks,
+    commands,
+    comparable,
+    environment,
+    matches,
+    readers_folder,
+    run_as_typed,
+)
 from tranship.connectors import errors
-from tranship.pipelines.cli.main import cli, main
-from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
+from tranship.pipelines.cli.main import cli
 from tranship.pipelines.run import run
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Settings
@@ -41,86 +45,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What is shown is run ------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Block:
-    """A fenced block: its language, the line it begins on, its text."""
-
-    language: str
-    line: int
-    text: str
-
-
-@dataclass
-class Command:
-    line: int
-    text: str
-    output: list[str] = field(default_factory=list)
-
-
-def blocks(language: str) -> list[Block]:
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [Block(m[1], README[: m.start()].count("\n") + 1, m[2]) for m in found if m[1] == language]
-
-
-def commands() -> Iterator[Command]:
-    """Return every `$ command` of every console block; a backslash at the end of a line continues it."""
-    for block in blocks("console"):
-        command: Command | None = None
-        for number, text in enumerate(block.text.splitlines(), block.line + 1):
-            if text.startswith("$ "):
-                if command:
-                    yield command
-                command = Command(number, text.removeprefix("$ "))
-            elif command and command.text.endswith("\\") and not command.output:
-                command.text = command.text.removesuffix("\\") + text.strip()
-            elif command:
-                command.output.append(text)
-        if command:
-            yield command
-
-
-VARYING = (
-    (r"\b\d{8}T\d{6}-[0-9a-f]{6}\b", "RUN"),
-    (r"\b\d+(\.\d+)? ?(s|ms)\b", "TIME"),
-    (r"\b\d[\d,.]* ?[KMG]i?B\b", "SIZE"),
-    (r"\b[\d,]+ ?(rows|records)?/s\b", "RATE"),
-    (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?", "WHEN"),
-    (r" +$", ""),
-)
-PROGRESS = re.compile(r"[a-z ]+: (done, |[\d,]+ records, )")
-"""The report about a step that takes ten seconds, as may happen on a busy machine."""
-
-
-def comparable(lines: list[str]) -> list[str]:
-    """Return the output without parts that differ from run to run, and without blank lines at the end."""
-    kept = "\n".join(line for line in lines if not PROGRESS.match(line)).strip("\n").splitlines()
-    for pattern, word in VARYING:
-        kept = [re.sub(pattern, word, line) for line in kept]
-    return kept
-
-
-def matches(shown: list[str], given: list[str]) -> bool:
-    """Return whether the output is as shown; a line `…` matches any number of lines."""
-    pattern = "\n".join(".*" if line == "…" else re.escape(line) for line in shown)
-    return re.fullmatch(pattern, "\n".join(given), re.DOTALL) is not None
-
-
-NOT_RUN = ("git ", "pip ", "make ", "python3 -m venv ", ". .venv/")
-"""Installation and the make targets, which test_wheel.py and .ci/run cover."""
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a reader: with sample_data/, `tranship` on the path, nothing else."""
-    place = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "sample_data", place / "sample_data")
-    tools = place / ".bin"
-    tools.mkdir()
-    door = tools / "tranship"
-    door.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tranship "$@"\n')
-    door.chmod(0o755)
-    (tools / "python").symlink_to(sys.executable)
-    return place
+    return readers_folder(tmp_path_factory.mktemp("readme"))
 
 
 PORT = re.compile(r"127\.0\.0\.1:(\d+)")
@@ -140,12 +67,6 @@ def on_usual_ports(lines: list[str], ports: dict[str, str]) -> list[str]:
     return [PORT.sub(lambda match: f"127.0.0.1:{usual.get(match[1], match[1])}", line) for line in lines]
 
 
-def environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
-    path = f"{folder / '.bin'}{os.pathsep}{kept['PATH']}"
-    return kept | {"PATH": path, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
-
-
 @contextmanager
 def left_running(command: str, folder: Path, variables: dict[str, str]) -> Iterator[list[str]]:
     """Run a sandbox as a person does in another shell; yields the first two lines of its output, which show that it is
@@ -161,60 +82,6 @@ def left_running(command: str, folder: Path, variables: dict[str, str]) -> Itera
         process.communicate()
 
 
-def given_to_tranship(command: str, variables: dict[str, str]) -> list[str] | None:
-    """Return the words of a plain `tranship` command; null if it needs a shell: for a pipe, a redirection or a
-    pattern."""
-    if not command.startswith("tranship ") or re.search(r"[|<>&;*?$]", re.sub(r'"[^"]*"', "", command)):
-        return None
-    return [string.Template(word).substitute(variables) for word in shlex.split(command)[1:]]
-
-
-FILTERED = re.compile(r"(?P<command>tranship .+?) 2>(?P<errors>&1|/dev/null) \| (?P<filter>(?:cut|grep) .+)")
-"""A command whose output a person filters."""
-
-
-def run_here(words: list[str], folder: Path, variables: dict[str, str], *, errors: bool = True) -> tuple[int, str]:
-    """Run a command in this process; return exit code and output, with that of `errors`."""
-    with (
-        io.TextIOWrapper(io.BytesIO(), encoding="utf-8") as out,
-        chdir(folder),
-        mock.patch.dict(os.environ, variables, clear=True),
-        mock.patch.object(gc, "freeze"),  # it would keep data of earlier tests
-        redirect_stdout(out),
-        redirect_stderr(out if errors else io.StringIO()),
-    ):
-        code = main(words)
-        out.seek(0)
-        return code, out.read()
-
-
-def run_as_typed(command: str, folder: Path, variables: dict[str, str]) -> tuple[int, list[str]]:
-    """Run a command as a person types it; what needs no shell runs in this process."""
-    if words := given_to_tranship(command, variables):
-        code, text = run_here(words, folder, variables)
-        return code, text.splitlines()
-    filtered = FILTERED.fullmatch(command)
-    if filtered and (words := given_to_tranship(filtered["command"], variables)):
-        _, text = run_here(words, folder, variables, errors=filtered["errors"] == "&1")
-        return run_in_shell(filtered["filter"], folder, variables, text)
-    return run_in_shell(command, folder, variables)
-
-
-def run_in_shell(command: str, folder: Path, variables: dict[str, str], given: str = "") -> tuple[int, list[str]]:
-    """Run a command in a shell, with this input."""
-    ran = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=variables,
-        input=given,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return ran.returncode, ran.stdout.splitlines()
-
-
 @pytest.fixture
 def others() -> Iterator[ExitStack]:
     with ExitStack() as stack:
@@ -224,13 +91,13 @@ def others() -> Iterator[ExitStack]:
 @pytest.mark.slow
 def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Database, others: ExitStack) -> None:
     ports: dict[str, str] = {}  # the usual port of each sandbox → its actual one
-    for block in blocks("toml"):
+    for block in blocks(README, "toml"):
         name = re.match(r"# (\S+\.toml)$", block.text.splitlines()[0])
         if name:
             (folder / name[1]).write_text(block.text)
     last = 0
     variables = environment(folder) | {"DATABASE_URL": postgres_database.url}
-    for command in commands():
+    for command in commands(README):
         if command.text.startswith(NOT_RUN):
             continue
         if command.text.startswith("export "):
@@ -255,7 +122,7 @@ def test_commands_do_what_the_readme_shows(folder: Path, postgres_database: Data
 
 
 def test_what_is_not_run_only_installs() -> None:
-    for block in blocks("sh"):
+    for block in blocks(README, "sh"):
         assert all(line.startswith(NOT_RUN) for line in block.text.splitlines()), f"README.md:{block.line}: use console"
 
 
@@ -267,7 +134,7 @@ def test_every_make_target_shown_exists() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: f"line {block.line}")
+@pytest.mark.parametrize("block", blocks(README, "python"), ids=lambda block: f"line {block.line}")
 def test_python_runs(block: Block, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
     ran = subprocess.run(
@@ -280,7 +147,7 @@ def test_python_runs(block: Block, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("block", blocks("toml"), ids=lambda block: f"line {block.line}")
+@pytest.mark.parametrize("block", blocks(README, "toml"), ids=lambda block: f"line {block.line}")
 def test_settings_files_are_valid(block: Block) -> None:
     Settings(**tomllib.loads(block.text))
 

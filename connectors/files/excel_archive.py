@@ -15,11 +15,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import IO, Final
 from xml.etree import ElementTree
 
 import pyarrow as pa
+from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError
 
@@ -52,8 +52,7 @@ _DAMAGED: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(Struct, frozen=True):
     """A sheet with cells: its name, whether it is hidden, and its part of the archive."""
 
     name: str

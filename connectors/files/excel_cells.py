@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from html import unescape
 from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.excel_archive import Archive, Sheet
@@ -44,8 +44,7 @@ class Extent(NamedTuple):
     implied: bool
 
 
-@dataclass
-class Scan:
+class Scan(Struct):
     """The result of `scan`. Rows and columns are counted from 0."""
 
     texts: list[pl.DataFrame] = field(default_factory=list)
@@ -91,8 +90,7 @@ def column_number(name: str) -> int:
     return number - 1
 
 
-@dataclass(frozen=True)
-class _Patterns:
+class _Patterns(Struct, frozen=True):
     """Regular expressions for the XML of a sheet whose names have this prefix."""
 
     prefix: bytes

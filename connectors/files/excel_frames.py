@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import fastexcel
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import ConfigError
@@ -29,8 +29,7 @@ _LARGE: Final = r"^-?(?:\d{16}|inf$)"
 _SURE_DIGITS: Final = 15
 
 
-@dataclass(frozen=True)
-class ExcelPart:
+class ExcelPart(Struct, frozen=True):
     """Consecutive records of a sheet."""
 
     source: str

@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Layout, notes_on, repeated, text_types
@@ -44,8 +44,7 @@ _LINES_ENDS: Final = (".jsonl", ".ndjson")
 _THREADS: Final = 2
 
 
-@dataclass
-class _Look:
+class _Look(Struct):
     """The result of the first pass over a file. `chosen` are the lists with the records, null for JSON Lines."""
 
     encoding: str

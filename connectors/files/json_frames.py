@@ -6,7 +6,7 @@ import codecs
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
@@ -78,8 +79,7 @@ class Block:
         return "" if self.starts is None else f"line {line:,}"
 
 
-@dataclass(frozen=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """The valid records of a block, ready to be parsed, and the broken ones."""
 
     raw: Bytes
@@ -178,8 +178,7 @@ def _fault(text: bytes) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Layouts:
+class Layouts(Struct, frozen=True):
     """How the paths of a file become columns, for all its parts."""
 
     columns: tuple[str, ...]
@@ -189,8 +188,7 @@ class Layouts:
     ordinary: Ordinary = field(default_factory=Ordinary)
 
 
-@dataclass
-class JsonPart:
+class JsonPart(Struct):
     """Consecutive blocks of one file."""
 
     source: str

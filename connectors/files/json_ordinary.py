@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct, field
 
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.json_tokens import PADDING, Bytes, Positions, text_column, text_views
@@ -142,8 +143,7 @@ def signed(plain: pl.Series) -> pl.Series:
     return plain.str.replace(r"^(-?[0-9.]+)[eE]([0-9]+)$", "${1}e+${2}")
 
 
-@dataclass(frozen=True)
-class Recognised:
+class Recognised(Struct, frozen=True):
     """A block that has the shape of its file, by its first line and its size in bytes."""
 
     line: int
@@ -152,8 +152,7 @@ class Recognised:
     """The lines with other numbers than short ones; null if that may be any."""
 
 
-@dataclass
-class Ordinary:
+class Ordinary(Struct):
     """The blocks of a file that were found to have its shape, by their first lines."""
 
     given_up: bool = False
