@@ -395,8 +395,13 @@ IMAGE_FACTS: Final = "undo.json"
 (`connectors/databases/before_images.py`)."""
 FOUND: Final = "found.parquet"
 EXTRA: Final = "extra.parquet"
-"""In the workspace, the existing values of the records that differ, and the customers that the source lacks
-(`WriteRequest.compare`)."""
+GONE: Final = "gone.parquet"
+"""In the workspace, the existing values of the records that differ, the customers that the source lacks, and those of
+them that mirror deletes (`WriteRequest.compare`)."""
+TRAFFIC: Final = "traffic.json"
+"""In the workspace of a write to a provider: `processes`, one entry for each process that has worked on it, with
+`began` (ISO 8601) and `points`, each with seconds since then, rows with an outcome, requests, those of them that were
+repeated, answers with 429, and seconds of waiting for these."""
 LEFT_ALONE: Final = "left.parquet"
 """In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
 (its key), action (of the undone run) and reason."""
@@ -461,12 +466,23 @@ class WriteRequest(Struct, frozen=True):
     """Whether a table's history is kept beside it, in the transaction of the write."""
     compare: bool = False
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
-    differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
+    differ, as text), `extra.parquet` (external_id and email of customers that the source lacks) and `gone.parquet` (of
+    those that mirror deletes)."""
     provider: ProviderOptions = ProviderOptions()
     watermark: Watermark | None = None
     """How far the source has been read, to be kept by a destination that `KeepsWatermarks`; null: that is not kept."""
     files: FilesRead | None = None
     """The files that were read, to be kept likewise."""
+
+
+class Effort(Struct, frozen=True):
+    """The calls to a provider that a plan needs, if each is answered at once."""
+
+    writes: int
+    reads: int
+    """Look-ups before updates and deletes."""
+    per_second: float | None
+    """The limit of the slowest kind of call that is needed, by the provider or by `--pace`; null for no limit."""
 
 
 class Plan(Struct, frozen=True):
@@ -491,6 +507,9 @@ class Plan(Struct, frozen=True):
     """The places of the first records that cannot be identified: `b.csv, line 3`."""
     partly: int = 0
     """The number of customers of which an undo restores only some fields, because others have changed since."""
+    losses: Mapping[str, str] = field(default_factory=dict)
+    """Field → what becomes of it, of the source's fields that the destination does not keep, or keeps elsewhere."""
+    effort: Effort | None = None
 
 
 CHANGES: Final = pl.Schema(
