@@ -278,6 +278,25 @@ def test_values_of_any_type_return_exactly(tmp_path: Path, postgres_database: Da
     assert table.rows(exact) == after
 
 
+@pytest.mark.parametrize("others", [0, 9])
+def test_a_partitioned_table_most_of_which_is_taken_back_or_little(
+    tmp_path: Path, postgres_database: Database, others: int
+) -> None:
+    table = PostgresWarehouse(tmp_path, postgres_database)
+    table.do(
+        "CREATE TABLE customers (external_id text, email text, name text, note text) PARTITION BY HASH (external_id)",
+        *(f"CREATE TABLE p{n} PARTITION OF customers FOR VALUES WITH (MODULUS 2, REMAINDER {n})" for n in (0, 1)),
+        f"INSERT INTO customers SELECT 'o' || n, 'o' || n || '@acme.com', 'O' FROM generate_series(1, {others}) n",
+        "INSERT INTO customers VALUES ('1', 'ann@acme.com', 'Ann'), ('2', 'bob@acme.com', 'Bob')",
+    )
+    before = table.rows("SELECT * FROM customers ORDER BY 1")
+    emails = {"1": "ann@acme.com", "2": "bob@acme.com", "3": "new@acme.com"}
+    run = table.load([{"external_id": key, "email": email, "name": "X"} for key, email in emails.items()])
+    back = take_back(table, run)
+    assert (left(back), fates(back)) == ({}, {"updated": 2, "deleted": 1})
+    assert table.rows("SELECT * FROM customers ORDER BY 1") == before
+
+
 def test_a_duckdb_table_of_ones_own(tmp_path: Path) -> None:
     table = Warehouse(tmp_path)
     table.do(
