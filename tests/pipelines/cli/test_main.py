@@ -32,7 +32,7 @@ from tranship.connectors.registry import CONNECTORS
 from tranship.pipelines import run, run_directory
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import options
-from tranship.pipelines.cli.run import EXIT_CODES
+from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
