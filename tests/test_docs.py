@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,13 @@ import pytest
 
 from support.postgres_server import Database
 from support.shown_commands import NOT_RUN, ROOT, Block, Reader, blocks, commands, readers_folder
-from tranship.connectors import errors
 from tranship.pipelines.cli.main import cli
+from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.run import run
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas import codes
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.faults import RULES, WARNINGS
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name != "llms.txt")
@@ -137,6 +137,17 @@ def test_every_make_target_shown_exists() -> None:
         assert shown <= known, f"{name(page)}: {shown - known}"
 
 
+# The reference -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_derived_from_the_code_is_up_to_date() -> None:
+    script = DOCS / "reference" / "build.py"
+    module = module_from_spec(spec_from_file_location("build_reference", script))
+    module.__spec__.loader.exec_module(module)
+    for page, text in module.pages():
+        assert page.read_text(encoding="utf-8") == text, f"{name(page)}: run python docs/reference/build.py"
+
+
 # Links ---------------------------------------------------------------------------------------------------------
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -195,62 +206,8 @@ def named(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def default_of(name: str) -> str:
-    model_field = Settings.model_fields[name]
-    if name == "workers":
-        return "cores, at most 8"
-    default: Any = model_field.get_default(call_default_factory=True, validated_data={})
-    if model_field.is_required():
-        return "required"
-    if default is None or default == () or default == {}:
-        return ""
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
-
-
-def test_settings_table() -> None:
-    expected = [
-        f"| `{name}` | {default_of(name)} | {model_field.description} |"
-        for name, model_field in Settings.model_fields.items()
-    ]
-    given = [f"| {' | '.join(row)} |" for row in table("reference/settings.md", "Settings")]
-    assert [line.replace("|  |", "| |") for line in given] == [line.replace("|  |", "| |") for line in expected], (
-        "settings.md: should be\n" + "\n".join(expected)
-    )
-
-
 def test_exit_codes() -> None:
-    def below(kind: type[errors.TranshipError]) -> Iterator[type[errors.TranshipError]]:
-        yield kind
-        for sub in kind.__subclasses__():
-            yield from below(sub)
-
-    codes_of_errors = {kind.exit_code for kind in below(errors.TranshipError)}
-    assert {int(row[0]) for row in table("reference/exit-codes.md", "Exit codes")} == codes_of_errors | {0, 4}
-
-
-@pytest.mark.parametrize(("heading", "known"), [("Why a record is rejected", RULES), ("Warnings", WARNINGS)])
-def test_codes(heading: str, known: dict[str, str]) -> None:
-    said = {code: row[1] for row in table("reference/codes.md", heading) for code in named(row[0])}
-    assert said == known
-
-
-def test_reasons_of_destinations() -> None:
-    said = {
-        name.partition(":")[0]
-        for row in table("reference/codes.md", "Why the destination refuses a record")
-        for name in named(row[0])
-    }
-    files = [file for file in (ROOT / "connectors").rglob("*.py") if file.parent.name != "sandbox"]
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted(files))
-    spellings = (
-        r"""["']([a-z_]+): \{""",
-        r"""target IS (?:NOT )?NULL", "(\w+)"\)""",
-        r"""THEN '(\w+)' END AS reason""",
-        r"""reason = '(\w+): """,
-        r"""^OLDER: Final = "(\w+)\"""",
-    )
-    known = {reason for spelling in spellings for reason in re.findall(spelling, source, re.MULTILINE)}
-    assert said == known - {"page_size", "changed", "gone", "numbers"}  # an option; what makes a record stale; a note
+    assert [int(row[0]) for row in table("reference/exit-codes.md", "Exit codes")] == list(EXIT_CODES)
 
 
 def test_status_words() -> None:
