@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlencode
+
+from msgspec import Struct
 
 from tranship.connectors import address_secrets
 from tranship.connectors.errors import ConfigError
@@ -51,8 +52,7 @@ def secrets_in(address: str) -> list[str]:
     return [text for text in dict.fromkeys([*found, *map(unquote, found)]) if text and text != _HIDDEN]
 
 
-@dataclass(frozen=True)
-class SpooledRecords:
+class SpooledRecords(Struct, frozen=True):
     """Records that were given in Python: their name for people, and the file that contains them until they are read."""
 
     path: Path

@@ -23,6 +23,20 @@ def must_be_apart(specs: Sequence[str], destination: str) -> None:
             )
 
 
+def must_not_hold(specs: Sequence[str], folder: Path, shown: str) -> None:
+    """Raise ConfigError if a source contains a folder, named `shown`, in which runs keep their files: later runs would
+    read those.
+    """
+    from tranship.connectors.files.overlap import holds
+
+    for spec in specs:
+        if connector_of(spec).suffixes and holds(spec, folder):
+            raise ConfigError(
+                f"{shown}: lies in what is read ({redacted(spec)}), so that later runs would read the files of this "
+                "one. Nothing was read or written. Name a folder elsewhere, or one whose name begins with a dot."
+            )
+
+
 def why_not_apart(spec: str, destination: str) -> str | None:
     """Return why a source includes the destination, or would once it is written; null if it does not."""
     from tranship.connectors.files.overlap import is_among, takes_in

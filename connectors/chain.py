@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from tranship.connectors.contract import Batch, Layout, Narrowing, Part, Releasing, Source
 
 
-@dataclass(frozen=True)
-class _LaterPart:
+class _LaterPart(Struct, frozen=True):
     """A part of a source that is read after others."""
 
     part: Part

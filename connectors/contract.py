@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct, field
 
 from tranship.schemas.faults import BROKEN
 
@@ -26,8 +26,7 @@ _LARGEST: Final = (1 << 63) - 1
 # Reading ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """The columns of one file, table or endpoint, in order and in their own spelling."""
 
     name: str
@@ -71,8 +70,7 @@ def notes_on(repeated: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"another column is named {name!r}; it is called {unique!r} here" for unique, name in repeated.items())
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Records as they are in the source.
 
     `records` has the source's own columns: text unchanged (blank is null), typed columns with their types. `lines`
@@ -115,8 +113,7 @@ class Part(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ArrowPart:
+class ArrowPart(Struct, frozen=True):
     """Typed rows of a Parquet file or a database."""
 
     source: str
@@ -138,8 +135,7 @@ class ArrowPart:
         return found.hexdigest()
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """How long to wait for another process that has locked what is opened, and where the wait is reported."""
 
     seconds: float
@@ -213,8 +209,7 @@ class Narrowing(Protocol):
 # Writing ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Watermark:
+class Watermark(Struct, frozen=True):
     """How far a source has been read into a destination: the largest value of its cursor that was read."""
 
     source: str
@@ -253,8 +248,7 @@ def position_of(value: str) -> datetime | int:
         raise ValueError("is not in the years 1 to 9999") from error
 
 
-@dataclass(frozen=True)
-class FileMark:
+class FileMark(Struct, frozen=True):
     """A file that was read. Its content identifies it, and never its time alone."""
 
     path: str
@@ -266,8 +260,7 @@ class FileMark:
     """The number of its lines, if what is appended to it can be read by itself."""
 
 
-@dataclass(frozen=True)
-class FilesRead:
+class FilesRead(Struct, frozen=True):
     """The files that a run has read of a source, which is identified as a `Watermark` is."""
 
     source: str
@@ -316,8 +309,7 @@ def further(known: Watermark | None, new: Watermark) -> Watermark:
     return known if known.position > new.position else new  # type: ignore[operator]
 
 
-@dataclass(frozen=True)
-class Survivors:
+class Survivors(Struct, frozen=True):
     """The customers of a run, on disk: the records that the destination should have.
 
     `files` are Parquet with `_row` (u64, the record's place in the run), `_source`, `_line`, `_email_blocked` and the
@@ -339,8 +331,7 @@ class Survivors:
         )
 
 
-@dataclass(frozen=True)
-class Outcomes:
+class Outcomes(Struct, frozen=True):
     """The result of a write that may differ from its plan: a provider is written record by record."""
 
     counts: Mapping[str, int]
@@ -372,8 +363,7 @@ class WriteObserver(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ProviderOptions:
+class ProviderOptions(Struct, frozen=True):
     """The part of a request that only a provider's destination uses."""
 
     limit: int | None = None
@@ -390,6 +380,14 @@ class ProviderOptions:
 
 Action = Literal["create", "update", "delete"]
 ACTIONS: Final[tuple[Action, ...]] = ("create", "update", "delete")
+BEFORE_IMAGES: Final = "before.parquet"
+IMAGE_FACTS: Final = "undo.json"
+"""In the workspace, the values that a run into a table replaces, and what is known of them
+(`connectors/databases/before_images.py`)."""
+FOUND: Final = "found.parquet"
+EXTRA: Final = "extra.parquet"
+"""In the workspace, the existing values of the records that differ, and the customers that the source lacks
+(`WriteRequest.compare`)."""
 LEFT_ALONE: Final = "left.parquet"
 """In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
 (its key), action (of the undone run) and reason."""
@@ -398,8 +396,7 @@ REVIEW: Final = "review.parquet"
 customer, field (of leave: the reason), now, back (the value that is restored)."""
 
 
-@dataclass(frozen=True)
-class Undone:
+class Undone(Struct, frozen=True):
     """A run to be taken back at the destination that it has written."""
 
     run_id: str
@@ -415,8 +412,7 @@ class Undone:
     """The customers whose changes are taken back, by external id, e-mail or key; null: all."""
 
 
-@dataclass(frozen=True)
-class WriteRequest:
+class WriteRequest(Struct, frozen=True):
     """The survivors of a run, and how they are written to a destination."""
 
     run_id: str
@@ -464,8 +460,7 @@ class WriteRequest:
     """The files that were read, to be kept likewise."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What a write would do with each record.
 
     `rows` is Parquet with `row` (u64), `action` (create, update, unchanged, stale, refused, ambiguous), `reason` (null,
@@ -584,8 +579,7 @@ class KeepsHistory(Protocol):
 # What a connector can do -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Abilities:
+class Abilities(Struct, frozen=True):
     """What a connector can do, as it declares; shown by `tranship connectors` and checked by the contract suites."""
 
     reads: bool = True
@@ -605,8 +599,7 @@ class Abilities:
     """Former versions of customers can be kept (`KeepsHistory`): true for tables."""
 
 
-@dataclass(frozen=True)
-class Connector:
+class Connector(Struct, frozen=True):
     """The declaration of a kind of source or destination: its addresses, its abilities, and where its code is.
 
     `source` and `destination` name a class or function, `module:name`, imported on first use. It is called with the

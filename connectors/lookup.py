@@ -5,80 +5,26 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from tranship.connectors import known_secrets
 from tranship.connectors.address_secrets import is_connection_string
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python, local_path, redacted, resolved_path
 from tranship.connectors.contract import Connector
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.registry import (
-    CONNECTORS,
-    DEFAULT_FORMAT,
-    IN_PYTHON,
-    SCHEMES,
-    SUFFIXES,
-    TABLE_FILES,
-    provider_connector,
-)
+from tranship.connectors.plug_ins import plug_ins
+from tranship.connectors.registry import CONNECTORS, DEFAULT_FORMAT, IN_PYTHON, SCHEMES, SUFFIXES, TABLE_FILES
 
 if TYPE_CHECKING:
     from tranship.connectors.api.spec import ProviderSpec
 
-GROUP: Final = "tranship.connectors"
-"""The entry points of packages with connectors: each is a `contract.Connector`, or a module such as those in
-`connectors/providers/`."""
 _OF_FILES: Final = ("s3", "gs", "az", "http", "https")
 """Schemes of addresses of files."""
 _ARCHIVES: Final = (".zip",)
 ENGINE_SCHEMES: Final = ("delta", "iceberg")
 """Schemes of the tables that only an engine reads and writes."""
-
-
-@dataclass(frozen=True)
-class PlugIns:
-    """The contents of other packages: connectors by name, and why others cannot be used."""
-
-    connectors: Mapping[str, Connector]
-    broken: Mapping[str, str]
-
-
-@cache
-def plug_ins() -> PlugIns:
-    """Load the connectors of other packages. Built-in names, schemes and suffixes are reserved for the built-in
-    ones."""
-    connectors: dict[str, Connector] = {}
-    broken: dict[str, str] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            loaded = entry.load()
-            connector = provider_connector(loaded) if isinstance(loaded, ModuleType) else loaded
-            problem = _problem(connector, connectors.values())
-        except (Exception, SystemExit) as error:
-            problem = f"cannot be loaded ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        if problem:
-            broken[entry.name] = problem
-            continue
-        connectors[connector.name] = connector
-    return PlugIns(connectors, broken)
-
-
-def _problem(connector: Any, others: Iterable[Connector]) -> str:
-    """Return the reason why a connector of another package cannot be used; empty if it can."""
-    if not isinstance(connector, Connector):
-        return "is neither a Connector nor a module with the specification of a provider"
-    taken = {name: name for name in CONNECTORS} | SCHEMES | SUFFIXES
-    for other in others:
-        taken |= dict.fromkeys((other.name, *other.schemes, *other.suffixes), other.name)
-    for name in (connector.name, *connector.schemes, *connector.suffixes):
-        if name in taken:
-            return f"{name} belongs to the connector {taken[name]}"
-    return "" if connector.schemes or connector.suffixes else "has neither schemes nor suffixes"
 
 
 def connector_of(spec: str) -> Connector:
@@ -137,7 +83,9 @@ def _unknown_scheme(name: str) -> ConfigError:
     near = suggestions.did_you_mean(f"{scheme}://" for scheme in suggestions.similar(name, sorted(schemes)))
     listed = ", ".join(f"{scheme}://" for scheme in sorted(schemes))
     advice = f"The schemes are {listed}; a local file needs none. Run tranship connectors to see an example of each."
-    return ConfigError(f"{name}://: unknown scheme. {near or advice}")
+    broken = "; ".join(f"{other} {problem}" for other, problem in plug_ins().broken.items())
+    unusable = f" Connectors of other packages that cannot be used: {broken}." if broken else ""
+    return ConfigError(f"{name}://: unknown scheme. {near or advice}{unusable}")
 
 
 def _refuse_table_file(spec: str, path: str) -> None:
@@ -230,4 +178,5 @@ def load(target: str) -> Any:
     except (ImportError, AttributeError) as error:
         if module.startswith("tranship."):
             raise
-        raise ConfigError(f"{target}: the connector cannot be loaded ({error}). Reinstall its package.") from error
+        why = known_secrets.safe_message(str(error))
+        raise ConfigError(f"{target}: the connector cannot be loaded ({why}). Reinstall its package.") from error

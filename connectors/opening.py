@@ -126,7 +126,7 @@ def open_source(
     if connector.suffixes:
         from tranship.connectors.files.inputs import Downloads
 
-        say = waiting.say if waiting else Downloads.say
+        say = waiting.say if waiting else Downloads().say
         limits = _as_options(_DOWNLOAD_LIMITS, "download", options or {}) if scheme_of(spec) in WEB else None
         kept = Downloads(downloads, say, limits)
         return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept, readers, new)

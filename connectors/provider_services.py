@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tranship.connectors import key_shapes
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.lookup import plug_ins, provider_spec
+from tranship.connectors.lookup import provider_spec
+from tranship.connectors.plug_ins import plug_ins
 from tranship.connectors.registry import CONNECTORS, PROVIDERS
 
 if TYPE_CHECKING:

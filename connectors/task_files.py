@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import scheme_of
 from tranship.connectors.chain import Chain
@@ -22,8 +23,7 @@ from tranship.connectors.opening import open_group
 _KINDS: Final = ("csv", "json", "parquet")
 
 
-@dataclass(frozen=True)
-class TaskFile:
+class TaskFile(Struct, frozen=True):
     """A file: the name of its connector, its name for people, its address, and what identifies its contents."""
 
     kind: str
@@ -39,7 +39,7 @@ class TaskFile:
         found = [file for file in locating.located(self.address, lambda _: True) if file.address == self.address]
         if len(found) != 1:
             raise ConfigError(f"{self.name}: was not found by a task. Rename it: its name is read as a pattern.")
-        file = dataclasses.replace(found[0], name=self.name, called=self.called, partitions=self.partitions, remarks=())
+        file = replace(found[0], name=self.name, called=self.called, partitions=self.partitions, remarks=())
         if (file.size, file.changed) != (self.size, self.changed):
             raise ConfigError(
                 f"{self.name}: has changed since the run began. Nothing was written; repeat the command when the file "

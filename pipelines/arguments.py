@@ -16,7 +16,7 @@ import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.setting_values import own_path
+from tranship.pipelines.setting_values import own_path, path_text, position_text
 
 Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
@@ -144,6 +144,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     allow_empty: bool
     limit: int | None
     dry_run: bool
+    report_samples: Literal["on", "off"]
     engine: Literal["spark", "sail"] | None
     remote: str | None
     work: Address | None
@@ -155,6 +156,14 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     locks: bool
     pace: str | None
     statement_timeout: Duration
+    pipeline: str | None
+    alert: Texts | Sequence[Mapping[str, str | Sequence[str]]]
+    expect: Mapping[str, int | str]
+    on_failure: str | None
+    ping: str | None
+    metrics: Address | None
+    traces: bool
+    lineage: Address | None
 
 
 class LockOptions(TypedDict, total=False):
@@ -227,6 +236,36 @@ def path(name: str, value: object) -> str:
         return str(own_path(text))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}.") from error
+
+
+def position(name: str, value: object) -> str:
+    """Return an argument that is a time or a whole number, as text. Raises ConfigError."""
+    found = position_text(value)
+    if not isinstance(found, str):
+        raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a time or a whole number.")
+    return found
+
+
+def window(value: object) -> str:
+    """Return the length of a window as text. Raises ConfigError."""
+    if isinstance(value, timedelta):
+        if value < timedelta(seconds=1) or value.microseconds:
+            raise ConfigError(f"window: {value} is not accepted. Give whole seconds.")
+        return f"{value // timedelta(seconds=1)}s"
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value)
+    raise ConfigError(f'window: {type(value).__name__} is not accepted. Give a timedelta, "1d" or a whole number.')
+
+
+def address(name: str, value: object) -> str:
+    """Return an argument that is a path or a URL, as text. Raises ConfigError."""
+    try:
+        found = path_text(value)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}.") from error
+    if not isinstance(found, str):
+        raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a path or a URL.")
+    return found
 
 
 def text(name: str, value: object) -> str:

@@ -20,6 +20,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment, run
 from tranship.pipelines.cursor import Position, text_of
 from tranship.pipelines.observer import Observer
+from tranship.pipelines.operation_settings import OPERATION
 from tranship.pipelines.report import Report
 from tranship.pipelines.settings_model import Settings
 
@@ -90,7 +91,10 @@ class _Progress:
 
     def __init__(self, settings: Settings, window: str) -> None:
         given = settings.model_dump(
-            mode="json", exclude={"state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap"}
+            mode="json",
+            exclude={
+                *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", *OPERATION),
+            },
         )
         digest = hashlib.sha256(json.dumps([given, window], sort_keys=True).encode()).hexdigest()[:32]
         self._folder: Path = settings.state_dir / "backfills"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch
 from tranship.pipelines import address_lists, expressions
@@ -35,8 +35,7 @@ _ABSENT_IN_A_JOIN: Final = sorted(word for word in codes.NO_VALUE_WORDS if not w
 """Words for no value that are left out of joined columns. `Jane Null` may be a name; `Jane -` is not."""
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """Records with one more column for each field that was built, and the map in which each field is a plain column.
 
     `matched` is the user's words that occurred, as (field, folded word).
@@ -75,7 +74,7 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     names = {field: f"\0{field}" for field in made}
     records = batch.records.with_columns(*unused, *(values.alias(names[field]) for field, values in made.items()))
     extra = (*columns.extra, *(column.name for column in unused))
-    plain = dataclasses.replace(columns, fields={**columns.fields, **names}, extra=extra, built={}, words={})
+    plain = replace(columns, fields={**columns.fields, **names}, extra=extra, built={}, words={})
     return Prepared(records, plain, frozenset(matched))
 
 

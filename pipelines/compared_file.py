@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors import opening
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted
@@ -65,7 +65,7 @@ class ComparedFile:
             pl.concat([extra, unread], how="diagonal").write_parquet(request.workspace / "extra.parquet")
         missing = [name for name in request.survivors.columns if name not in fields]
         lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()
-        return dataclasses.replace(plan, notes=lost)
+        return replace(plan, notes=lost)
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:
         """Never called: such a run ends with its plan."""

@@ -5,13 +5,14 @@ It is an instant or a whole number. A record without a value that can be read as
 
 from __future__ import annotations
 
-import dataclasses
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch, position_of
 from tranship.pipelines import build
@@ -29,8 +30,7 @@ Position = datetime | int
 _WHOLE: Final = r"^\s*([+-]?[0-9]{1,18})\s*$"
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """The cursor of some records. `largest` and `ahead` are about values of records that were read."""
 
     filled: int = 0
@@ -62,6 +62,12 @@ def text_of(position: Position) -> str:
     return position.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def shown(position: Position) -> str:
+    """Return a position for people."""
+    text = text_of(position)
+    return re.sub(r"(\.\d*?)0+Z$", r"\1Z", text).replace(".Z", "Z")
+
+
 def kind_of(position: Position) -> Kind:
     """Return the kind of a value."""
     return "number" if isinstance(position, int) else "time"
@@ -72,8 +78,7 @@ def decided(extents: Mapping[Kind, Extent]) -> Kind:
     return max(extents, key=lambda kind: (extents[kind].filled, kind == "time"))
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How the cursor of a record is found."""
 
     name: str
@@ -87,7 +92,7 @@ class Cursor:
 
     def of_kind(self, kind: Kind) -> Cursor:
         """Return the cursor once its kind is known."""
-        return dataclasses.replace(self, kinds=(kind,))
+        return replace(self, kinds=(kind,))
 
     def values(self, batch: Batch, kind: Kind, spelling: Spelling) -> tuple[pl.Series, pl.Series]:
         """Return the cursor of each record, null where there is none of this kind; and a mask of records whose value is
@@ -109,8 +114,7 @@ class Cursor:
         return values.set(outside, None), outside.scatter(unread, values=True)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """The records of a source that are read: those with a cursor from `since` on, and those without one."""
 
     cursor: Cursor
@@ -138,7 +142,7 @@ class Cut:
             values, odd = self.cursor.values(batch, kind, spelling)
             kept = self._kept(values)
             if not kept.all():
-                batch = dataclasses.replace(batch, records=batch.records.filter(kept), lines=batch.lines.filter(kept))
+                batch = replace(batch, records=batch.records.filter(kept), lines=batch.lines.filter(kept))
                 values, odd = values.filter(kept), odd.filter(kept)
             if self.since is not None and not self.skips:
                 rows = (values < self.since).fill_null(value=False).arg_true()
@@ -167,8 +171,7 @@ class Cut:
         )
 
 
-@dataclass(frozen=True)
-class CutBatch:
+class CutBatch(Struct, frozen=True):
     """A batch of which records were left out."""
 
     batch: Batch

@@ -53,6 +53,14 @@ def check_ends(settings: Settings, out: Path | None) -> None:
     _check_place(settings, out)
 
 
+def check_own_folders(settings: Settings, out: Path | None) -> None:
+    """Raise ConfigError if a source contains the files of runs, or the plan to be saved."""
+    sources = [source for source in settings.sources if not is_of_engine(source)]
+    for option, folder in (("state-dir", settings.state_dir), ("out", out)):
+        if folder:
+            apart.must_not_hold(sources, folder, f"--{option} {folder}")
+
+
 def _check_columns(settings: Settings) -> None:
     """Raise ConfigError if columns are named, and the destination is not a table."""
     connector = lookup.connector_of(settings.destination)
@@ -161,6 +169,12 @@ def destination_options(settings: Settings, observer: Observer) -> dict[str, Any
         "waiting": waiting_of(settings, observer),
         "observer": WriteProgress(observer),
     }
+
+
+def options_of_destination(settings: Settings) -> dict[str, str]:
+    """Return those of the given options that the connector of the destination declares."""
+    own = opening.option_names(settings.destination)
+    return {name: settings.options[name] for name in own if name in settings.options}
 
 
 def changes_at(settings: Settings, run_id: str, workspace: Path, customer: str | None) -> Iterator[pl.DataFrame]:

@@ -57,6 +57,8 @@ class Events:
         last = self._last
         self._observer(Progress(last.step, last.position, last.total, last.records, text))
 
+    warn = note
+
 
 def events(observer: Observer | None) -> Events | None:
     """Return the observer that calls this function. Raises ConfigError if it is not a function."""

@@ -10,10 +10,10 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Batch, Layout
@@ -44,8 +44,7 @@ _FUNCTIONS_OF_ONE_RECORD: Final = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Expression:
+class Expression(Struct, frozen=True):
     """An expression as text and for polars. `option` is where it was given, for messages; `columns` are the source
     columns it names, `flags` those of them used as true or false; `meaning` is equal for equal expressions;
     `is_condition` is whether its result must be a truth value.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from tranship.pipelines.expressions import Expression
@@ -22,8 +23,7 @@ _TOKEN: Final = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class FieldRule:
+class FieldRule(Struct, frozen=True):
     """How a field is built: from the first alternative that is filled, each a tuple of columns joined with a blank; or
     from an SQL expression, which excludes alternatives.
     """

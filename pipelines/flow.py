@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import Protocol
+
+from msgspec import Struct
 
 from tranship.connectors.contract import Outcomes, Plan, outcomes_so_far
 from tranship.connectors.errors import GateClosed, Interfered, TranshipError
@@ -25,8 +26,7 @@ _PAUSES = (0.2, 1, 3, 8)
 """Seconds before the destination is tried again."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Input:
+class Input(Struct, frozen=True):
     """The columns of a run: their meaning, and `raw_columns`, those of the source in its own order. `notes` are about
     them.
     """

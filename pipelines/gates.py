@@ -35,8 +35,9 @@ def _check_input(run: RunContext, total: StepResult) -> None:
     if conflicts > limit(settings.max_conflicts, considered):
         source, line = total.first[CONFLICT]
         allowed = settings.max_conflicts
+        share = "shares its" if conflicts == 1 else "share their"
         raise GateClosed(
-            f"{conflicts:,} of {counted(considered, 'record')} share their external_id with a record that has another "
+            f"{conflicts:,} of {counted(considered, 'record')} {share} external_id with a record that has another "
             f"e-mail and another name, more than --max-conflicts {allowed}; the first: {source}, line {line}. They "
             "would be merged. Nothing was written. If another column is the customer's id: "
             f'--map external_id="COLUMN"; if they are the same customers: --max-conflicts {conflicts}'

@@ -7,12 +7,12 @@ per record; only those rows are then compared by their real values.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from tranship.schemas.customer import ADDRESS, COLUMNS
 
@@ -28,8 +28,7 @@ MERGES = {
 """A merge: the places of loser and survivor, and the key they share (external_id, email)."""
 
 
-@dataclass(frozen=True)
-class Groups:
+class Groups(Struct, frozen=True):
     """Which rows are one customer.
 
     `members` has row, survivor (the row that survives of its customer), rank (that of the survivor is the highest) and
@@ -44,8 +43,7 @@ class Groups:
     shared: pl.Series
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The decisions about rows that share a key.
 
     `members` has row, survivor, rank, owner, and has_id (whether the row has an external id). `ambiguous` are rows

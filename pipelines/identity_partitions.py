@@ -10,13 +10,13 @@ numbers of each candidate are in memory; the keys are on disk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from tranship.pipelines import identify
 from tranship.pipelines.identify import Identity, SurvivorRule
@@ -34,8 +34,7 @@ Rows = npt.NDArray[np.uint32]
 Marks = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Candidates:
+class Candidates(Struct, frozen=True):
     """The rows that may belong together (`rows_to_look_at`, ascending), and how they are read (`Stage.candidates`)."""
 
     rows: pl.Series

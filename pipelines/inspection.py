@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch, Layout, Part
 from tranship.connectors.errors import ConfigError
@@ -203,7 +204,7 @@ def _first(parts: Iterator[Part], rows: int) -> tuple[list[Batch], bool]:
 
 def _before(batch: Batch, line: int) -> Batch:
     kept = batch.lines < line
-    return dataclasses.replace(
+    return replace(
         batch,
         records=batch.records.filter(kept),
         lines=batch.lines.filter(kept),
@@ -277,7 +278,7 @@ def _values_of(series: Mapping[str, Sequence[pl.Series]], records: int) -> dict[
 def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) -> Match:
     """Return the match without the fields whose columns have different values, so that a person must choose."""
     disputed = {name for batch in batches for name in rivals.disagreements(batch, columns)}
-    return dataclasses.replace(
+    return replace(
         matched,
         fields={name: column for name, column in matched.fields.items() if name not in disputed},
         conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in disputed}},

@@ -5,12 +5,12 @@ A customer without a valid id, e-mail and name cannot be trusted; invalid values
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.pipelines import validate
 from tranship.pipelines.mapping import ColumnMap
@@ -28,8 +28,7 @@ ALWAYS_NEEDED: Final = "name"
 _REJECTED_BY_DEFAULT: Final = frozenset({"external_id", "email", ALWAYS_NEEDED})
 
 
-@dataclass(frozen=True)
-class InvalidValues:
+class InvalidValues(Struct, frozen=True):
     """The fields whose invalid values cost the record; those of all other fields cost the value only."""
 
     rejecting: frozenset[str] = _REJECTED_BY_DEFAULT
@@ -62,9 +61,7 @@ class InvalidValues:
             return batch, found.drop("field")
         records = _emptied(batch.records, left_out)
         records = records.with_columns(metadata=_with_originals(records["metadata"], left_out, raw, columns))
-        settled = dataclasses.replace(
-            batch, records=records, warnings=pl.concat([batch.warnings, left_out.drop("field")])
-        )
+        settled = replace(batch, records=records, warnings=pl.concat([batch.warnings, left_out.drop("field")]))
         rejecting = found.filter(~leaves_value.fill_null(value=False)).drop("field")
         if left_out["field"].is_in(["external_id", "email"]).any():
             # A record may have lost what identified its customer.

@@ -8,10 +8,10 @@ paid once for all of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.contract import Batch
 from tranship.pipelines import build, present, rivals, selection, validate
@@ -26,8 +26,7 @@ from tranship.pipelines.normalise.spelling import Spelling
 from tranship.schemas import faults
 
 
-@dataclass(frozen=True)
-class Selected:
+class Selected(Struct, frozen=True):
     """A batch without the records that `--where` left out, the keys (`PRESENT`) of those, and the prepared records;
     null if there are none. `cut` is what was left out of the batch, and is known of it, by its cursor.
     """
@@ -38,8 +37,7 @@ class Selected:
     cut: CutBatch | None = None
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The meaning of the columns of a source, and what is valid in them."""
 
     columns: ColumnMap

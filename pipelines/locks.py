@@ -17,10 +17,11 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from tranship.connectors.contract import Waiting
 from tranship.connectors.errors import Busy, ConfigError, LocalFailure, Skipped
@@ -48,8 +49,7 @@ GLANCE: Final = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
-@dataclass(frozen=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The process that holds a lock, as written in the lock file; all empty if that cannot be read."""
 
     pid: int = 0

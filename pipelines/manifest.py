@@ -72,6 +72,7 @@ class _Steps(TypedDict):
 class _Settings(TypedDict):
     source: str | list[str]
     destination: str
+    pipeline: NotRequired[str | None]
 
 
 class Undoing(TypedDict):

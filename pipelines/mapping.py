@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
@@ -25,8 +26,7 @@ from tranship.schemas.visible import visible
 KEYS = ("external_id", "email")
 
 
-@dataclass(frozen=True)
-class ColumnMap:
+class ColumnMap(Struct, frozen=True):
     """Canonical field → column of the source, the unmapped columns, and default values.
 
     One column may feed several fields. `built` are the fields that are made of several columns or by an expression;
@@ -94,7 +94,7 @@ class ColumnMap:
         """Return the map for records that have only these columns."""
         fields = {field: column for field, column in self.fields.items() if column in columns}
         built = {field: rule for field, rule in self.built.items() if not set(columns).isdisjoint(rule.columns)}
-        return dataclasses.replace(self, fields=fields, built=built)
+        return replace(self, fields=fields, built=built)
 
 
 def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> ColumnMap:

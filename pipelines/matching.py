@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
@@ -22,8 +24,7 @@ OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file adds to those of the input; they are not data of the customer."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(Struct, frozen=True):
     """The mapping that follows from the settings and the names of the columns.
 
     `fields` is field → column, `built` as in ColumnMap; `dropped` are the columns that the settings leave out;
@@ -69,8 +70,7 @@ def fields_by_column(fields: Mapping[str, str], built: Mapping[str, FieldRule]) 
     return {column: names[0] if len(names) == 1 else names for column, names in found.items()}
 
 
-@dataclass(frozen=True)
-class Pins:
+class Pins(Struct, frozen=True):
     """The decisions of a profile: `fields` are those whose rules are the profile's rather than the user's choice;
     `unfilled` are those that no column fills by its name.
     """

@@ -20,6 +20,10 @@ class Observer(Protocol):
         """Report a note for people."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Report a note that is shown even if only errors are."""
+        ...
+
 
 class WriteProgress:
     """A `connectors.contract.WriteObserver` that reports a write to the observer of its run, as a step."""
@@ -48,4 +52,7 @@ class Quiet:
         """Ignore it."""
 
     def note(self, text: str) -> None:
+        """Ignore it."""
+
+    def warn(self, text: str) -> None:
         """Ignore it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Generator, Mapping
+
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Destination, KeepsHistory, Outcomes, Plan, Source, WriteRequest
 from tranship.pipelines import reading, verify, write_step
@@ -47,7 +48,7 @@ class OneMachine:
         """Decide identity on the keys, and make the request to the destination."""
         identified = identify_customers(self._run)
         self._request, result = write_step.write_request(self._run, total + identified, self._columns)
-        return dataclasses.replace(identified, notes=(*identified.notes, *result.notes))
+        return replace(identified, notes=(*identified.notes, *result.notes))
 
     def plan(self) -> tuple[Plan, StepResult]:
         """Let the destination compare the survivors with what it has."""
@@ -71,8 +72,8 @@ class OneMachine:
         workspace.mkdir(mode=0o700)
         # This plan is separate from the run and from what was written for it.
         request = self._made_request
-        options = dataclasses.replace(request.provider, write_began=False)
-        request = dataclasses.replace(request, workspace=workspace, compare=True, provider=options)
+        options = replace(request.provider, write_began=False)
+        request = replace(request, workspace=workspace, compare=True, provider=options)
         with run.timed("compare", None):
             plan = self._destination.plan(request)
             there = self._destination

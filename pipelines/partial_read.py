@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, FileChoice, KeepsWatermarks, Layout, Narrowing
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from tranship.pipelines.endpoints import NewFiles
 
 
-@dataclass(frozen=True)
-class ReadBefore:
+class ReadBefore(Struct, frozen=True):
     """What was read of the source into a destination before: `keeper` has its watermarks. `files` are chosen by it, and
     null if all are read.
     """
@@ -33,8 +33,7 @@ class ReadBefore:
     files: NewFiles | None
 
 
-@dataclass(frozen=True)
-class PartialRead:
+class PartialRead(Struct, frozen=True):
     """What a run reads. Without `increment` and `files` it is everything; `files` are as the manifest keeps them."""
 
     increment: Increment | None = None

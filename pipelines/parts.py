@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors import durable
 from tranship.connectors.contract import Batch
@@ -19,8 +19,7 @@ from tranship.pipelines.sort_out import Sorted
 from tranship.pipelines.stage_files import PART_FOLDERS
 
 
-@dataclass(frozen=True)
-class BatchCounts:
+class BatchCounts(Struct, frozen=True):
     """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
     that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
     `matched` are the words of `--value` that occurred, each with its field. `extents` are those of its cursor, if the
@@ -104,5 +103,5 @@ def read(path: Path, run_id: str) -> Parts:
 
 def write(path: Path, run_id: str, parts: Sequence[BatchCounts], empty: dict[str, str]) -> None:
     """Write parts.json, synced. `empty` is the seal of a stage without records."""
-    whole = {"run_id": run_id, "parts": [asdict(part) for part in parts], "empty": empty}
+    whole = {"run_id": run_id, "parts": msgspec.to_builtins(parts), "empty": empty}
     durable.write_json(path / "parts.json", whole)

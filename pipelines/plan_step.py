@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import LEFT_ALONE, REVIEW, Destination, Plan, WriteRequest
@@ -57,7 +57,7 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
                 shutil.copyfile(plan.rows, request.workspace / "agreed.parquet")
             directory.finish(PLAN_STEP, done, FILES)
     plan, result = planned(directory.path, done)
-    return plan, dataclasses.replace(result, files={**files, **result.files})
+    return plan, replace(result, files={**files, **result.files})
 
 
 def planned(path: Path, done: Mapping[str, Any]) -> tuple[Plan, StepResult]:

@@ -7,17 +7,19 @@ blank rule means that no column fills the field, whatever its name is.
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import expressions, field_rules, mapping, toml_file
+from tranship.pipelines import expressions, field_rules, mapping, pipelines_file, toml_file
 from tranship.pipelines.mapping import ColumnMap, folded_word
 from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
@@ -38,8 +40,7 @@ SETTINGS: Final = (
 _R = TypeVar("_R", bound=Reading)
 
 
-@dataclass(frozen=True)
-class Applied(Generic[_R]):
+class Applied(Struct, Generic[_R], frozen=True):
     """The settings of a run with those of a profile beneath them. `title` is the name of the profile for people, null
     if there is none; `words` are its words, as (field, folded word), which need not occur in a file.
     """
@@ -53,13 +54,10 @@ class Applied(Generic[_R]):
     def columns(self, layouts: Sequence[Layout]) -> ColumnMap:
         """Return the map of a run. Raises what `mapping.propose` raises."""
         made = mapping.propose(layouts, self.reading, self.pins)
-        return dataclasses.replace(
-            made, profile=self.title, optional_words=self.words, notes=(*self.notes, *made.notes)
-        )
+        return replace(made, profile=self.title, optional_words=self.words, notes=(*self.notes, *made.notes))
 
 
-@dataclass(frozen=True)
-class _Profile:
+class _Profile(Struct, frozen=True):
     """A profile as it is written. `needed` are headers that must be there; `own_file` is whether it is the user's."""
 
     title: str
@@ -125,7 +123,11 @@ def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
     if not isinstance(base, str):
         raise ConfigError(f"--profile {given}: the profile that it names is not text.")
     beneath = _named(base, (*above, given)) if base != NONE else None
-    own = {name: value for name, value in content.items() if name in SETTINGS}
+    own = {
+        name: pipelines_file.filled(value, f"{name} ({given})", os.environ)
+        for name, value in content.items()
+        if name in SETTINGS
+    }
     checked = fragment({**own, "source": given}, given)
     check_values(checked)
     settings = checked.model_dump(include=set(own))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +14,7 @@ import pyarrow as pa
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules, file_marks, increment, rivals, validate
+from tranship.pipelines import field_rules, file_marks, increment_notes, rivals, validate
 from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
@@ -33,6 +32,7 @@ from tranship.pipelines.staging import Staging
 from tranship.pipelines.step_result import StepResult
 from tranship.schemas import faults
 from tranship.schemas.codes import CUSTOMER_TYPES, STATUSES
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 
 _CODES: Final = {"status": STATUSES, "customer_type": CUSTOMER_TYPES}
@@ -155,9 +155,9 @@ def stage_source(
     reused = sum(part.read for number, part in enumerate(parts) if part is earlier.parts.get(number))
     if reused:
         part = "" if reused == total.read else "partly "
-        notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {reused:,} parsed records")
+        notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {counted(reused, 'parsed record')}")
     facts = run.directory.manifest.get("increment")
-    notes += increment.read_notes(facts, total.extents, total.rejected - _broken(total))
+    notes += increment_notes.read_notes(facts, total.extents, total.rejected - _broken(total))
     yield StepResult(notes=(*notes, *notes_on(parts, columns)))
     must_be_decided(parts, columns)
     # Arrow keeps the memory used for reading; identity needs it.
@@ -229,7 +229,7 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
         **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
         **{"extra": columns.extra, "defaults": dict(columns.defaults), "profile": columns.profile},
-        "extents": {kind: asdict(extent) for kind, extent in total.extents.items()},
+        "extents": msgspec.to_builtins(total.extents),
     }
 
 

@@ -1,9 +1,9 @@
-"""The report of a run as one frozen value: counts, reasons, timings, files. Rendered as JSON and as an HTML page."""
+"""The report of a run as one frozen value: counts, reasons, timings, files. Rendered as JSON; its page is made by
+`pipelines/pages/`."""
 
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,6 @@ import msgspec
 from tranship.pipelines import notebook
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
-from tranship.schemas.visible import visible_lines
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,7 +67,8 @@ class Report:
     `recognised` is the name of the export profile that was used, null if there was none.
     `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
     `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
-    a step; `examples` is code → the place of its first record; `files` is name → path.
+    a step, `memory_bytes` the most memory that the process had used by the end of it; `examples` is code → the place of
+    its first record; `files` is name → path.
     """
 
     run_id: str
@@ -95,6 +95,7 @@ class Report:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int = 0
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
 
@@ -174,80 +175,14 @@ def mapping(report: Report, most: int | None = None) -> str:
 def withheld(report: Report) -> str:
     """Return the reason why mirror has not deleted all customers missing from the source."""
     count, places = report.counts.withheld, "; ".join(report.unidentified)
-    deletes = f"{count:,} delete{'' if count == 1 else 's'}"
+    deletes = counted(count, "delete")
+    these, them = ("this customer", "it") if count == 1 else ("these customers", "them")
     if not places:
         return (
-            f"{deletes}, because rows of other tables refer to these customers, or the database does not allow them to "
-            "be deleted (see the notes). Remove those rows and run again, or mark the customers with --deletes mark."
+            f"{deletes}, because rows of other tables refer to {these}, or the database does not allow {them} to be "
+            f"deleted (see the notes). Remove those rows and run again, or mark {these} with --deletes mark."
         )
     return (
-        f"{deletes}, because a record that could not be identified may be one of "
-        f"these customers ({places}). Correct it, then run again."
+        f"{deletes}, because a record that could not be identified may be "
+        f"{these if count == 1 else f'one of {these}'} ({places}). Correct it, then run again."
     )
-
-
-def page(report: Report) -> str:
-    """Return one HTML page without scripts: the ledger as bars, the reasons as tables."""
-    counts = dataclasses.asdict(report.counts)
-    shown = [(name, count) for name, count in counts.items() if count or name in ("read", "rejected", "created")]
-    left_out, others = split_warnings(report)
-    most = max((count for _, count in shown), default=1) or 1
-    bars = "".join(
-        f'<text x="0" y="{y + 14}">{name}</text>'
-        f'<rect x="110" y="{y + 3}" width="{count / most * 420:.1f}" height="13" class="{name}"/>'
-        f'<text x="{116 + count / most * 420:.1f}" y="{y + 14}">{count:,}</text>'
-        for y, (name, count) in zip(range(0, 22 * len(shown), 22), shown, strict=True)
-    )
-    tables = "".join(
-        _table(title, rows, report.examples)
-        for title, rows in (
-            ("Rejected, by reason", report.rejects_by_code),
-            ("Refused by the destination", report.refused_by_reason),
-            ("Stale, by reason", report.stale_by_reason),
-            (LEFT_OUT.capitalize(), left_out),
-            ("Warnings", others),
-            ("Merged, by rule", report.merges_by_rule),
-            ("Changed fields", report.changed_fields),
-        )
-        if any(rows.values())
-    )
-    facts = {
-        "From": report.source,
-        "To": report.destination,
-        "Status": f"{status_text(report)} (exit {report.exit_code}{', dry run' if report.dry_run else ''})",
-        "Took": f"{report.seconds.get('total', 0):.1f} s, {report.peak_memory_bytes / 2**20:,.0f} MB at most",
-        **({"Columns": mapping(report)} if report.columns else {}),
-        **({"Withheld": withheld(report)} if report.counts.withheld else {}),
-        **({"Error": report.error} if report.error else {}),
-    }
-    head = "".join(f"<dt>{name}</dt><dd>{_escaped(text)}</dd>" for name, text in facts.items())
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>tranship run {_escaped(report.run_id)}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-dl {{ display: grid; grid-template-columns: 5rem 1fr }}
-dt {{ color: #666 }} dd {{ margin: 0; overflow-wrap: anywhere }}
-svg text {{ font: 13px system-ui, sans-serif }} rect {{ fill: #4a7fb5 }}
-rect.rejected, rect.refused, rect.unknown, rect.stale {{ fill: #c0504d }}
-rect.warnings, rect.deleted, rect.withheld {{ fill: #d9a441 }}
-table {{ border-collapse: collapse; margin-bottom: 1rem }} td {{ padding: .15rem 1rem .15rem 0 }}
-td.n {{ text-align: right; font-variant-numeric: tabular-nums }} td.e {{ color: #666 }}
-</style>
-<h1>Run {_escaped(report.run_id)}</h1><dl>{head}</dl>
-<svg width="640" height="{22 * len(shown)}" role="img" aria-label="The ledger">{bars}</svg>{tables}
-</html>
-"""
-
-
-def _escaped(text: str) -> str:
-    return html.escape(visible_lines(text))
-
-
-def _table(title: str, rows: Mapping[str, int], examples: Mapping[str, str]) -> str:
-    cells = "".join(
-        f"<tr><td>{_escaped(name)}</td><td class=n>{count:,}</td>"
-        f"<td class=e>{_escaped(examples.get(name, ''))}</td></tr>"
-        for name, count in sorted(rows.items(), key=lambda row: -row[1])
-        if count
-    )
-    return f"<h2>{title}</h2><table>{cells}</table>"

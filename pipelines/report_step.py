@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import resource
-import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
@@ -18,8 +18,9 @@ from tranship.pipelines import report
 from tranship.pipelines.endpoints import reads_workbooks
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
+from tranship.pipelines.observer import Observer
 from tranship.pipelines.report import Counts, Report, Status
-from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_context import RunContext, peak_memory
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import refused_by_reason
@@ -27,8 +28,7 @@ from tranship.pipelines.verify import refused_by_reason
 log = logging.getLogger("tranship")
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A run at its end. `started` is by `time.perf_counter`; `status` is null if no error ended the run."""
 
     started: float
@@ -86,12 +86,13 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         examples={code: f"{source}, line {line}" for code, (source, line) in total.first.items()},
         notes=total.notes,
         seconds={"total": round(time.perf_counter() - ending.started, 3), **run.seconds},
-        peak_memory_bytes=_peak_memory(),
+        peak_memory_bytes=peak_memory(),
+        memory_bytes=dict(run.memory),
         files={name: str(path) for name, path in files.items()},
         error=str(ending.error) if ending.error else None,
     )
     try:
-        _save(made, directory)
+        _save(made, run)
     except OSError:
         if status != "failed":
             raise
@@ -100,11 +101,31 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     return made
 
 
-def _save(made: Report, directory: RunDirectory) -> None:
+def write_again(made: Report, observer: Observer) -> None:
+    """Write report.json and the pages of a run that has ended once more, with another report."""
+    directory = RunDirectory.at(Path(made.run_dir))
+    _write(made, directory, observer)
+    directory.secure()
+
+
+def _write(made: Report, directory: RunDirectory, observer: Observer) -> None:
+    # Most processes of a command write no report.
+    from tranship.pipelines.pages.written import write_pages
+
     durable.write_json(directory.path / "report.json", dataclasses.asdict(made), indent=1)
-    durable.write(directory.path / "report.html", report.page(made))
+    write_pages(made, directory, observer)
+
+
+def _save(made: Report, run: RunContext) -> None:
+    directory = run.directory
+    before = directory.manifest["status"]
     directory.manifest["status"] = made.status
-    directory.save()
+    try:
+        _write(made, directory, run.observer)
+        directory.save()
+    except OSError:
+        directory.manifest["status"] = before
+        raise
     directory.secure()
 
 
@@ -151,8 +172,3 @@ def _counts(ending: Ending) -> Counts:
         warnings=sum(total.warnings.values()),
     )
     return dataclasses.replace(counts, left=counts.left + counts.balance()) if failed else counts
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -19,6 +19,7 @@ from tranship.pipelines.earlier_columns import without_columns
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.operation_settings import OPERATION
 from tranship.pipelines.partial_read import PartialRead
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
 from tranship.pipelines.settings import load
@@ -51,7 +52,7 @@ def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead)
         mode="json",
         exclude={
             *("state_dir", "workers", "memory", "lock_timeout", "statement_timeout", "overlap", "locks", "overwrite"),
-            *("remote", "work"),
+            *("remote", "work", *OPERATION),
         },
     )
     # Records that are given again in Python are in another file, and have the same fingerprint.
@@ -62,7 +63,9 @@ def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead)
 
 def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None, part: PartialRead) -> str:
     """Return a digest of all that decides how records are read, except the records themselves."""
-    given = settings.model_dump(mode="json", include={"timezone", "date_format", "blocked", "on_invalid", "strict"})
+    given = settings.model_dump(
+        mode="json", include={"timezone", "date_format", "blocked", "on_invalid", "strict", "report_samples"}
+    )
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
         [

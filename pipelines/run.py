@@ -6,12 +6,13 @@ Each opens the two ends, finds or creates the run directory, and hands them to `
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tranship.connectors import key_shapes
 from tranship.connectors.contract import Layout
@@ -47,8 +48,7 @@ _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.
 """Settings of a comparison: records older than those of the destination count as different, and all are read."""
 
 
-@dataclass(frozen=True)
-class _Job:
+class _Job(Struct, frozen=True):
     """One command with its settings. With `out` the run is in that folder, and no earlier run is continued."""
 
     settings: Settings
@@ -66,13 +66,29 @@ def run(
 
     Raises the errors of `connectors.errors`, with the report if the run directory exists.
     """
-    job = _Job(settings, observer or Quiet(), now, out)
-    check_values(settings)
-    check_options(settings)
-    check_ends(settings, out)
-    increment.check(settings)
-    with owned(settings, job.observer):
-        return _run(job)
+
+    def work(observer: Observer) -> Report:
+        check_values(settings)
+        check_options(settings)
+        check_ends(settings, out)
+        increment.check(settings)
+        with owned(settings, observer):
+            return _run(_Job(settings, observer, now, out))
+
+    return _watched(settings, observer or Quiet(), work, now)
+
+
+def _watched(
+    settings: Settings, observer: Observer, work: Callable[[Observer], Report], now: datetime | None = None
+) -> Report:
+    """Do the work of a run, and notify of its end as the settings say: the only entrance to `pipelines.operation`.
+    Dry runs and plans notify nobody.
+    """
+    if settings.dry_run or not settings.is_watched:
+        return work(observer)
+    from tranship.pipelines.operation import watch
+
+    return watch.watched(settings, observer, work, now)
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:
@@ -186,11 +202,12 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     `options` are as for `apply`.
     """
     directory = RunDirectory.open(state_dir, run_id)
-    settings = resuming.settings_of(directory, **{"state_dir": state_dir, "limit": None, **options})
-    job = _Job(settings, observer or Quiet())
+    # A command from the files of a run is not executed.
+    changes = {"state_dir": state_dir, "limit": None, "on_failure": None, **options}
+    settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
     try:
-        return _resume(job, directory)
+        return _watched(settings, observer or Quiet(), lambda observer: _resume(_Job(settings, observer), directory))
     finally:
         frames.discard(state_dir, settings.sources)
 

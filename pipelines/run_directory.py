@@ -12,6 +12,7 @@ raw/*.parquet      records that have an e-mail only, in the source's spelling: t
 rejected/*.parquet, warned/*.parquet   rejects and warnings, one file per batch, before they are collected
 present/*.parquet  the keys of records that were read and are not staged (`PRESENT`): mirror must not delete them
 late/*.parquet     the records that a delta would have left out, with their cursor, of a run that reads everything
+sample/*.parquet   the first records of the first parts, in the source's spelling, for the report
 identity/          dropped.parquet (rows that are not survivors), patched.parquet (survivors that took over values),
                    retracted-*.parquet (places of records whose warnings were retracted)
 spill/             temporary files of identity and of DuckDB, removed at the end of the step

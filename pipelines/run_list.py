@@ -19,7 +19,8 @@ from tranship.pipelines.settings_model import named
 class RunSummary:
     """One run. `status` is that of its report, `running`, or `died`; `counts` are null until it has a report.
 
-    `problem` is the reason why the report of a run cannot be read, if any.
+    `pipeline` is the name it was given, or its destination. `problem` is the reason why the report of a run cannot be
+    read, if any.
     """
 
     run_id: str
@@ -30,6 +31,7 @@ class RunSummary:
     counts: Counts | None
     run_dir: Path
     problem: str | None = None
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,6 +108,7 @@ def _summary(run: RunDirectory) -> RunSummary:
         counts=report.counts if report else None,
         run_dir=run.path,
         problem=problem,
+        pipeline=run.manifest["settings"].get("pipeline") or run.manifest["settings"]["destination"],
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError
@@ -33,11 +33,9 @@ def split(batch: Batch, condition: Expression) -> tuple[Batch, Batch]:
     """
     records = batch.records
     if records.is_empty():
-        return batch, dataclasses.replace(batch, broken=batch.broken.clear())
+        return batch, replace(batch, broken=batch.broken.clear())
     true = expressions.evaluate(batch, condition)
     expressions.must_be_condition(true, condition)
     true = true.cast(pl.Boolean).fill_null(value=False)
-    left = dataclasses.replace(
-        batch, records=records.filter(~true), lines=batch.lines.filter(~true), broken=batch.broken.clear()
-    )
-    return dataclasses.replace(batch, records=records.filter(true), lines=batch.lines.filter(true)), left
+    left = replace(batch, records=records.filter(~true), lines=batch.lines.filter(~true), broken=batch.broken.clear())
+    return replace(batch, records=records.filter(true), lines=batch.lines.filter(true)), left

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from tranship.connectors import key_shapes, suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import earlier_columns, option_names, setting_errors, toml_file
+from tranship.pipelines import earlier_columns, option_names, pipelines_file, setting_errors, toml_file
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
 from tranship.pipelines.setting_errors import COMMAND, ENVIRONMENT
 from tranship.pipelines.settings_model import Cleaning, Reading, Settings
@@ -40,22 +40,34 @@ def from_command(
     options: Mapping[str, Any],
     environment: Mapping[str, str],
     place: str = COMMAND,
+    only: str | None = None,
 ) -> Settings:
-    """Return the settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options override the file.
+    """Return the settings of `run SOURCE... DESTINATION`, or of `run pipeline.toml`; options override the file. `only`
+    is the pipeline that is chosen in a file with several.
 
     Raises ConfigError, naming the `place` where the options were given.
     """
     addresses = _addresses(source, destination, options)
-    return _validated(Settings, {**options, **addresses}, environment, _settings_file(source), place)
+    return _validated(Settings, {**options, **addresses}, environment, _settings_file(source), place, only)
 
 
 def reading_from_command(
-    source: object, options: Mapping[str, Any], environment: Mapping[str, str], place: str = COMMAND
+    source: object,
+    options: Mapping[str, Any],
+    environment: Mapping[str, str],
+    place: str = COMMAND,
+    only: str | None = None,
 ) -> Reading:
     """Return the settings of the source for `inspect SOURCE...` or `inspect pipeline.toml`. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
-    return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place)
+    return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place, only)
+
+
+def pipelines_in(source: object) -> tuple[str, ...]:
+    """Return the names of the pipelines, if the source is a settings file with several. Raises ConfigError."""
+    file = _settings_file(source)
+    return pipelines_file.names_in(_read(file), str(file)) if file else ()
 
 
 def of_frame(name: str, options: Mapping[str, Any], environment: Mapping[str, str]) -> Cleaning:
@@ -94,12 +106,17 @@ def _validated(
     environment: Mapping[str, str],
     file: Path | None = None,
     place: str = COMMAND,
+    only: str | None = None,
 ) -> _S:
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
-    from_file = _read(file) if file else {}
+    if only is not None and file is None:
+        raise ConfigError(f"--only {only}: selects a pipeline of a settings file. Give that file as the source.")
+    from_file, pipeline = pipelines_file.layers(_read(file), str(file), only, environment) if file else ([], None)
+    if pipeline is not None and "pipeline" in flags:
+        raise ConfigError(f"{setting_errors.place('pipeline', place)}: the pipelines of {file} have names.")
     for where, given in (
-        (str(file), from_file),
+        *from_file,
         (ENVIRONMENT, _from(environment, kind)),
         (place, flags),
     ):
@@ -117,6 +134,8 @@ def _validated(
                 merged[other] = {
                     field: rule for field, rule in merged[other].items() if field not in near or field in own
                 }
+    if pipeline is not None:
+        merged["pipeline"] = pipeline
     try:
         return kind(**merged)
     except ValidationError as error:
@@ -150,7 +169,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]:
     """`TRANSHIP_MAX_REJECTS=2%` is max_rejects; lists and defaults (`a=b,c=d`) are separated by commas. Sources, rules,
-    words and expressions are separated by line breaks, since they contain commas.
+    words, expressions and alerts are separated by line breaks, since they contain commas.
 
     An empty variable counts as not set.
     """
@@ -176,6 +195,8 @@ def _from(environment: Mapping[str, str], kind: type[Reading]) -> dict[str, Any]
 def _value(name: str, text: str) -> Any:
     if name == "source":
         return tuple(line.strip() for line in text.splitlines() if line.strip()) or text
+    if name == "alert":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
     if name in TABLES:
         # Expressions and names of columns contain commas.
         pairs = text.splitlines() if name in ("fields", "values", "set") else text.split(",")
@@ -218,6 +239,7 @@ TABLES: Final = {
     "options": "NAME=VALUE",
     "on_invalid": "FIELD=reject|warn",
     "columns": "FIELD=COLUMN",
+    "expect": "WHAT=LIMIT",
 }
 """Settings that are tables, with the form of a pair."""
 

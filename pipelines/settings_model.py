@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from tranship.connectors import known_secrets
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.pipelines.operation_settings import Operating
 from tranship.pipelines.setting_values import (
     Duration,
     Limit,
@@ -170,7 +171,7 @@ class Cleaning(Reading):
     )
 
 
-class Settings(Cleaning):
+class Settings(Operating, Cleaning):
     """All settings of a run. The names are those of the options, with `_` for `-`."""
 
     model_config = ConfigDict(title="tranship pipeline")
@@ -268,6 +269,9 @@ class Settings(Cleaning):
         None, ge=1, description="Write at most N records to a provider, then stop; resume continues."
     )
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
+    report_samples: Literal["on", "off"] = Field(
+        "on", description="Show values of some records in the pages of the run: report.html, plan.html, migration.html."
+    )
 
     engine: Literal["spark", "sail"] | None = Field(
         None, description="Run on this engine, for hundreds of millions of records; sail needs no cluster and no Java."
@@ -316,6 +320,12 @@ class Settings(Cleaning):
     statement_timeout: Duration = Field(
         "0", description="Time limit for each SQL statement of the write, e.g. 30min or 2h; 0: no limit."
     )
+
+    @property
+    def pipeline_name(self) -> str:
+        """The name of the pipeline; without one, the destination, without secrets: a source may have the date in its
+        name."""
+        return self.pipeline or redacted(self.destination)
 
     @model_validator(mode="after")
     def _secrets_of_the_destination_are_known(self) -> Self:

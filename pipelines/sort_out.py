@@ -16,6 +16,7 @@ from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.schemas.constant import constant
 from tranship.schemas.faults import sentence
+from tranship.schemas.secret_columns import is_secret
 
 PLACE_BITS: Final = 24
 PART_BITS: Final = 18
@@ -24,6 +25,7 @@ _NO_WARNINGS: Final = pl.DataFrame(schema=WARNINGS)
 SET_ASIDE: Final = {"_row": "\0_row"}
 """Columns of a source that would be taken for ours beside its originals → their names there."""
 _VALUE_SHOWN: Final = 80
+_SAMPLED: Final = 500
 _ADDED: Final = {
     **{"_codes": pl.String, "_reasons": pl.String, "_source": pl.String, "_line": pl.UInt64, "_text": pl.String},
 }
@@ -97,6 +99,12 @@ def sort_out(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame,
 def as_texts(raw: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of the source as text, without those that a rejects file adds."""
     return pl.DataFrame([as_text(column).alias(column.name) for column in raw.drop(OURS, strict=False)])
+
+
+def sample_of(batch: Batch) -> pl.DataFrame:
+    """Return the first records of a batch in the source's spelling, for people, without columns of secrets."""
+    first = batch.records.head(_SAMPLED)
+    return as_texts(first.select(name for name in first.columns if not is_secret(name)))
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,11 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
+from msgspec import Struct
 
 from tranship.connectors import durable
 from tranship.connectors.contract import Batch, Survivors
@@ -22,19 +22,23 @@ from tranship.pipelines.identify import MERGES
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.run_directory import STAGE_STEP, all_runs
-from tranship.pipelines.sort_out import PLACE_BITS, row_numbers, sort_out
+from tranship.pipelines.sort_out import PLACE_BITS, row_numbers, sample_of, sort_out
 from tranship.pipelines.stage_files import PART_FOLDERS, PATCHED, Pieces, write, write_stage
 from tranship.schemas.customer import COLUMNS
 
 _AT_A_TIME = 16_384
 _BYTES_AT_A_TIME = 4 << 20
+_SAMPLED_PARTS = 20
 
 
 class Stage:
-    """The stage in the directory of a run."""
+    """The stage in the directory of a run. With `keeps_sample`, some records are kept as they were in the source, for
+    the report.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps_sample: bool = False) -> None:
         self.path = path
+        self._keeps_sample = keeps_sample
         self._sealed = durable.Sealed()
 
     def add(
@@ -66,6 +70,8 @@ class Stage:
         if cut is not None and cut.late is not None and cut.late.height:
             late = pl.DataFrame({"row": rows.gather(cut.late["at"]), "value": cut.late["value"]})
             write(late, self.path / "late" / name)
+        if self._keeps_sample and number < _SAMPLED_PARTS and batch.records.height:
+            write(sample_of(batch), self.path / "sample" / name)
         left_out = (0 if skipped is None else skipped.height) + (cut.left_out if cut else 0)
         keys = present.keys_of_rejects(batch, normalised, reasons)
         with self.present(name) as kept:
@@ -201,8 +207,7 @@ class Stage:
                     yield pl.DataFrame(batch)
 
 
-@dataclass(frozen=True)
-class MergeFiles:
+class MergeFiles(Struct, frozen=True):
     """The rows that are not survivors, the survivors that took over values, and every merge (`MERGES`)."""
 
     dropped: Pieces
@@ -218,8 +223,7 @@ class MergeFiles:
         self.merges.add(merges)
 
 
-@dataclass(frozen=True)
-class EarlierStage:
+class EarlierStage(Struct, frozen=True):
     """The stage of an earlier run: its directory, and its parts by number."""
 
     run_id: str

@@ -10,7 +10,7 @@ from types import TracebackType
 import polars as pl
 import pyarrow.parquet as pq
 
-PART_FOLDERS = ("stage", "raw", "rejected", "warned", "present", "late")
+PART_FOLDERS = ("stage", "raw", "rejected", "warned", "present", "late", "sample")
 PATCHED = 1 << 62
 """Set in the row number of a survivor that took over values; the original row is dropped."""
 _CODED = ["_source", "customer_type", "country", "currency", "timezone", "language", "status", "state"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.contract import Part
 from tranship.pipelines import rivals
@@ -15,8 +15,7 @@ from tranship.pipelines.parts import BatchCounts
 from tranship.pipelines.stage import EarlierStage, Stage
 
 
-@dataclass(frozen=True)
-class _Read:
+class _Read(Struct, frozen=True):
     """A part that was read."""
 
     number: int
@@ -24,8 +23,7 @@ class _Read:
     selected: Selected
 
 
-@dataclass(frozen=True)
-class Staging:
+class Staging(Struct, frozen=True):
     """The way in which the parts of a run are read, and the stage to which they are written. Callable from any
     thread."""
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import KeepsWatermarks, Watermark
+from tranship.connectors.contract import KeepsWatermarks
+from tranship.connectors.contract import Watermark as Watermark
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment
-from tranship.pipelines.cursor import text_of
+from tranship.pipelines.cursor import shown, text_of
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.observer import Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.settings import load
 from tranship.pipelines.watermark_files import keeper_of
+
+
+class Cleared(NamedTuple):
+    """What was removed at a destination."""
+
+    watermarks: tuple[Watermark, ...]
+    files: int
+    """The number of files that were forgotten."""
+
 
 BY_HAND: Final = "by hand"
 """`Watermark.run_id` of one that a person has set."""
@@ -38,12 +49,12 @@ def set_watermark(destination: str, state_dir: Path, value: str, source: str | N
         position = increment.parse(value, "state set", "UTC", (), numbers=isinstance(old.position, int))
         if isinstance(position, int) != isinstance(old.position, int):
             raise ConfigError(f"state set {value}: the watermark of {old.source} is a whole number. Give one.")
-        new = dataclasses.replace(old, value=text_of(position), run_id=BY_HAND)
+        new = replace(old, value=text_of(position), run_id=BY_HAND)
         keeper.replace_watermark(old, new)
         return new
 
 
-def clear(destination: str, state_dir: Path, source: str | None) -> tuple[list[Watermark], int]:
+def clear(destination: str, state_dir: Path, source: str | None) -> Cleared:
     """Remove the watermarks of a destination, or those of one source, and forget its files; return the watermarks and
     the number of files. The next runs read everything.
     """
@@ -54,7 +65,7 @@ def clear(destination: str, state_dir: Path, source: str | None) -> tuple[list[W
         files = keeper.forget_files(source)
         if source is not None and not removed and not files:
             raise _unknown(source, destination)
-        return removed, files
+        return Cleared(tuple(removed), files)
 
 
 def entries(marks: Sequence[Watermark]) -> list[dict[str, str]]:
@@ -62,7 +73,7 @@ def entries(marks: Sequence[Watermark]) -> list[dict[str, str]]:
     return [
         {
             **{"source": mark.source, "cursor": mark.cursor, "value": mark.value, "run_id": mark.run_id},
-            "shown": increment.shown(mark.position),
+            "shown": shown(mark.position),
         }
         for mark in marks
     ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from tranship.pipelines.cursor import Extent, Kind
 
 
-@dataclass(frozen=True)
-class StepResult:
+class StepResult(Struct, frozen=True):
     """What one step, or one batch within it, has added to the ledger.
 
     `by_code` and `warnings` count rejects and warnings by code; `retracted` are warnings of earlier steps that no

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
@@ -131,7 +131,7 @@ class UndoSteps:
         """Write to the destination."""
         request = self._made_request
         ledger = {**request.ledger, "read": _considered(plan)}
-        return self._destination.apply(dataclasses.replace(request, ledger=ledger), plan)
+        return self._destination.apply(replace(request, ledger=ledger), plan)
 
     def remember(self, counts: Mapping[str, int]) -> StepResult:  # noqa: ARG002
         """Keep nothing: no source was read."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, Outcomes, Plan, ProviderOptions, WriteRequest
-from tranship.pipelines import crosswalks, file_marks, increment
+from tranship.pipelines import crosswalks, file_marks, increment, increment_notes
 from tranship.pipelines.identity_step import AMBIGUOUS
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
@@ -19,7 +19,7 @@ from tranship.pipelines.run_directory import APPLY_STEP
 from tranship.pipelines.stage_files import PATCHED
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.watermark_files import WatermarkFile, keeper_of
-from tranship.schemas.counted import counted
+from tranship.schemas.counted import counted, it_or_them
 from tranship.schemas.faults import RULES
 
 
@@ -86,7 +86,7 @@ def keep_outcomes(run: RunContext, outcomes: Outcomes) -> Outcomes:
     results = {}
     if "outcomes" in outcomes.files:
         results = run.findings.keep_results(outcomes.files["outcomes"], run.stage.batched())
-    kept = dataclasses.replace(outcomes, files={**outcomes.files, **results})
+    kept = replace(outcomes, files={**outcomes.files, **results})
     directory.keep_seals_of([*kept.files.values(), directory.path / "crosswalk.parquet"])
     crosswalks.share(directory, run.settings.state_dir)
     return kept
@@ -115,7 +115,11 @@ def keep_watermark(
     failed = counts["refused"] + counts.get("unknown", 0)
     if not failed:
         return StepResult()
-    again = run.directory.command("retry") if "unknown" in counts else "change them or the destination, then use --full"
+    again = (
+        run.directory.command("retry")
+        if "unknown" in counts
+        else f"change {it_or_them(failed)} or the destination, then use --full"
+    )
     note = f"{counted(failed, 'record')} refused or failed and will not be read again as new: {again}"
     return StepResult(notes=(note,))
 
@@ -127,11 +131,11 @@ def late_records(run: RunContext, plan: Plan) -> StepResult:
         return StepResult()
     late = run.stage.late()
     if late is None:
-        return StepResult(notes=(increment.late_note(facts["known"], pl.Series([])),))
+        return StepResult(notes=(increment_notes.late_note(facts["known"], pl.Series([])),))
     rows = pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action").is_in(["create", "update"]))
     original = (pl.col("row") & ~pl.lit(PATCHED, pl.UInt64)).alias("row")
     changed = late.join(rows.select(original), on="row", how="semi").select("value").collect()["value"]
-    return StepResult(notes=(increment.late_note(facts["known"], changed),))
+    return StepResult(notes=(increment_notes.late_note(facts["known"], changed),))
 
 
 def _facts(outcomes: Outcomes) -> dict[str, Any]:

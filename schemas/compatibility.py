@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import OVERFLOW_FIELDS, Field, Loss, ProviderSchema
 
 
-@dataclass(frozen=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """The fate of the fields of a provider's customer that is written to another provider and read back."""
 
     lost: tuple[Loss, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.schemas.column_names import fold
 from tranship.schemas.header_words import word_set
@@ -44,8 +45,7 @@ _DATED_WHEN_GONE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """A column that marks a record as deleted or disabled. `gone` are the words with this meaning, in lower case; null
     if every value has it, such as a time of deletion.
     """

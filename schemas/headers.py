@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.schemas import header_families
 from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
@@ -255,8 +257,7 @@ def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:
     return is_company or (word.field in RECORD_FIELDS and roles[0] in _RECORDS and len(roles) == 1)
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """The columns that match one field, in the order of the source.
 
     `column` is the one used, null if the user must choose. `rivals` have the same name in another spelling: if their

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from tranship.schemas.column_names import LONGEST, fold, shared_front, unwrapped, with_number_sign_in_words
 
@@ -110,8 +111,7 @@ _OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word
 billing contact."""
 
 
-@dataclass(frozen=True)
-class People:
+class People(Struct, frozen=True):
     """The columns of names. `first_last` are those of one person, in order; `billing` the same of the billing contact,
     if it has separate columns; `contact` and `full` are full names; `unclear` is two columns of companies or of display
     names, between which a person must choose. Missing ones are null or empty.

@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import RULES
@@ -67,8 +68,7 @@ def texts(column: str) -> pl.Expr:
     return pl.col(column).str.json_decode(pl.List(pl.String))
 
 
-@dataclass(frozen=True, eq=False)
-class Field:
+class Field(Struct, frozen=True, eq=False):
     """One documented field of the provider's customer."""
 
     name: str
@@ -101,8 +101,7 @@ class Field:
     """Canonical columns → provider column. Null: the canonical field unchanged, or the metadata entry."""
 
 
-@dataclass(frozen=True)
-class Overflow:
+class Overflow(Struct, frozen=True):
     """The object in which a provider keeps values without a native field.
 
     json: any JSON, ours as `canon_<field>` · nested: any JSON, ours within one object `canon` · texts: text only, ours
@@ -116,16 +115,14 @@ class Overflow:
     """Characters; longer values of ours are split over `canon_<field>_1`, `_2` and so on."""
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(Struct, frozen=True):
     """A field that a provider does not return, and the reason. `field` is canonical, or `metadata.<key>`."""
 
     field: str
     why: str
 
 
-@dataclass(frozen=True, eq=False)
-class Rule:
+class Rule(Struct, frozen=True, eq=False):
     """A rule of the provider beyond the presence, length and choices of one field.
 
     `holds` is an expression over provider columns, true (or null) where a record satisfies the rule. `field` is the

@@ -96,14 +96,14 @@ _set_up_hypothesis()
 def toy_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working directory, and the database of `support/toy_database.py` in the form in which another package
     would add it."""
-    from tranship.connectors import lookup
+    from tranship.connectors import plug_ins
 
     monkeypatch.chdir(tmp_path)
-    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", lookup.GROUP)
-    monkeypatch.setattr(lookup, "entry_points", lambda group: [entry] if group == lookup.GROUP else [])
-    lookup.plug_ins.cache_clear()
+    entry = EntryPoint("toydb", "support.toy_database:CONNECTOR", plug_ins.GROUP)
+    monkeypatch.setattr(plug_ins, "entry_points", lambda group: [entry] if group == plug_ins.GROUP else [])
+    plug_ins.plug_ins.cache_clear()
     yield
-    lookup.plug_ins.cache_clear()
+    plug_ins.plug_ins.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -245,7 +245,7 @@ def test_mirror_keeps_whom_other_rows_refer_to(either: Either) -> None:
     report = either.load([{**ANN, "name": "Anna"}], **gone)
     assert (fates(report), report.exit_code) == ({"updated": 1, "deleted": 1, "withheld": 1}, 4)
     assert "table orders references 1 customer that the source no longer has; not deleted" in report.notes
-    assert "withheld: 1 delete, because rows of other tables refer to these customers, or" in render.of_report(report)
+    assert "withheld: 1 delete, because rows of other tables refer to this customer, or" in render.of_report(report)
     assert either.column("name") == ["Anna", "Bob"]
 
     either.do("DELETE FROM orders")

@@ -45,6 +45,7 @@ FLOOR = (
 
 ENTRANCE = (
     "connectors.registry",
+    "connectors.plug_ins",
     "connectors.lookup",
     "connectors.opening",
     "connectors.apart",

@@ -28,7 +28,14 @@ def locked(name: str) -> dict[str, str]:
     ("name", "asked"),
     [
         ("run.txt", PROJECT["project"]["dependencies"] + PROJECT["build-system"]["requires"]),
-        ("dev.txt", PROJECT["project"]["dependencies"] + EXTRAS["cloud"] + EXTRAS["postgres"] + EXTRAS["dev"]),
+        (
+            "dev.txt",
+            PROJECT["project"]["dependencies"]
+            + EXTRAS["cloud"]
+            + EXTRAS["postgres"]
+            + EXTRAS["notify"]
+            + EXTRAS["dev"],
+        ),
         ("sail.txt", EXTRAS["sail"]),
         ("spark.txt", EXTRAS["spark"]),
     ],
@@ -48,8 +55,22 @@ def test_what_runs_is_tested_in_the_same_version() -> None:
 
 
 @pytest.mark.parametrize("name", ["sail.txt", "spark.txt"])
-def test_what_only_some_tests_use_is_kept_apart(name: str) -> None:
-    assert not locked(name).keys() & locked("dev.txt").keys()
+def test_what_only_an_engine_needs_is_kept_apart(name: str) -> None:
+    engine, dev = locked(name), locked("dev.txt")
+    assert not engine.keys() & locked("run.txt").keys()
+    assert all(dev[package] == version for package, version in engine.items() if package in dev)
+
+
+@pytest.mark.parametrize("engine", ["sail", "spark"])
+def test_an_engine_can_be_installed_with_hashes_beside_what_every_run_needs(engine: str) -> None:
+    found = [*metadata.distributions(path=[str(ROOT / "build" / engine)])]
+    if not found:
+        pytest.skip(f"make build/{engine}/stamp installs it")
+    known = locked("run.txt") | locked(f"{engine}.txt")
+    asked = [Requirement(text) for one in found for text in one.requires or ()]
+    needed = {canonicalize_name(one.name) for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})}
+    assert "python-dateutil" in needed
+    assert not needed - known.keys()
 
 
 def test_both_engines_are_tested_with_the_same_other_packages() -> None:

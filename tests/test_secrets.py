@@ -27,6 +27,8 @@ PASSWORD = "hunter2-geheim"
 
 RECORDS = ("rejects.csv", "*.parquet")
 """Files of a run directory that contain records: the user's own data."""
+PAGES = ("report.html", "plan.html", "migration.html")
+"""Pages, which contain samples of them unless --report-samples is off."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,9 @@ def people() -> list[str]:
 
 def without_records(ran: Ran) -> Ran:
     traces = {
-        where: text for where, text in ran.traces.items() if not any(Path(where).match(pattern) for pattern in RECORDS)
+        where: text
+        for where, text in ran.traces.items()
+        if not any(Path(where).match(pattern) for pattern in (*RECORDS, *PAGES))
     }
     return Ran(ran.code, traces)
 
@@ -246,9 +250,20 @@ def test_customers_are_in_no_message_log_or_report(
     assert not list(holding(without_records(ran), people()))
 
 
+def test_customers_are_not_in_pages_without_samples(tmp_path: Path, tranship: Tranship) -> None:
+    ran = tranship("run", str(SAMPLE), "duckdb:///w.duckdb", "--report-samples", "off")
+    ran.traces.update(
+        tranship("plan", str(SAMPLE), "duckdb:///w.duckdb", "--out", "p", "--report-samples", "off").traces
+    )
+    pages = {where: text for where, text in ran.traces.items() if Path(where).name in PAGES}
+    assert {Path(where).name for where in pages} >= {"report.html"}
+    assert not list(holding(Ran(0, pages), people()))
+
+
 def test_the_search_finds_customers_where_they_may_be(tranship: Tranship) -> None:
     ran = tranship("run", str(SAMPLE), "duckdb:///w.duckdb")
-    assert any("rejects.csv" in found for found in holding(ran, people()))
+    found = list(holding(ran, people()))
+    assert all(any(name in one for one in found) for name in ("rejects.csv", "report.html"))
     assert len(people()) > 80
 
 

@@ -387,8 +387,8 @@ def test_other_packages_run_the_contract_suites(with_toys: Environment, tmp_path
 def test_built_in_connectors_need_no_entry_points(installed: Environment, elsewhere: Path) -> None:
     code = """
         import importlib.metadata
-        from tranship.connectors import lookup
-        lookup.entry_points = None
+        from tranship.connectors import lookup, plug_ins
+        plug_ins.entry_points = None
         print(*map(lookup.kind_of, ("a.csv", "a.parquet", "-", "metronome://", "postgres://h/d", "sample_data/nightly")))
     """
     ran = installed.run(elsewhere, "-c", dedent(code))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
-    from datetime import timedelta
+    from datetime import date, timedelta
     from typing import Literal, Unpack
 
     import polars as pl
@@ -58,10 +58,12 @@ if TYPE_CHECKING:
         Sources,
         UndoOptions,
     )
+    from tranship.pipelines.backfill import Window
     from tranship.pipelines.events import Observer, Progress
     from tranship.pipelines.inspection import Column, Finding, Inspection
     from tranship.pipelines.report import Counts, Report
     from tranship.pipelines.run_list import RunList, RunSummary
+    from tranship.pipelines.states import Cleared, Watermark
     from tranship.pipelines.verify import Verification
 
     __version__: str
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "Busy",
+    "Cleared",
     "Column",
     "ConfigError",
     "ConnectorError",
@@ -102,10 +105,14 @@ __all__ = [
     "UndoOptions",
     "Unreachable",
     "Verification",
+    "Watermark",
     "WeatherOptions",
+    "Window",
     "__version__",
     "apply",
+    "backfill",
     "changes",
+    "clear_watermarks",
     "inspect",
     "main",
     "plan",
@@ -114,8 +121,10 @@ __all__ = [
     "run",
     "runs",
     "sandbox",
+    "set_watermark",
     "undo",
     "verify",
+    "watermarks",
 ]
 
 _HOME = {
@@ -131,7 +140,10 @@ _HOME = {
     **dict.fromkeys(("Observer", "Progress"), "pipelines.events"),
     **dict.fromkeys(("RunList", "RunSummary"), "pipelines.run_list"),
     **dict.fromkeys(("Sandbox", "WeatherOptions"), "connectors.sandbox.session"),
+    "Cleared": "pipelines.states",
     "Verification": "pipelines.verify",
+    "Watermark": "pipelines.states",
+    "Window": "pipelines.backfill",
 }
 """Name → the module from which it is imported when it is accessed; all errors are in one module."""
 
@@ -142,6 +154,7 @@ def run(
     source: Sources | None = None,
     destination: Address | None = None,
     *,
+    only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
@@ -149,13 +162,14 @@ def run(
     command line. `source` may also be a list of them; a settings file (`pipeline.toml`), without a destination; or
     records: a frame of polars or pandas, a table, batch, reader or data set of pyarrow, any Arrow stream, a DuckDB
     relation, or an iterable of dicts. Records are read like a Parquet or JSON file. An earlier run of the same work
-    that died is continued. `observer` is called repeatedly with a `Progress`.
+    that died is continued. `only` selects a pipeline of a settings file with several. `observer` is called repeatedly
+    with a `Progress`.
     """
     from tranship.pipelines import events, frames, settings
     from tranship.pipelines import run as flow
 
     listener = events.events(observer)
-    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL, only)
     with frames.spooled(made, source) as given:
         return flow.run(given, listener)
 
@@ -165,6 +179,7 @@ def plan(
     destination: Address | None = None,
     *,
     out: Address,
+    only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Report:
@@ -180,7 +195,7 @@ def plan(
 
     folder = Path(arguments.path("out", out))
     listener = events.events(observer)
-    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL, only)
     with frames.spooled(made, source) as given:
         return flow.plan(given, folder, listener)
 
@@ -213,6 +228,7 @@ def verify(
     destination: Address | None = None,
     *,
     run: Address | None = None,
+    only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
 ) -> Verification:
@@ -227,10 +243,11 @@ def verify(
 
     listener = events.events(observer)
     if run is None:
-        made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+        made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL, only)
         with frames.spooled(made, source) as given:
             return flow.verify(given, listener)
-    beside = [name for name, value in (("source", source), ("destination", destination)) if value is not None]
+    given_beside = (("source", source), ("destination", destination), ("only", only))
+    beside = [name for name, value in given_beside if value is not None]
     if beside or (beside := [name for name in options if name != "state_dir"]):
         raise ConfigError(
             f"{beside[0]}: cannot be combined with run, which already determines it. Leave one of them out."
@@ -275,14 +292,16 @@ def resume(
     return flow.resume(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
 
 
-def inspect(source: Sources | None = None, *, rows: int = 10_000, **options: Unpack[SourceOptions]) -> Inspection:
+def inspect(
+    source: Sources | None = None, *, rows: int = 10_000, only: str | None = None, **options: Unpack[SourceOptions]
+) -> Inspection:
     """Inspect the first `rows` records: columns, proposed mapping, and the records that would be rejected. Nothing is
     written."""
     from tranship.pipelines import arguments, frames, settings
     from tranship.pipelines import run as flow
 
     most = arguments.count("rows", rows)
-    reading = settings.reading_from_command(frames.named(source), options, os.environ, _CALL)
+    reading = settings.reading_from_command(frames.named(source), options, os.environ, _CALL, only)
     with frames.spooled(reading, source, most + 1) as given:
         return flow.inspect(given, most)
 
@@ -351,6 +370,66 @@ def undo(
         out=None if out is None else Path(arguments.path("out", out)),
         **arguments.undo_options(options, os.environ),
     )
+
+
+def backfill(
+    source: Address,
+    destination: Address,
+    *,
+    window: Duration | int = "1d",
+    observer: Observer | None = None,
+    **options: Unpack[RunOptions],
+) -> tuple[Window, ...]:
+    """Load the records of a span of time window by window, each in a run of its own: those whose `updated_at` (or
+    `cursor`) is not before `since` and before `until`, which must both be given. `window` is the length of a window; of
+    a cursor of whole numbers, all three are numbers.
+
+    The watermark stays where it is. After an interruption, the same call continues with the window that was not
+    finished; the report of a window that was finished before is None.
+    """
+    from tranship.connectors.errors import ConfigError
+    from tranship.pipelines import arguments, events, frames, settings
+    from tranship.pipelines import backfill as filling
+
+    for name in ("since", "until"):
+        if options.get(name) is None:
+            raise ConfigError(f"{name}: is missing. A backfill needs since and until.")
+    made = settings.from_command(frames.named(source), destination, options, os.environ, _CALL)
+    return tuple(filling.backfill(made, arguments.window(window), events.events(observer)))
+
+
+def watermarks(destination: Address, *, state_dir: Address | None = None) -> tuple[Watermark, ...]:
+    """Return how far each source was read into `destination` with `since="last"`."""
+    from tranship.pipelines import arguments, states
+
+    place = arguments.state_dir(state_dir, os.environ)
+    return tuple(states.watermarks(arguments.address("destination", destination), place))
+
+
+def set_watermark(
+    destination: Address, value: str | date | int, *, source: str | None = None, state_dir: Address | None = None
+) -> Watermark:
+    """Set a watermark of `destination` to a time or, for a cursor of whole numbers, to one. The next run with
+    `since="last"` begins there. With several sources, name one, as `watermarks` returns it.
+
+    Raises ConfigError if it is not clear which watermark is meant.
+    """
+    from tranship.pipelines import arguments, states
+
+    place, position = arguments.state_dir(state_dir, os.environ), arguments.position("value", value)
+    chosen = None if source is None else arguments.text("source", source)
+    return states.set_watermark(arguments.address("destination", destination), place, position, chosen)
+
+
+def clear_watermarks(destination: Address, *, source: str | None = None, state_dir: Address | None = None) -> Cleared:
+    """Remove the watermarks of `destination`, or that of one source, and forget the files that were read: the next run
+    with `since="last"` or `new_files` reads everything.
+    """
+    from tranship.pipelines import arguments, states
+
+    place = arguments.state_dir(state_dir, os.environ)
+    chosen = None if source is None else arguments.text("source", source)
+    return states.clear(arguments.address("destination", destination), place, chosen)
 
 
 def sandbox(

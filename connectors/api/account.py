@@ -6,7 +6,6 @@ was read (`raw`, JSON); `held` those of them that can be written to.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import duckdb
 import polars as pl
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from tranship.connectors.api.reconcile import merge_metadata
 from tranship.connectors.api.source import ApiPart, ApiSource
@@ -178,7 +178,7 @@ def batched_survivors(
     All survivors together may not fit in memory, so `create_view` is called for one file after the other.
     """
     for file in write.survivors.files:
-        create_view(run, dataclasses.replace(write, survivors=dataclasses.replace(write.survivors, files=(file,))))
+        create_view(run, replace(write, survivors=replace(write.survivors, files=(file,))))
         rows = run.sql("SELECT _row FROM _survivors ORDER BY _row").fetchnumpy()["_row"]
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]

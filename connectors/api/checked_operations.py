@@ -8,8 +8,9 @@ become `InvalidAnswer`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar
+
+from msgspec.structs import replace
 
 from tranship.connectors.api.operations import (
     Ask,

@@ -11,11 +11,11 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
@@ -34,7 +34,7 @@ from tranship.connectors.contract import Outcomes, Plan, Undone, WriteObserver, 
 from tranship.connectors.databases.quoting import files_literal, literal
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failure
-from tranship.schemas.counted import counted
+from tranship.schemas.counted import counted, it_or_them
 
 
 def refuse_unconfirmed_removal(spec: ProviderSpec, url: str, mode: str, *, for_good: bool) -> None:
@@ -120,10 +120,11 @@ class ProviderDestination:
         # A customer with dependents is left alone: nothing is lost with the others.
         lost = self._spec.removal_is_final and operations.dependents is None
         if plan.counts["delete"] and lost and not write.provider.remove_for_good:
+            count = plan.counts["delete"]
             raise ConfigError(
-                f"{redacted(self._url)}: {counted(plan.counts['delete'], 'customer')} that the run has created would "
-                f"be removed, and {self._spec.removal_is_final}. To permit that, add --remove-for-good; to leave them: "
-                "--only updated"
+                f"{redacted(self._url)}: {counted(count, 'customer')} that the run has created would be removed, and "
+                f"{self._spec.removal_is_final}. To permit that, add --remove-for-good; to leave "
+                f"{it_or_them(count)}: --only updated"
             )
         return plan
 

@@ -14,12 +14,13 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYetError
-from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import pyarrow.parquet as pq
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.api.bulk_writer import BulkWriter
 from tranship.connectors.api.checked_operations import checked
@@ -38,8 +39,7 @@ from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class ExecutionResult:
+class ExecutionResult(Struct, frozen=True):
     """The result of a run: (action, outcome) → rows, network traffic, and duration in seconds."""
 
     counts: Mapping[tuple[str, str], int]

@@ -14,7 +14,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors import durable
 from tranship.connectors.api.http_client import HttpClient
@@ -94,8 +94,7 @@ class _IdSet:
             self._runs.append((high[order], low[order]))
 
 
-@dataclass(frozen=True)
-class PageGroup:
+class PageGroup(Struct, frozen=True):
     """Consecutive pages of a list, decoded together as one part of the source."""
 
     store: PageStore
@@ -120,8 +119,7 @@ class PageGroup:
         return found.hexdigest()
 
 
-@dataclass
-class _ListProgress:
+class _ListProgress(Struct):
     """State of one list over all passes, and of the current pass."""
 
     seen: _IdSet = field(default_factory=_IdSet)

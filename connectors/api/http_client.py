@@ -16,12 +16,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 import aiohttp
 import tenacity
+from msgspec import Struct
+from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -69,8 +70,7 @@ _FIRST_TRIES: Final = 3
 """Tries to reach a host that has never answered: its name is more likely wrong than the host briefly down."""
 
 
-@dataclass(frozen=True)
-class HttpResponse:
+class HttpResponse(Struct, frozen=True):
     """A complete response."""
 
     status: int
@@ -86,8 +86,7 @@ class HttpResponse:
         return kind in ("application/json", "text/json") or kind.endswith("+json")
 
 
-@dataclass
-class Traffic:
+class Traffic(Struct):
     """Counters of a client."""
 
     requests: int = 0
@@ -108,8 +107,7 @@ class Traffic:
         return [f"{refused} refused with 429 (too many requests), which cost {self.waited:,.0f} s"]
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(Struct, frozen=True):
     method: str
     path: str
     params: Sequence[tuple[str, str]]

@@ -22,13 +22,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors import durable
 from tranship.connectors.api.journal_reach import JournalReach
@@ -85,8 +86,7 @@ _LEFT: Final[tuple[Outcome, None, None]] = ("left", None, None)
 _UNANSWERED: Final[tuple[Outcome, str, None]] = ("unknown", "sent, and not answered", None)
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(Struct, frozen=True):
     """The history of a row in earlier processes: how often it may have been sent, the digest of its content, and its
     outcome; null if unknown. A row whose entries may be lost has no attempts.
     """

@@ -8,10 +8,10 @@ readers interpret them. Both directions are callable from any thread.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.api import overflow
 from tranship.connectors.api.demands import refusals, unreadable_metadata
@@ -22,8 +22,7 @@ from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS
 from tranship.schemas.provider import Field, ProviderSchema, quoted
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(Struct, frozen=True):
     """Customers read from a provider's JSON.
 
     `records` has every column of `schemas.customer.COLUMNS` as text, null without a value; `provider` is this provider,
@@ -42,8 +41,7 @@ class Decoded:
     """The JSON of each record, if requested."""
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """The requests that create customers: `bodies` (JSON, null where refused), in the order of the frame, and the
     reasons for refusals (`demands.REFUSED`).
     """

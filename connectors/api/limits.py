@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
+from typing import Final
 
 from tranship.connectors.api.retry import RetryPolicy
+
+_DEFAULT: Final = RetryPolicy()
 
 
 @dataclass(frozen=True)
 class ProviderLimits:
     """The limits that users can set, by default those of RetryPolicy; MB are 2^20 bytes."""
 
-    answer_mb: int = RetryPolicy.answer_bytes >> 20
+    answer_mb: int = _DEFAULT.answer_bytes >> 20
     """Size of one answer, decompressed."""
-    answer_seconds: int = int(RetryPolicy.answer)
+    answer_seconds: int = int(_DEFAULT.answer)
     """Time of one answer, however slowly it arrives."""
-    list_mb: int = RetryPolicy.list_bytes >> 20
+    list_mb: int = _DEFAULT.list_bytes >> 20
     """Size of a list that comes in one answer."""
-    list_seconds: int = int(RetryPolicy.list)
+    list_seconds: int = int(_DEFAULT.list)
     """Time of a list with all its pages."""
-    list_pages: int = RetryPolicy.pages
+    list_pages: int = _DEFAULT.pages
     """Pages of a list."""
-    patience_seconds: int = int(RetryPolicy.total)
+    patience_seconds: int = int(_DEFAULT.total)
     """Time for which a request is repeated while the provider fails or turns it away."""
-    wait_seconds: int = int(RetryPolicy.longest_wait)
+    wait_seconds: int = int(_DEFAULT.longest_wait)
     """The longest `Retry-After` that is honoured."""
 
     def __post_init__(self) -> None:

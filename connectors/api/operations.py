@@ -6,9 +6,11 @@ Each provider declares them in an `Operations` value; `connectors/api/executor.p
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import quote
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors.errors import Malformed
 from tranship.schemas.provider import ProviderSchema
@@ -17,8 +19,7 @@ Record = Mapping[str, Any]
 """A customer as the provider's JSON."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request."""
 
     method: str
@@ -35,8 +36,7 @@ class Request:
     """Whether it may be repeated without a look-up, like every GET: it only reads, or is idempotent."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A response: 2xx, or a status from 400 to 499 other than 401, 403, 408, 425 and 429."""
 
     status: int
@@ -49,8 +49,7 @@ class Reply:
         return self.status < 300
 
 
-@dataclass(frozen=True)
-class LookupKey:
+class LookupKey(Struct, frozen=True):
     """The key of a customer to find: exactly one of `id`, `external_id` and `email` is not None."""
 
     id: str | None = None
@@ -63,8 +62,7 @@ class LookupKey:
     """Some request for it was sent, with an unknown outcome."""
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """The meaning of a response other than 2xx.
 
     taken: another customer has the external id, the key or the e-mail, and is looked up. refused: the record is not
@@ -77,8 +75,7 @@ class Failure:
     `reason` of the outcome: `refused: email must be an email`."""
 
 
-@dataclass(frozen=True)
-class Created:
+class Created(Struct, frozen=True):
     """A customer exists under this id."""
 
     id: str
@@ -126,8 +123,7 @@ Ask = Callable[[Request], Awaitable[Reply]]
 """Sends a repeatable request, with retries. Raises ConnectorError, which operations do not catch."""
 
 
-@dataclass(frozen=True)
-class Bulk:
+class Bulk(Struct, frozen=True):
     """Creates many customers with one request."""
 
     size: int
@@ -140,8 +136,7 @@ class Bulk:
     bulk. Null: only creates can."""
 
 
-@dataclass(frozen=True)
-class BulkLookup:
+class BulkLookup(Struct, frozen=True):
     """Looks up many customers with one request (or a few)."""
 
     size: int
@@ -154,8 +149,7 @@ class BulkLookup:
 async def _nothing(_: Ask, __: Sequence[Record]) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Operations:
+class Operations(Struct, frozen=True, kw_only=True):
     """The operations of one provider. All are plain functions; only those that take `Ask` call the provider."""
 
     schema: ProviderSchema

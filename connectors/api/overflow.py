@@ -7,11 +7,11 @@ not return unchanged. See `schemas.provider.Overflow` for the three styles.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.json_text import columns as jsons
 from tranship.schemas.constant import constant
@@ -25,8 +25,7 @@ _NULLS: Final = "nulls"
 """The name of the entry in which an overflow of text lists the fields that are null."""
 
 
-@dataclass(frozen=True)
-class ReadOverflow:
+class ReadOverflow(Struct, frozen=True):
     """Parsed overflows: `spilled` is canonical field → rows and their values (text, null for an explicit null), `inner`
     the metadata as pairs of JSON (null without any), `own` (row, key) the metadata keys that begin with the provider's
     name.
@@ -176,8 +175,7 @@ def _separated_texts(schema: ProviderSchema, entries: pl.DataFrame) -> tuple[pl.
 # Writing ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class SplitMetadata:
+class SplitMetadata(Struct, frozen=True):
     """Split metadata: `native` is metadata key → provider column of the values that fit a native field (else null),
     `own` the same as JSON whether they fit or not, `inner` the pairs that can be kept in the overflow unchanged, `over`
     those that cannot; `bad` is true where metadata is not a JSON object.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from tranship.connectors import durable
 from tranship.connectors.json_text.scanner import RecordIds
@@ -78,7 +79,7 @@ class PageStore:
             self._ids[page.number] = ids
         offset = self._data.seek(0, os.SEEK_END)
         self._append(self._data, records)
-        return self._keep(msgspec.structs.replace(page, offset=offset, size=len(records)), records)
+        return self._keep(replace(page, offset=offset, size=len(records)), records)
 
     def adopt(self, page: Page) -> Page:
         """Register a page whose bytes are in `data` already. Raises ConfigError."""
@@ -111,7 +112,7 @@ class PageStore:
         self._index.close()
 
     def _keep(self, page: Page, records: bytes) -> Page:
-        kept = msgspec.structs.replace(page, check=zlib.crc32(records))
+        kept = replace(page, check=zlib.crc32(records))
         self._append(self._index, _line(kept))
         self.pages.append(kept)
         return kept

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors.api.http_client import HttpClient, HttpResponse
 from tranship.connectors.api.page_store import Page, PageStore
@@ -46,8 +48,7 @@ _STALE_CURSOR: Final = (400, 404, 410, 422)
 # Definition of a list-----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """The paths of values in a response: keys from the outside in. A bare list is accepted as well."""
 
     records: Keys
@@ -59,8 +60,7 @@ class Envelope:
     """Whether there is another page."""
 
 
-@dataclass(frozen=True)
-class Numbered:
+class Numbered(Struct, frozen=True):
     """Pages numbered from 1, requested concurrently."""
 
     page: str
@@ -71,8 +71,7 @@ class Numbered:
     in_flight: int = 8
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """Each page contains the cursor of the next."""
 
     cursor: str
@@ -81,13 +80,11 @@ class Cursor:
     per_page: int
 
 
-@dataclass(frozen=True)
-class SinglePage:
+class SinglePage(Struct, frozen=True):
     """A single response contains all records."""
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """A list of a provider, and how it is paginated."""
 
     name: str
@@ -117,8 +114,7 @@ class Listing:
 # Contents of an answer------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ParsedPage:
+class ParsedPage(Struct, frozen=True):
     """A page: its records as bytes, and what it states about the list; null where it states nothing."""
 
     records: bytes

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from tranship.connectors.api.journal import Intent, Journal, Past, Result, digest
 from tranship.connectors.api.operations import LookupKey, NotSearchable, Record
 from tranship.connectors.api.request_files import REQUESTS, read_batches
 
 
-@dataclass(slots=True, eq=False)
-class PlanRow:
+class PlanRow(Struct, eq=False):
     """The state of one row."""
 
     row: int

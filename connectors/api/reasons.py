@@ -4,10 +4,10 @@ files that contain records."""
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors import known_secrets
 from tranship.connectors.api.operations import Failure

@@ -6,7 +6,6 @@ with the seals of these files, so that every process that continues the run carr
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from itertools import count as counter
@@ -17,6 +16,7 @@ import duckdb
 import msgspec
 import polars as pl
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from tranship.connectors import durable
 from tranship.connectors.api import json_codec
@@ -101,7 +101,7 @@ class RequestPlanner:
             "WHERE p.action IN ('update', 'unchanged', 'stale')) "
             f"TO {literal(write.workspace / 'targets.parquet')} (FORMAT parquet)"
         ).fetchall()
-        return dataclasses.replace(plan, notes=(*notes, *self._notes(write, plan.counts), *self._archived(run)))
+        return replace(plan, notes=(*notes, *self._notes(write, plan.counts), *self._archived(run)))
 
     def _archived(self, run: duckdb.DuckDBPyConnection) -> Iterator[str]:
         """Yield a note about archived customers of the plan: their values are written, and they remain archived."""
@@ -362,6 +362,6 @@ def save_plan(plan: Plan, run_id: str, workspace: Path) -> None:
     requests = sorted((workspace / "requests").glob("*.parquet"))
     names = [f"requests/{file.name}" for file in requests]
     sealed = durable.seals(workspace, [plan.rows.name, "targets.parquet", KNOWN_IDS, *names])
-    facts = dataclasses.asdict(plan)
+    facts = msgspec.structs.asdict(plan)
     del facts["rows"]
     durable.write_json(workspace / "plan.json", {"run_id": run_id, "files": sealed, "plan": facts})

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from msgspec import Struct
 from multidict import CIMultiDict
 
 from tranship.connectors.api.http_dates import http_date
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """Limits of the retries of a request, of the pauses between them, and of its answer. In seconds and bytes."""
 
     tries: int = 8

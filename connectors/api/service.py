@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from tranship.connectors import known_secrets
 from tranship.connectors.hosts import is_loopback
@@ -14,8 +15,7 @@ ANY: Final = "*"
 """The key of a limit on all methods together."""
 
 
-@dataclass(frozen=True)
-class Service:
+class Service(Struct, frozen=True):
     """A provider's API and the key to it."""
 
     title: str
@@ -24,8 +24,8 @@ class Service:
     """The prefix of every path, without a trailing slash."""
     key_variable: str
     """The environment variable that the key was read from."""
-    key: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
+    key: str
+    headers: Mapping[str, str]
     """Sent with every request; contains the key."""
     advice: Mapping[int, str] = field(default_factory=dict)
     """Status → advice specific to this provider."""
@@ -37,6 +37,10 @@ class Service:
     def __post_init__(self) -> None:
         """Make the key known, so that it is removed from every text of the provider."""
         known_secrets.learn(self.key)
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Service({self.title!r}, {self.base_url!r})"
 
     @property
     def place(self) -> str:

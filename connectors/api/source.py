@@ -6,11 +6,11 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.api import json_codec
@@ -21,7 +21,7 @@ from tranship.connectors.api.spec import ProviderSpec, parse_address, service
 from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.contract import Batch, Layout
 from tranship.connectors.errors import ConfigError, Malformed
-from tranship.schemas.counted import counted
+from tranship.schemas.counted import counted, it_or_them
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import BROKEN
 from tranship.schemas.provider import ProviderSchema
@@ -29,8 +29,7 @@ from tranship.schemas.provider import ProviderSchema
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ApiPart:
+class ApiPart(Struct, frozen=True):
     """Some pages of a provider's list, decoded on demand."""
 
     source: str
@@ -165,7 +164,7 @@ class ApiSource:
         yield from self._read.notes
         yield from self._client.traffic.notes()
         if left_out := sum(self._left_out):
-            yield f"skipped {counted(left_out, 'archived customer')}; --include-archived reads them"
+            yield f"skipped {counted(left_out, 'archived customer')}; --include-archived reads {it_or_them(left_out)}"
         if nameless := sum(self._nameless):
             yield f"{counted(nameless, 'customer')} without a name: the e-mail is used instead"
         if self._surprises:

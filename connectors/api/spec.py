@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors import known_secrets
 from tranship.connectors.address_secrets import is_host, shown_option
@@ -20,8 +20,7 @@ from tranship.connectors.hosts import is_loopback
 from tranship.schemas.provider import ProviderSchema
 
 
-@dataclass(frozen=True)
-class ProviderAddress:
+class ProviderAddress(Struct, frozen=True):
     """A parsed address such as `growpanel://127.0.0.1:8704?source=ds_main`."""
 
     base_url: str
@@ -30,8 +29,7 @@ class ProviderAddress:
     """The query parameters, and `app` for a provider whose address has a path."""
 
 
-@dataclass(frozen=True)
-class ProviderSpec:
+class ProviderSpec(Struct, frozen=True):
     """The properties of one provider."""
 
     schema: ProviderSchema
@@ -172,7 +170,8 @@ def identity(spec: ProviderSpec, url: str, environment: Mapping[str, str]) -> st
     """Return the same text for all spellings of an account's address. Raises ConfigError."""
     address = parse_address(spec, url, environment)
     parts = urlsplit(address.base_url)
-    host = "localhost" if is_loopback(parts.hostname or "") else parts.hostname
+    host = (parts.hostname or "").rstrip(".")  # a name that ends with a dot is the same
+    host = "localhost" if is_loopback(host) else host
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     options = sorted((name, value) for name, value in address.options.items() if name != "page_size")
     return f"{spec.name} {host}:{port}{parts.path.rstrip('/')} {options}"
@@ -264,8 +263,7 @@ def shown_names(names: Iterable[str]) -> str:
     return known_secrets.safe_message(", ".join(names))
 
 
-@dataclass(frozen=True)
-class HealthFinding:
+class HealthFinding(Struct, frozen=True):
     """The result of one check."""
 
     what: str

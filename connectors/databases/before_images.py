@@ -20,16 +20,14 @@ from typing import Final
 import msgspec
 
 from tranship.connectors import durable
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import BEFORE_IMAGES, IMAGE_FACTS, Plan, WriteRequest
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import BOOKKEEPING, DELETED, RUN, MappedField, TableMapping
 from tranship.connectors.databases.written_times import TIMES
 from tranship.connectors.errors import ConfigError
 
-BEFORE: Final = "before.parquet"
 RESTORED: Final = "restored.parquet"
 """What an undo writes: its records, with the columns of the table as `_as_<name>` (`undo_plan.py`)."""
-_FACTS: Final = "undo.json"
 
 
 class ImageFacts(msgspec.Struct, frozen=True):
@@ -99,20 +97,20 @@ def keep_facts(mapping: TableMapping, request: WriteRequest, plan: Plan, types: 
         updated_columns(mapping, plan),
         own_times,
         dict(types),
-        durable.seals(request.workspace, [BEFORE, TIMES]),
+        durable.seals(request.workspace, [BEFORE_IMAGES, TIMES]),
     )
-    durable.write_json(request.workspace / _FACTS, msgspec.to_builtins(facts))
+    durable.write_json(request.workspace / IMAGE_FACTS, msgspec.to_builtins(facts))
 
 
 def remove_images(folder: Path) -> None:
     """Remove what an earlier attempt of a run has kept."""
-    for name in (_FACTS, BEFORE, TIMES):
+    for name in (IMAGE_FACTS, BEFORE_IMAGES, TIMES):
         (folder / name).unlink(missing_ok=True)
 
 
 def read_facts(folder: Path, run_id: str) -> ImageFacts:
     """Return what a run has kept. Raises Damaged if it is missing or was changed."""
-    file = folder / _FACTS
+    file = folder / IMAGE_FACTS
     try:
         facts = msgspec.convert(durable.read_json(file), ImageFacts)
     except (FileNotFoundError, msgspec.ValidationError) as error:
@@ -134,4 +132,5 @@ def must_still_fit(where: str, facts: ImageFacts, types: Mapping[str, str]) -> t
                 f"{types[name]} now. Change it back, then undo the run."
             )
     gone = [name for name in facts.types if name not in types]
-    return (f"the table has no column {', '.join(gone)} any more: values in it are not restored",) if gone else ()
+    what, them = ("column", "it") if len(gone) == 1 else ("columns", "them")
+    return (f"the table has no {what} {', '.join(gone)} any more: values in {them} are not restored",) if gone else ()

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.contract import CHANGES, FIRST_LOAD, Plan, WriteRequest, key_spellings
 from tranship.connectors.databases.diff import OLDER
@@ -32,6 +32,8 @@ NOT_IN_SOURCE: Final = "not_in_source"
 """The reason for a customer that mirror deletes."""
 IN_SOURCE_AGAIN: Final = "in_source_again"
 """The reason for an update of a customer that was marked as deleted."""
+UNDO: Final = "undo"
+"""The reason for all that an undo does."""
 
 
 class Dialect(Protocol):
@@ -53,8 +55,7 @@ class Dialect(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """A column and what an update does with it."""
 
     column: str
@@ -96,12 +97,12 @@ def updates(dialect: Dialect, assignments: Sequence[Assignment], key: str, reaso
     )
 
 
-def removals(dialect: Dialect, columns: Sequence[str], key: str, rows: str) -> str:
+def removals(dialect: Dialect, columns: Sequence[str], key: str, reason: str, rows: str) -> str:
     """Return a query for the changes of rows that are removed, with the columns of `updates`. Nulls are left out."""
     members = [f"{literal(_member(name))} || {dialect.json(name, f't.{quoted(name)}')}" for name in columns]
     return (
         f"SELECT {key} AS customer_key, NULL AS changed_fields, {_object(dialect, members)} AS before, NULL AS after, "
-        f"{literal(NOT_IN_SOURCE)} AS reason FROM {rows}"
+        f"{reason} AS reason FROM {rows}"
     )
 
 
@@ -121,7 +122,7 @@ def first_creates(key: str, rows: str) -> str:
     )
 
 
-def creates(dialect: Dialect, written: Mapping[str, str], key: str, rows: str) -> str:
+def creates(dialect: Dialect, written: Mapping[str, str], key: str, reason: str, rows: str) -> str:
     """Return a query for the changes of other customers that are created, with the columns of `updates`, given column →
     the value that it gets. Nulls are left out.
     """
@@ -132,7 +133,7 @@ def creates(dialect: Dialect, written: Mapping[str, str], key: str, rows: str) -
     ]
     return (
         f"SELECT {key} AS customer_key, NULL AS changed_fields, NULL AS before, {_object(dialect, members)} AS after, "
-        f"NULL AS reason FROM {rows}"
+        f"{reason} AS reason FROM {rows}"
     )
 
 

@@ -9,10 +9,10 @@ pairs of survivor and row with the same e-mail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import duckdb
+from msgspec import Struct
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.quoting import literal
@@ -57,8 +57,7 @@ class ComparedTable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """One comparison of survivors with a table."""
 
     connection: duckdb.DuckDBPyConnection

@@ -8,8 +8,9 @@ refused record no longer takes a value from another one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.connectors.databases.quoting import quoted
 
@@ -19,8 +20,7 @@ PLACE: Final = quoted("tranship place")
 """Column of the rows as they would become: the id of the existing row, null for a new one."""
 
 
-@dataclass(frozen=True)
-class Constraint:
+class Constraint(Struct, frozen=True):
     """A constraint of the table."""
 
     reason: str

@@ -7,11 +7,11 @@ customer, and the server reads the table once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import duckdb
+from msgspec import Struct
 
 from tranship.connectors.contract import Plan, WriteRequest
 from tranship.connectors.databases.comparison import ComparedTable, Comparison, unique_column
@@ -35,8 +35,7 @@ from tranship.connectors.databases.table_mapping import (
 )
 
 
-@dataclass(frozen=True)
-class PackedColumns:
+class PackedColumns(Struct, frozen=True):
     """Columns that are read as one in the first pass. Packs are equal if and only if all their columns are equal."""
 
     fields: tuple[MappedField, ...]

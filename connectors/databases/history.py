@@ -274,8 +274,11 @@ class HistoryWriter:
 def _begins(tracked: Tracked, rows: int, without: int) -> str:
     if not rows:
         return f"{tracked.shown} begins with this run"
-    since = f", {without:,} of them from the time of this run, since they have no updated_at" if without else ""
-    return f"{tracked.shown} begins with one version for each of {counted(rows, 'customer')}{since}"
+    begins = f"{tracked.shown} begins with one version for each of {counted(rows, 'customer')}"
+    if not without:
+        return begins
+    theirs = "has no updated_at: its version begins" if without == 1 else "have no updated_at: their versions begin"
+    return f"{begins}; {without:,} {theirs} at the time of this run"
 
 
 def _found(tracked: Tracked, count: int) -> str:

@@ -7,8 +7,9 @@ end, and `l` a late record.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tranship.connectors.databases.history_table import GONE, RECORDED_AT, VALID_FROM, VALID_TO
 from tranship.connectors.databases.quoting import literal, quoted
@@ -23,8 +24,7 @@ _JOINS: Final = "_tranship_joins"
 """Whether a late record equals the version after it, which then begins earlier."""
 
 
-@dataclass(frozen=True)
-class Tracked:
+class Tracked(Struct, frozen=True):
     """A table and its history, as the statements see them."""
 
     title: str

@@ -18,11 +18,11 @@ In it `s` is a survivor and `t` a row of the table.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.chosen_columns import check_chosen
@@ -57,8 +57,7 @@ COMMENTS: Final[dict[str, str]] = {
 """Column → its comment in a created table."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column of an existing table that can be written."""
 
     name: str
@@ -94,8 +93,7 @@ class Column:
         return self.number or self.is_integer or self.dtype.startswith(("FLOAT", "DOUBLE", "DECIMAL"))
 
 
-@dataclass(frozen=True)
-class MappedField:
+class MappedField(Struct, frozen=True):
     """A field and the column in which it is stored."""
 
     field: str
@@ -186,8 +184,7 @@ def _as_id(value: str, column: Column) -> str:
     return f"{value}::VARCHAR"
 
 
-@dataclass(frozen=True)
-class TableMapping:
+class TableMapping(Struct, frozen=True):
     """An existing table: where fields are stored, how customers are found, which columns are required or unique."""
 
     fields: tuple[MappedField, ...]

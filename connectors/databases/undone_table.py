@@ -49,7 +49,7 @@ class UndoneTable(ComparedTable, Protocol):
         ...
 
 
-class RestoredField(MappedField):
+class RestoredField(MappedField, frozen=True):
     """A column that an undo writes; `field` is its name. The records have its value as the table stores it."""
 
     @property
@@ -67,7 +67,7 @@ class RestoredField(MappedField):
         return True
 
 
-class RestoredTable(TableMapping):
+class RestoredTable(TableMapping, frozen=True):
     """The mapping of an undo: its fields are the columns of the table, bookkeeping included."""
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import struct
 import zipfile
@@ -10,6 +9,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
+
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
@@ -43,7 +44,7 @@ class Archive:
 
     def __init__(self, file: File) -> None:
         self._copy = Copy(file) if file.once or not file.seekable else None
-        self._file = dataclasses.replace(self._copy.file, seekable=True) if self._copy else file
+        self._file = replace(self._copy.file, seekable=True) if self._copy else file
         self._raw = self._file.open()
         try:
             self._zip = zipfile.ZipFile(self._raw)

@@ -6,10 +6,11 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.contract import repeated, unique_names
 from tranship.connectors.errors import ConfigError
@@ -64,8 +65,7 @@ class CsvOptions:
             )
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """The dialect of one file."""
 
     encoding: str
@@ -135,8 +135,7 @@ _SEPARATOR_LINE = re.compile(rb"""(?i)(?:\xef\xbb\xbf)*"?sep=([^\w\s"']|[\t ])\1
 """The line by which a file names its delimiter to Excel, which repeats it in further columns."""
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """A sample read with one grammar, and where its table begins."""
 
     grammar: Grammar

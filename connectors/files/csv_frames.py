@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+from msgspec import Struct
 
 from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
@@ -48,8 +48,7 @@ _Broken = tuple[int, str, str, str]
 """A broken line, by the columns of `BROKEN`."""
 
 
-@dataclass
-class CsvPart:
+class CsvPart(Struct):
     """Consecutive blocks of one file."""
 
     source: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
@@ -43,8 +44,7 @@ def decode_pieces(content: storage.Bytes, encoding: str, name: str) -> Iterator[
     yield unix_line_ends(pending + rest), content.position
 
 
-@dataclass
-class Block:
+class Block(Struct):
     """Whole records, and the lines that are not records.
 
     `segments` are (offset in `data`, line in the file) where the text is not contiguous in the file; `lenient` are
@@ -188,8 +188,7 @@ def readable(record: bytes) -> str:
     return record.rstrip(b"\r\n").replace(BAD_BYTE_UTF8, b"").decode(errors="backslashreplace")
 
 
-@dataclass(frozen=True)
-class RecordPositions:
+class RecordPositions(Struct, frozen=True):
     """Positions of the records of a block: start and end (without the line feed) in the data, line in the file."""
 
     starts: Positions

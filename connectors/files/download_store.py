@@ -8,9 +8,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from msgspec import Struct, field
 
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged, LocalFailure
@@ -19,8 +20,7 @@ _BODY: Final = "body"
 _ABOUT: Final = "about.json"
 
 
-@dataclass
-class Entry:
+class Entry(Struct):
     """The kept part of a download: its bytes, and the server's headers about them."""
 
     folder: Path

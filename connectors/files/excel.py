@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Layout, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError
@@ -53,8 +55,7 @@ class ExcelOptions:
     """The row of the header, from 1."""
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """The table of a workbook: its records as text, the row of each in the sheet, and the rows that are not records."""
 
     records: pl.DataFrame
@@ -178,8 +179,9 @@ def _named(book: Book, given: str) -> Sheet:
         *(sheet for sheet in sheets if sheet.name.strip().casefold() == folded),
     ):
         return sheet
-    if given.strip().isdecimal() and 0 < int(given) <= len(sheets):
-        return sheets[int(given) - 1]
+    number = given.strip()
+    if number.isdecimal() and len(number) < 9 and 0 < int(number) <= len(sheets):
+        return sheets[int(number) - 1]
     raise ConfigError(f"{book.name}: has no sheet {given!r}. Name one: {_choices(sheets, sheets)}")
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 
 from tranship.connectors.files.json_tokens import text_views
 
@@ -51,8 +51,7 @@ def _form_of(prefix: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"(?:%b)?(?:%b)?(?:%b)?(?:%b)" % (style % b"style", kind, style % b"late", content))
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """All rows of a piece, in their order: the number of each, from 1, and where the tag continues behind it."""
 
     starts: _Ints
@@ -60,8 +59,7 @@ class Rows:
     behind: _Ints
 
 
-@dataclass(frozen=True)
-class Cells:
+class Cells(Struct, frozen=True):
     """All cells of a piece, in their order: row and column from 0, and where the tag continues behind the place."""
 
     starts: _Ints
@@ -70,8 +68,7 @@ class Cells:
     behind: _Ints
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True):
     """What follows the place of a cell, up to its content: ` s="1" t="s"><v>`. `style` is -1 where none is given."""
 
     text: bytes
@@ -86,6 +83,11 @@ class Form:
         return self.kind in (b"", b"n") and self.content != b""
 
     @property
+    def is_text(self) -> bool:
+        """Whether the cell contains text, not as the result of a formula, or nothing."""
+        return self.kind in (b"s", b"inlineStr") or self.content == b""
+
+    @property
     def has_own_text(self) -> bool:
         """Whether the cell contains its own text."""
         return self.kind in (b"inlineStr", b"str")
@@ -96,8 +98,7 @@ class Form:
         return {b"": 2 - self.text.endswith(b"/>"), b"i": 6, b"v": 4}.get(self.content, 0)
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """The forms of the cells of a piece; `numbers` is that of each cell, in their order."""
 
     forms: tuple[Form, ...]
@@ -109,8 +110,7 @@ class Contents:
         return np.flatnonzero(wanted[self.numbers])
 
 
-@dataclass(frozen=True)
-class Numbers:
+class Numbers(Struct, frozen=True):
     """Cells with a number: row and column from 0, the style, and the value, null if it is not a number."""
 
     rows: _Ints

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+from msgspec import Struct
 
 Shown = Callable[[pl.Series], pl.Series]
 """From numbers to the texts that Excel shows, null where that is not known."""
@@ -28,8 +28,7 @@ _MOST_DIGITS: Final = 15
 """Number of digits that Excel keeps of a number."""
 
 
-@dataclass(frozen=True)
-class Formats:
+class Formats(Struct, frozen=True):
     """The number formats of a workbook.
 
     `count` is its number of cell styles, at least the one that cells without a style have. `shown` is style → how it

@@ -9,10 +9,10 @@ from __future__ import annotations
 import codecs
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError
 
@@ -22,8 +22,7 @@ _AS_CSV: Final = "Open it in a spreadsheet program and save the sheet as CSV"
 _UNPACK: Final = "Unpack it and name the files in it"
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(Struct, frozen=True):
     """A file format: its name, how it is recognised, and the advice about such a file."""
 
     what: str

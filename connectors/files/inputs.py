@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError
@@ -26,8 +27,7 @@ _ZIP_END: Final = formats.ZIP.suffixes
 _READ_BY_CONTENT: Final = (formats.PARQUET, formats.JSON, formats.EXCEL)
 
 
-@dataclass(frozen=True)
-class Downloads:
+class Downloads(Struct, frozen=True):
     """Where downloads are kept until they have been read (null: a temporary folder), and where they are reported."""
 
     folder: Path | None = None
@@ -35,8 +35,7 @@ class Downloads:
     limits: DownloadLimits | None = None
 
 
-@dataclass(frozen=True)
-class Kinds:
+class Kinds(Struct, frozen=True):
     """The connectors of files: `of_name` returns the one for a name in lower case, null if none has its suffix."""
 
     of_name: Callable[[str], str | None]
@@ -140,7 +139,7 @@ class Inputs:
         if is_packed and found is not formats.JSON:
             raise ConfigError(f"{file.name}: is {found.what}, compressed as a whole. Decompress it first.")
         if kind != named and (named or found is not formats.JSON):
-            file = dataclasses.replace(file, remarks=(*file.remarks, f"is {found.what}, despite its name"))
+            file = replace(file, remarks=(*file.remarks, f"is {found.what}, despite its name"))
         return [(kind, file)]
 
     def _peek(self, file: File) -> tuple[bytes, bool, File]:
@@ -168,7 +167,7 @@ class Inputs:
         remarks = folders.remarks("the archive", passed_over)
         found: list[tuple[str, File]] = []
         for at, key in enumerate(kept):
-            member = dataclasses.replace(
+            member = replace(
                 members[key],
                 partitions={**file.partitions, **folders.partitions(key.split("/")[:-1], members[key].name)},
                 container=None if at else file,

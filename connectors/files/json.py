@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.connectors.contract import Layout, notes_on, repeated, text_types
@@ -30,7 +30,7 @@ from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
 from tranship.connectors.files.csv_records import decode_pieces
 from tranship.connectors.files.json_documents import Document
 from tranship.connectors.files.json_frames import Block, JsonPart, Layouts, Objects, sift
-from tranship.connectors.files.json_ordinary import Ordinary, Recognised, line_ends
+from tranship.connectors.files.json_ordinary import Ordinary, Recognised
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import Values, take_apart
 from tranship.connectors.files.local_file import Written
@@ -44,8 +44,7 @@ _LINES_ENDS: Final = (".jsonl", ".ndjson")
 _THREADS: Final = 2
 
 
-@dataclass
-class _Look:
+class _Look(Struct):
     """The result of the first pass over a file. `chosen` are the lists with the records, null for JSON Lines."""
 
     encoding: str
@@ -264,8 +263,9 @@ def _cut_lines(pieces: Iterable[bytes], name: str) -> Iterator[Block]:
         if end:
             # Copied only once: this costs as much as everything else here.
             data = b"".join((carry, memoryview(piece)[:end]))
-            yield Block(data, line)
-            line += line_ends(data)
+            block = Block(data, line)
+            yield block
+            line += block.records
             carry = b""
         carry += piece[end:]
         if len(carry) > MAX_RECORD_BYTES:
@@ -289,7 +289,7 @@ def _taken_apart(blocks: Iterator[Block], ordinary: Ordinary) -> Iterator[_Found
     """Yield the values of blocks, in order, parsed in threads; for a block that is recognised, only that."""
 
     def work(block: Block) -> _Found:
-        if recognised := ordinary.recognise(block.data):
+        if recognised := ordinary.recognise(block.data, block.line):
             return recognised
         objects = sift(block)
         return objects, take_apart(objects.raw, objects.starts)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import Struct, field
 
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
@@ -28,16 +28,14 @@ _OPEN_LIST, _CLOSE_LIST, _OPEN_OBJECT, _COMMA, _QUOTE = b'[]{,"'
 _MOST_LISTS: Final = 10_000
 
 
-@dataclass
-class FoundList:
+class FoundList(Struct):
     """An array outside all other arrays. `filled` is whether it begins with an object."""
 
     line: int
     filled: bool = False
 
 
-@dataclass
-class Document:
+class Document(Struct):
     """A document after a scan. `rest` is its text with all arrays emptied."""
 
     name: str
@@ -178,8 +176,7 @@ def _lists_in(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             yield from _lists_in(inner, (*path, key))
 
 
-@dataclass(frozen=True)
-class _Marks:
+class _Marks(Struct, frozen=True):
     """The brackets and commas of a piece that are outside strings: their places, the characters, and the depth behind
     each, counted in brackets and in arrays.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -14,12 +14,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.contract import Batch, joined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.csv_records import readable
-from tranship.connectors.files.json_ordinary import Ordinary, digest, signed
+from tranship.connectors.files.json_ordinary import Ordinary, line_ends, signed
 from tranship.connectors.files.json_paths import Paths
 from tranship.connectors.files.json_tokens import (
     ARRAY,
@@ -48,8 +49,6 @@ _KINDS_OF_JSON: Final = {"[": "an array", '"': "text", "t": "true", "f": "false"
 _LINE_BREAK: Final = r"[ \t\r\n]*\n[ \t\r\n]*"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES: Final = {r"\"": '"', r"\/": "/", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\b": "\b", r"\f": "\f"}
-_EXPONENT: Final = re.compile(rb"[0-9.][eE][0-9]+\s*[,}]")
-_RARE_ESCAPE: Final = r"\\[\\u]"
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,15 @@ class Block:
     ends: Positions | None = None
     numbers: Positions | None = None
 
-    @property
+    @cached_property
     def records(self) -> int:
-        """How many records it has, blank lines included."""
-        return self.data.count(b"\n") if self.starts is None else len(self.starts)
+        """How many records it has, blank lines included, but for a last line without its end."""
+        return line_ends(self.data) if self.starts is None else len(self.starts)
 
     @cached_property
     def digest(self) -> bytes:
         """Of the text alone."""
-        return digest(self.data)
+        return hashlib.sha256(self.data).digest()
 
     def where(self, start: int) -> str:
         """Return the line of a record in a list, for messages; empty for JSON Lines, whose numbers are lines."""
@@ -80,8 +79,7 @@ class Block:
         return "" if self.starts is None else f"line {line:,}"
 
 
-@dataclass(frozen=True)
-class Objects:
+class Objects(Struct, frozen=True):
     """The valid records of a block, ready to be parsed, and the broken ones."""
 
     raw: Bytes
@@ -180,8 +178,7 @@ def _fault(text: bytes) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Layouts:
+class Layouts(Struct, frozen=True):
     """How the paths of a file become columns, for all its parts."""
 
     columns: tuple[str, ...]
@@ -191,8 +188,7 @@ class Layouts:
     ordinary: Ordinary = field(default_factory=Ordinary)
 
 
-@dataclass
-class JsonPart:
+class JsonPart(Struct):
     """Consecutive blocks of one file."""
 
     source: str
@@ -204,7 +200,7 @@ class JsonPart:
         """Return the records as columns of text; broken records are in `broken`. Raises ConfigError if the file has
         changed.
         """
-        return joined([self._read(block) for block in self.blocks])
+        return self._read_ordinary(self.blocks) or joined([self._read(block) for block in self.blocks])
 
     def digest(self) -> str:
         """Return a digest of the bytes, their lines, and the columns."""
@@ -217,18 +213,21 @@ class JsonPart:
         return found.hexdigest()
 
     def _read(self, block: Block) -> Batch:
-        ordinary = self.layout.ordinary
-        found = ordinary.read(block.data, block.digest) if ordinary.used else None
-        return self._read_any(block) if found is None else self._read_ordinary(block, found)
+        return self._read_ordinary([block]) or self._read_any(block)
 
-    def _read_ordinary(self, block: Block, found: pl.DataFrame) -> Batch:
+    def _read_ordinary(self, blocks: Sequence[Block]) -> Batch | None:
+        """Return the records of blocks that were recognised; null for others. Together they are read faster."""
         layout = self.layout
+        found = layout.ordinary.read([(block.line, block.data) for block in blocks]) if layout.ordinary.used else None
+        if found is None:
+            return None
         names = {layout.columns[place]: key for place, key in zip(layout.places.tolist(), found.columns, strict=False)}
         records = found.select(
             pl.col(names[name]).alias(name) if name in names else pl.lit(None, pl.String).alias(name)
             for name in layout.columns
-        )
-        lines = pl.int_range(block.line, block.line + records.height, dtype=pl.UInt64, eager=True)
+        ).rechunk()
+        first = blocks[0].line
+        lines = pl.int_range(first, first + records.height, dtype=pl.UInt64, eager=True)
         return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
 
     def _read_any(self, block: Block) -> Batch:
@@ -303,7 +302,7 @@ class JsonPart:
         nested = np.flatnonzero((values.kinds >= ARRAY) & (columns >= 0))
         plain = np.flatnonzero((values.kinds == PLAIN) & (columns >= 0))
         found = []
-        if len(plain) and _EXPONENT.search(raw.data):
+        if len(plain):
             texts = pl.Series(text_column(raw, text_views(raw, values.starts[plain], values.ends[plain])))
             unsigned = texts.str.contains(r"[0-9.][eE][0-9]").arg_true()
             if len(unsigned):
@@ -331,16 +330,19 @@ def _unescaped(texts: pl.Series, behind: npt.NDArray[np.int64]) -> pl.Series:
     """JSON strings without their quotes → the text they contain. `behind` counts the bytes behind backslashes in the
     whole block.
     """
-    # If no backslash is escaped itself, each escape can be replaced everywhere.
-    may_be_rare = behind[ord("u")] or behind[ord("\\")]
-    rare = texts.str.contains(_RARE_ESCAPE).arg_true() if may_be_rare else pl.Series(dtype=pl.UInt32)
     plain = texts
+    if behind[ord("\\")]:
+        # A text cannot contain a zero byte: it stands for a backslash until the other escapes are replaced.
+        plain = plain.str.replace_all(r"\\", "\0", literal=True)
+    codes = plain.str.contains(r"\u", literal=True).arg_true() if behind[ord("u")] else pl.Series(dtype=pl.UInt32)
     for escape, character in _ESCAPES.items():
         if behind[ord(escape[1])]:
             plain = plain.str.replace_all(escape, character, literal=True)
-    if len(rare):
+    if behind[ord("\\")]:
+        plain = plain.str.replace_all("\0", "\\", literal=True)
+    if len(codes):
         query = "select json_extract_string('\"' || t || '\"', '$') as text from texts"
-        plain = plain.scatter(rare, jsons.query_columns(query, texts=texts.gather(rare))["text"])
+        plain = plain.scatter(codes, jsons.query_columns(query, texts=texts.gather(codes))["text"])
     return plain
 
 

@@ -7,16 +7,16 @@ in a third of the time that parsing any JSON takes. Keys may be missing, except 
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct, field
 
 from tranship.connectors.files.csv_frames import is_utf8
 from tranship.connectors.files.json_tokens import PADDING, Bytes, Positions, text_column, text_views
@@ -143,23 +143,22 @@ def signed(plain: pl.Series) -> pl.Series:
     return plain.str.replace(r"^(-?[0-9.]+)[eE]([0-9]+)$", "${1}e+${2}")
 
 
-@dataclass(frozen=True)
-class Recognised:
-    """A block that has the shape of its file, by its digest."""
+class Recognised(Struct, frozen=True):
+    """A block that has the shape of its file, by its first line and its size in bytes."""
 
-    digest: bytes
+    line: int
+    size: int
     long: pl.Series | None
     """The lines with other numbers than short ones; null if that may be any."""
 
 
-@dataclass
-class Ordinary:
-    """The blocks of a file that were found to have its shape, by their digests."""
+class Ordinary(Struct):
+    """The blocks of a file that were found to have its shape, by their first lines."""
 
     given_up: bool = False
     """No further block is compared with a shape."""
     _shape: Shape | None = None
-    _found: dict[bytes, Recognised] = field(default_factory=dict)
+    _found: dict[int, Recognised] = field(default_factory=dict)
     _misses: int = 0
     _is_mostly_long: bool = False
 
@@ -168,7 +167,7 @@ class Ordinary:
         """Whether a block was recognised."""
         return bool(self._found)
 
-    def recognise(self, data: bytes) -> Recognised | None:
+    def recognise(self, data: bytes, line: int) -> Recognised | None:
         """Return a block that has the shape known so far, null for any other. Callable from any thread."""
         shape = self._shape
         if shape is None or self.given_up or not is_utf8(data):
@@ -177,20 +176,20 @@ class Ordinary:
         if not self._is_mostly_long:
             long = (~shape.fits(lines, short=True)).arg_true()
             if long.is_empty():
-                return Recognised(digest(data), long)
+                return Recognised(line, len(data), long)
             if not shape.has_numbers:
                 return None
             if len(long) <= _FEW_LONG * len(lines):
-                return Recognised(digest(data), long) if shape.fits(lines.gather(long)).all() else None
+                return Recognised(line, len(data), long) if shape.fits(lines.gather(long)).all() else None
         if not shape.has_numbers or not shape.fits(lines).all():
             return None
         # The next blocks are not searched twice.
         self._is_mostly_long = True
-        return Recognised(digest(data), None)
+        return Recognised(line, len(data), None)
 
     def add(self, found: Recognised) -> None:
         """Remember a block that was recognised."""
-        self._found[found.digest] = found
+        self._found[found.line] = found
 
     def expect(self, keys: Mapping[str, bool] | None) -> None:
         """Take the keys of a file into account, null if they are not flat, after a block that was not recognised. Files
@@ -202,23 +201,22 @@ class Ordinary:
             # The lines of blocks that were recognised have this shape, too: it has more keys at its end.
             self._shape = Shape.of(keys)
 
-    def read(self, data: bytes, known_by: bytes) -> pl.DataFrame | None:
-        """Return the records of a block with this digest if it was recognised; null for any other, and where polars
-        does not read what is valid JSON, such as a number beyond all bounds.
+    def read(self, blocks: Sequence[tuple[int, bytes]]) -> pl.DataFrame | None:
+        """Return the records of consecutive blocks, each with its first line, if all were recognised; null for any
+        other, and where polars does not read what is valid JSON, such as a number beyond all bounds.
         """
-        found = self._found.get(known_by)
-        if found is None or self._shape is None:
+        found = [self._found.get(line) for line, _ in blocks]
+        if self._shape is None or not all(
+            known and known.size == len(data) for known, (_, data) in zip(found, blocks, strict=True)
+        ):
             return None
+        long = [known.long + (known.line - blocks[0][0]) for known in found if known and known.long is not None]
+        data = blocks[0][1] if len(blocks) == 1 else b"".join(data for _, data in blocks)
         try:
-            records = self._shape.read(data, found.long)
+            records = self._shape.read(data, pl.concat(long) if len(long) == len(blocks) else None)
         except pl.exceptions.PolarsError:
             return None
         return records if records.height == line_ends(data) + (not data.endswith(b"\n")) else None
-
-
-def digest(data: bytes) -> bytes:
-    """Return a SHA-256 of the bytes of a block."""
-    return hashlib.sha256(data).digest()
 
 
 def line_ends(data: bytes) -> int:

@@ -6,11 +6,11 @@ A key that has objects in some records and other values in others gives both: `a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec import Struct, field
 
 from tranship.connectors.contract import unique_names
 from tranship.connectors.errors import ConfigError
@@ -22,8 +22,7 @@ MOST_COLUMNS: Final = 2_000
 _KINDS: Final = OBJECT + 1
 
 
-@dataclass
-class _Path:
+class _Path(Struct):
     """A path of keys. `parent` is that above, -1 at the top."""
 
     name: str

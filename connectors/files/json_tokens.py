@@ -7,12 +7,12 @@ key. Objects within arrays are not parsed. Values are slices of the block: numbe
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from msgspec import Struct
 
 from tranship.connectors.json_text.scanner import escaped_places
 
@@ -41,8 +41,7 @@ _INLINE: Final = 12
 """An Arrow view itself contains up to this many bytes of text."""
 
 
-@dataclass(frozen=True)
-class Values:
+class Values(Struct, frozen=True):
     """The values under all keys that are not within arrays, in the order of the block.
 
     `records` is the object that each belongs to, `paths` (u64) a hash of the keys that lead to it; equal paths mean

@@ -7,13 +7,14 @@ another file that has changed is read whole.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch, FileMark, Layout, Part, Source
 from tranship.connectors.errors import ConfigError
@@ -26,8 +27,7 @@ _OF_LINES: Final = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
 _SHOWN: Final = 5
 
 
-@dataclass
-class NewFiles:
+class NewFiles(Struct):
     """Chooses the files that a run reads; `marks`, `notes` and `starts` are what it found."""
 
     known: Sequence[FileMark]
@@ -140,7 +140,7 @@ class _NothingRead:
 
     def layouts(self) -> list[Layout]:
         """Return the columns of the source, without notes on its contents."""
-        return [dataclasses.replace(layout, notes=()) for layout in self._source.layouts()]
+        return [replace(layout, notes=()) for layout in self._source.layouts()]
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return nothing: no file is read."""
@@ -155,8 +155,7 @@ class _NothingRead:
         self._source.close()
 
 
-@dataclass(frozen=True)
-class _Tail:
+class _Tail(Struct, frozen=True):
     """A part of a file, without the lines that were read before."""
 
     part: Part

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 PIECE_BYTES = 2 << 20
 """The bytes read and cut at once: small enough for the processor's cache."""
 PIECE_RECORDS = 1 << 16
@@ -16,12 +18,14 @@ PART_RECORDS = 1 << 17
 
 def short_pieces(pieces: Iterable[tuple[bytes, int]], mark: bytes = b"\n") -> Iterator[tuple[bytes, int]]:
     """Yield pieces of a file, each with the position at its end, so that none has many more than PIECE_RECORDS records;
-    `mark` occurs in each record.
+    `mark` is a byte that occurs in each record.
 
     Where a piece is cut, each part has the position of the whole.
     """
     for piece, position in pieces:
-        count = -(-piece.count(mark) // PIECE_RECORDS)
+        # Much faster than `bytes.count`.
+        marks = int(np.count_nonzero(np.frombuffer(piece, np.uint8) == mark[0]))
+        count = -(-marks // PIECE_RECORDS)
         if count <= 1:
             yield piece, position
             continue

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch, Layout, Narrowing, Part, Source, text_types
 
 Values = Mapping[str, str | None]
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """A part of a file, with the columns of its folders."""
 
     part: Part
@@ -33,7 +32,7 @@ class _Part:
         """Return its records with the columns of its folders after their own, as text."""
         batch = self.part.read()
         columns = [pl.lit(value, pl.String).alias(name) for name, value in self.values[batch.source].items()]
-        return dataclasses.replace(batch, records=batch.records.with_columns(columns))
+        return replace(batch, records=batch.records.with_columns(columns))
 
     def digest(self) -> str:
         """Return a digest of the part and the names of the columns; their values are in the name of its file."""
@@ -62,7 +61,7 @@ class Partitioned:
     def layouts(self) -> list[Layout]:
         """Return the columns of each file, followed by those of its folders."""
         return [
-            dataclasses.replace(
+            replace(
                 layout,
                 columns=(*layout.columns, *self._values[layout.name]),
                 types={**layout.types, **text_types(self._values[layout.name])},

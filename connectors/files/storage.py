@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 import pyarrow as pa
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tranship.connectors import known_secrets
 from tranship.connectors.errors import ConfigError
@@ -31,8 +31,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _HEAD_BYTES = 1 << 16
 
 
-@dataclass(frozen=True)
-class File:
+class File(Struct, frozen=True):
     """One input file: its name for people, its size in bytes (null if unknown), and how to open it."""
 
     name: str
@@ -206,7 +205,7 @@ def peeked(file: File, closers: contextlib.ExitStack) -> tuple[bytes, File]:
             raw.close()
     if not file.once:
         return head, file
-    return head, dataclasses.replace(file, opener=lambda: cast(BinaryIO, _Prefixed(head, raw.read)))
+    return head, replace(file, opener=lambda: cast(BinaryIO, _Prefixed(head, raw.read)))
 
 
 class _Prefixed(io.RawIOBase):
@@ -241,7 +240,7 @@ class Copy:
                 f"{file.name}: cannot be copied to {tempfile.gettempdir()} ({error.strerror})."
             ) from error
         path = Path(self._copy.name)
-        self.file = dataclasses.replace(file, opener=lambda: path.open("rb"))
+        self.file = replace(file, opener=lambda: path.open("rb"))
         """The file, which can be opened again and again."""
 
     def close(self) -> None:

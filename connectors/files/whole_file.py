@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
+from msgspec.structs import replace
 
 from tranship.connectors import known_secrets
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
@@ -80,7 +80,7 @@ class WholeFile:
         notes: tuple[str, ...] = (f"{self._spec} exists; this run replaces it",) if self._place.exists() else ()
         if self._examine:
             notes += self._examine(_records_of(request))
-        return dataclasses.replace(all_created(request), notes=notes)
+        return replace(all_created(request), notes=notes)
 
     def apply(self, request: WriteRequest, plan: Plan) -> None:  # noqa: ARG002  (all survivors are written, whatever the plan's rows)
         """Write the file and put it in its place. Raises ConfigError if another file has appeared there, and

@@ -12,7 +12,6 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -20,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from tranship.connectors.errors import Malformed
 
@@ -40,8 +40,7 @@ Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(Struct, frozen=True):
     """A run of complete records: its place in the bytes and their number. Separated by commas, without brackets."""
 
     offset: int
@@ -49,8 +48,7 @@ class Slice:
     count: int
 
 
-@dataclass(frozen=True)
-class CutAnswer:
+class CutAnswer(Struct, frozen=True):
     """A response in slices."""
 
     slices: tuple[Slice, ...]
@@ -215,8 +213,7 @@ class RecordIds(NamedTuple):
     """Their creation times as received (text, null where there is none); null if none were requested."""
 
 
-@dataclass(frozen=True)
-class RecordList:
+class RecordList(Struct, frozen=True):
     """A list of records, and the values beside it."""
 
     records: bytes

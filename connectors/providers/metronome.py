@@ -335,7 +335,7 @@ def _metadata(values: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _parts(values: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     for key, text in values.items():
-        if part := re.fullmatch(r"canon_metadata(?:_([0-9]+))?", key):
+        if part := re.fullmatch(r"canon_metadata(?:_([0-9]{1,9}))?", key):
             yield int(part[1] or 0), text
 
 

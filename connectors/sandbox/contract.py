@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct, field
 
 from tranship.connectors.sandbox.store import Collection, Record, decode, encode
 
@@ -98,8 +98,7 @@ class Call:
 Handler = Callable[[Call], Answer]
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(Struct, frozen=True):
     """An endpoint. Handlers run one after the other, so they need no locks."""
 
     method: str
@@ -116,8 +115,7 @@ async def straight(_: Call, execute: Callable[[], Awaitable[Answer]]) -> Answer:
     return await execute()
 
 
-@dataclass(frozen=True)
-class SandboxApi:
+class SandboxApi(Struct, frozen=True):
     """The API of one provider, returned by `api(store, switches)` of the module of its name."""
 
     customers: Collection

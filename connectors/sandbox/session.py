@@ -6,9 +6,10 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
+
+from msgspec import Struct
 
 from tranship.connectors.sandbox.contract import SandboxApi
 from tranship.connectors.sandbox.server import running
@@ -39,8 +40,7 @@ class WeatherOptions(TypedDict, total=False):
     retry_seconds: float
 
 
-@dataclass(frozen=True)
-class Sandbox:
+class Sandbox(Struct, frozen=True):
     """A running sandbox: its address as a source or destination, environment variables with a key, and its URL."""
 
     provider: str

@@ -11,13 +11,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Annotated, Literal
 from zlib import crc32
 
 import msgspec
+from msgspec import Struct
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -65,8 +65,7 @@ class Weather(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     """The time announced by a 429 or 503 from `statuses`; one from `rate` announces the actual time."""
 
 
-@dataclass(frozen=True)
-class Spell:
+class Spell(Struct, frozen=True):
     """The simulated failures of one call."""
 
     delay: float = 0

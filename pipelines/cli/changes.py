@@ -81,7 +81,8 @@ def changes_command(
     click.echo(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
     if first:
         click.echo(
-            f"{counted(first, 'customer')} of a first load: only keys are recorded, because the table has the values.",
+            f"{counted(first, 'customer')} of a first load: only {'its key is' if first == 1 else 'keys are'} "
+            "recorded, because the table has the values.",
             err=True,
         )
 

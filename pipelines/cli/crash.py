@@ -8,16 +8,16 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from msgspec import Struct
+
 from tranship.connectors.local_failures import NativeAbortError
 
 
-@dataclass
-class CrashContext:
+class CrashContext(Struct):
     """The folder for crash reports: the state directory; a command whose settings name another one changes it.
 
     `as_json` is whether the command was given `--json`.
@@ -34,7 +34,11 @@ def save_crash_report(error: BaseException, state_dir: Path) -> str:
     """
     text = "\n".join(_crash_lines(error))
     name = f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.txt"
-    bug = f"This is a bug in Tranship ({type(error).__name__})."
+    from tranship.connectors import plug_ins
+
+    other = plug_ins.at_fault(error)
+    where = f"the connector {other}, which another package has added," if other else "Tranship"
+    bug = f"This is a bug in {where} ({type(error).__name__})."
     for folder in (state_dir, *_temporary_folder()):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,8 +7,7 @@ Every field of `pipelines.settings_model` is an option of the same name with - f
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
@@ -20,7 +19,6 @@ from tranship.pipelines import option_names
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from tranship.pipelines.settings_model import Settings
 
 GROUPS: Final = {
     "Columns and values": (
@@ -48,8 +46,10 @@ GROUPS: Final = {
         "limit",
     ),
     "Beyond one machine": ("engine", "remote", "work"),
+    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces", "lineage"),),
     "This run": (
         "dry_run",
+        "report_samples",
         "source",
         "destination",
         "state_dir",
@@ -99,6 +99,13 @@ _METAVARS = {
     "memory": "SIZE",
     "lock_timeout": "TIME",
     "statement_timeout": "TIME",
+    "pipeline": "NAME",
+    "alert": "[STATES=]env:NAME",
+    "expect": "WHAT=LIMIT",
+    "on_failure": "COMMAND",
+    "ping": "env:NAME",
+    "metrics": "FILE.prom",
+    "lineage": "FILE|URL",
 }
 _HELP = {
     "source": "Source that replaces the one in the settings file. Repeatable.",
@@ -223,43 +230,6 @@ def output_options(command: Decorated) -> Decorated:
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """Return only the options given on the command line."""
     return {name: value for name, value in options.items() if value not in (None, (), {})}
-
-
-def format_run_command(settings: Settings, sources: Iterable[str], names: Iterable[str]) -> str:
-    """Return the `run` command over `sources` with the named settings, unless they have their default."""
-    words = ["run", *sources, settings.destination]
-    for name in names:
-        value = getattr(settings, name)
-        if value != type(settings).model_fields[name].get_default(call_default_factory=True):
-            words += _words(name, value)
-    return shell("tranship", *words)
-
-
-def shell(*words: str) -> str:
-    """Return a command, quoted for a shell."""
-    return shlex.join(words)
-
-
-def _words(name: str, value: Any) -> Sequence[str]:
-    flag = option_names.option(name)
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, dict):
-        return [word for pair in _pairs_of(value) for word in (f"--{flag}", pair)]
-    if isinstance(value, tuple):
-        return [word for item in value for word in (f"--{flag}", item)]
-    return [f"--{flag}", str(value)]
-
-
-def _pairs_of(value: dict[str, Any]) -> Iterable[str]:
-    """Yield the pairs of a table as they are typed; a word of `values` is quoted if it contains `=`."""
-    for key, given in value.items():
-        if isinstance(given, str):
-            yield f"{key}={given}"
-            continue
-        for word, meaning in given.items():
-            plain = "=" not in word and not word.startswith('"')
-            yield f"{key}:{word}={meaning}" if plain else f'{key}:"{word.replace(chr(34), chr(34) * 2)}"={meaning}'
 
 
 def _option(name: str, field: FieldInfo) -> click.Option:

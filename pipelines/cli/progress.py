@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from tranship.connectors import key_shapes
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.observer import Quiet
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible, visible_json
 
@@ -43,6 +44,10 @@ class Display(Protocol):
         """Report something for the user."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Report something that is shown even if only errors are."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
@@ -52,6 +57,24 @@ def display(out: TextIO | None = None) -> Display:
     """Return the display for standard error: live on a terminal, plain lines elsewhere."""
     out = out or sys.stderr
     return Terminal(out) if out.isatty() else Lines(out)
+
+
+class Warnings(Quiet):
+    """The display where only errors are shown: it writes warnings, if they are `shown`."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+
+    def warn(self, text: str) -> None:
+        """Write the warning."""
+        if self._shown:
+            print(f"note: {visible(text)}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
 
 class Lines:
@@ -88,6 +111,8 @@ class Lines:
     def note(self, text: str) -> None:
         """Write the note."""
         self._write(f"note: {text}")
+
+    warn = note
 
     def _end(self) -> None:
         took = self._clock() - self._started
@@ -140,6 +165,8 @@ class Terminal:
                 self._progress.console.print(f"note: {visible(text)}", markup=False, highlight=False, soft_wrap=True)
             else:
                 print(f"note: {visible(text)}", file=self._out, flush=True)
+
+    warn = note
 
     def _show(self, name: str, total: int | None, started: float) -> None:
         # Imported late: most steps end before anything is shown.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
@@ -30,24 +31,24 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     \b
       tranship connectors --losses metronome marginfront
     """
-    from tranship.connectors import lookup, provider_services, registry
+    from tranship.connectors import plug_ins, provider_services, registry
     from tranship.pipelines.cli import render
 
     if losses:
         passage = provider_services.passage(*losses)
         if as_json:
-            print_json(json.dumps(dataclasses.asdict(passage), indent=1))
+            print_json(json.dumps(msgspec.to_builtins(passage), indent=1))
         else:
             click.echo("\n".join(render.of_passage(*losses, passage)))
         return
-    plug_ins = lookup.plug_ins()
-    connectors = [*registry.CONNECTORS.values(), *plug_ins.connectors.values()]
+    others = plug_ins.plug_ins()
+    connectors = [*registry.CONNECTORS.values(), *others.connectors.values()]
     if as_json:
         # In the order that this output has always had.
         names = ("name", "summary", "example", "abilities", "key_variable")
-        values = [dataclasses.asdict(connector) for connector in connectors]
+        values = msgspec.to_builtins(connectors)
         listed = [{name: row[name] for name in names} for row in values]
-        broken = {"broken": dict(plug_ins.broken)} if plug_ins.broken else {}
+        broken = {"broken": dict(others.broken)} if others.broken else {}
         print_json(json.dumps({"connectors": listed, **broken}, indent=1))
         return
     rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
@@ -64,7 +65,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
             )
         )
     click.echo("\n".join(render.table(rows)))
-    for name, problem in plug_ins.broken.items():
+    for name, problem in others.broken.items():
         click.echo(visible(f"{name}: {problem}"))
 
 
@@ -83,7 +84,7 @@ def doctor_command(address: str, as_json: bool) -> int:
     findings = provider_services.check(address)
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
-        listed = [dataclasses.asdict(finding) for finding in findings]
+        listed = msgspec.to_builtins(findings)
         print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
     else:
         click.echo("\n".join(render.table([(finding.state, finding.what, finding.sentence) for finding in findings])))
@@ -115,7 +116,7 @@ class _Seconds(click.ParamType[float]):
             found = seconds(str(value))
         except (KeyError, ValueError):
             found = -1.0
-        if found < 0:
+        if not 0 <= found < math.inf:
             self.fail(f"{value!r} is not a duration such as 50ms or 2s.", param, ctx)
         return found
 
@@ -127,6 +128,8 @@ def _parse_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     return pairs
 
 
+_MOST_DIGITS: Final = 8
+_MOST_SHOWN: Final = 40
 _FAILURES: Final = {
     "timeout": "Share of calls that are never answered.",
     "cut_before": "Share of connections cut before the call is processed.",
@@ -221,16 +224,17 @@ def sandbox_command(
     error_shares = {status: _Share().convert(share, None, None) for status, share in statuses.items()}
     simulated = {**given(weather), **given({"seed": seed_of_chance, "statuses": error_shares})}
     if rate:
-        simulated["rate"] = {method.upper(): _calls_per_minute(calls, "--rate") for method, calls in rate.items()}
-    seeding = None if seed is None else int(seed) if seed.isdecimal() else Path(seed)
+        simulated["rate"] = {method.upper(): _number(calls, "--rate", "calls") for method, calls in rate.items()}
+    seeding = None if seed is None else _number(seed, "--seed", "customers") if seed.isdecimal() else Path(seed)
     provider_services.serve_sandbox(
         provider, port=port, seeding=seeding, state=state, weather=simulated, switches=switches, log=log
     )
 
 
-def _calls_per_minute(text: str, option: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"{option}: {text!r} is not a number of calls.")
+def _number(text: str, option: str, unit: str) -> int:
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        shown = text if len(text) < _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
+        raise ConfigError(f"{option}: {shown!r} is not a number of {unit} with at most {_MOST_DIGITS} digits.")
     return int(text)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 
 from tranship.pipelines.cli.options import json_option
 from tranship.pipelines.cli.output import print_json, terminal_width
@@ -73,7 +73,7 @@ def fields_command(as_json: bool) -> None:
 
     fields = render.fields()
     if as_json:
-        print_json(json.dumps({"fields": [dataclasses.asdict(field) for field in fields]}, indent=1))
+        print_json(json.dumps({"fields": msgspec.to_builtins(fields)}, indent=1))
         return
     click.echo(render.of_fields(fields))
 

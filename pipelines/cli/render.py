@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from tranship.pipelines.field_rules import quoted
 from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
@@ -165,16 +165,6 @@ def _row(finding: Finding) -> tuple[str, ...]:
     return finding.code, f"{finding.count:,}", finding.example, value, finding.says
 
 
-def of_runs(runs: Iterable[Mapping[str, Any]]) -> str:
-    """Return a list of runs; each has run_id, started_at, status, source, destination and counts (null if unknown)."""
-    rows: list[tuple[str, ...]] = [("run", "began", "status", "read", "rejected", "source", "destination")]
-    for run in runs:
-        counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in ("read", "rejected")]
-        began = f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
-        rows.append((run["run_id"], began, run["status"], *counts, run["source"], run["destination"]))
-    return _text(table(rows, (3, 4)))
-
-
 def of_changes(changes: Iterable[Mapping[str, Any]], *, width: int | None, is_first: bool) -> str:
     """Return a line for each changed field; each change has customer_key, action, field, before, after and reason. The
     first part of a list has a header.
@@ -185,8 +175,7 @@ def of_changes(changes: Iterable[Mapping[str, Any]], *, width: int | None, is_fi
     return _text(table(rows, (), width))
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True):
     """A canonical field: its type, its description, and its rules in the form `code: rule`."""
 
     name: str

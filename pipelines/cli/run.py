@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,10 +25,10 @@ from tranship.pipelines.cli.options import (
     json_option,
     lock_options,
     output_options,
-    shell,
     state_dir_option,
 )
 from tranship.pipelines.cli.output import print_json, summary, terminal_width
+from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.schemas.visible import visible
 
@@ -45,6 +44,11 @@ def _source_and_destination(metavar: str, source: str, destination: str) -> Call
     """Add the argument for sources and destination; the destination is the last one."""
     text = f"{source}. The last argument is the {destination}."
     return click.argument("ends", metavar=metavar, nargs=-1, required=False, help=text)
+
+
+def _only_option(command: Decorated) -> Decorated:
+    """Add --only for commands that take one pipeline of a file with several."""
+    return click.option("--only", metavar="NAME", help="Pipeline of a settings file with several.")(command)
 
 
 def _split_ends(ends: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
@@ -63,12 +67,18 @@ _RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code
     short_help="Check, deduplicate and write customers.",
 )
 @_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
+@click.option("--only", metavar="NAME,...", help="Pipelines of a settings file with several; by default all.")
+@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Pipelines to run at the same time. Default: 1.")
+@click.option("--no-summary", is_flag=True, hidden=True, help="For a pipeline of several, which have one summary.")
 @output_options
 @click.pass_obj
 def run_command(
     context: CrashContext,
     /,
     ends: tuple[str, ...],
+    only: str | None,
+    jobs: int | None,
+    no_summary: bool,
     as_json: bool,
     log: str | None,
     quiet: bool,
@@ -82,17 +92,30 @@ def run_command(
       tranship run "exports/*.csv.gz" customers.parquet --map external_id="Account No"
       tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers"
       tranship run pipeline.toml --max-rejects 2%
+      tranship run pipelines.toml --only crm,shop --jobs 2
 
     Everything can be set in a settings file; `tranship inspect SOURCE --write pipeline.toml` creates one. Options
     override environment variables (TRANSHIP_MAX_REJECTS=2%), which override the file.
     """
     from tranship.pipelines import run, settings
 
-    configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
+    sources, destination = _split_ends(ends)
+    names = settings.pipelines_in(sources)
+    if names:
+        from tranship.pipelines.cli import several_pipelines
+
+        chosen = several_pipelines.chosen(only, names, sources[0])
+        if len(chosen) > 1:
+            work = several_pipelines.Work(sources[0], chosen, jobs or 1, as_json=as_json, log=log, quiet=quiet)
+            if destination is not None:
+                options["destination"] = destination
+            return several_pipelines.run(work, given(options))
+        only = chosen[0]
+    configured = settings.from_command(sources, destination, given(options), os.environ, only=only)
     context.state_dir = configured.state_dir
     if not configured.dry_run:
         _output_has_one_use(configured.destination, as_json)
-    return execute(lambda display: run.run(configured, display), as_json, log, quiet)
+    return execute(lambda display: run.run(configured, display), as_json, log, quiet, summarised=not no_summary)
 
 
 @click.command(
@@ -103,6 +126,7 @@ def run_command(
 )
 @_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
 @click.option("--out", required=True, metavar="FOLDER", type=OwnPath(), help="New folder for the plan.")
+@_only_option
 @output_options
 @click.pass_obj
 def plan_command(
@@ -110,6 +134,7 @@ def plan_command(
     /,
     ends: tuple[str, ...],
     out: Path,
+    only: str | None,
     as_json: bool,
     log: str | None,
     quiet: bool,
@@ -127,7 +152,7 @@ def plan_command(
     """
     from tranship.pipelines import run, settings
 
-    configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
+    configured = settings.from_command(*_split_ends(ends), given(options), os.environ, only=only)
     context.state_dir = configured.state_dir
     return execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
 
@@ -156,12 +181,14 @@ def apply_command(folder: Path, limit: int | None, as_json: bool, log: str | Non
 @_source_and_destination(
     "SOURCE... DESTINATION|RUN", _SOURCE + ", or a run or a plan folder", "path or URL to compare with"
 )
+@_only_option
 @json_option
 @click.pass_obj
 def verify_command(
     context: CrashContext,
     /,
     ends: tuple[str, ...],
+    only: str | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -181,7 +208,7 @@ def verify_command(
             state_dir = Path(options.get("state_dir") or ".tranship")
             found = run.verify_run(state_dir, ends[0], display)
         else:
-            configured = settings.from_command(*_split_ends(ends), given(options), os.environ)
+            configured = settings.from_command(*_split_ends(ends), given(options), os.environ, only=only)
             context.state_dir = configured.state_dir
             found = run.verify(configured, display)
     if as_json:
@@ -217,8 +244,11 @@ def retry_command(
     "--rows", default=10_000, show_default=True, type=click.IntRange(min=1), help="Number of records to inspect."
 )
 @click.option("--write", metavar="FILE", type=OwnPath(), help="Write a settings file for `tranship run`.")
+@_only_option
 @json_option
-def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_json: bool, **options: Any) -> int:
+def inspect_command(
+    sources: tuple[str, ...], rows: int, write: Path | None, only: str | None, as_json: bool, **options: Any
+) -> int:
     """Show the columns of SOURCE, the fields they map to, and the records that would be rejected.
 
     \b
@@ -229,7 +259,7 @@ def inspect_command(sources: tuple[str, ...], rows: int, write: Path | None, as_
     from tranship.pipelines import run, settings, settings_file
     from tranship.pipelines.cli import render
 
-    reading = settings.reading_from_command(sources, given(options), os.environ)
+    reading = settings.reading_from_command(sources, given(options), os.environ, only=only)
     found = run.inspect(reading, rows)
     if as_json:
         print_json(found.to_json())
@@ -273,22 +303,25 @@ def _output_has_one_use(destination: str, as_json: bool) -> None:
         )
 
 
-def execute(work: Callable[[Display | None], Report], as_json: bool, log: str | None, quiet: bool) -> int:
+def execute(
+    work: Callable[[Display], Report], as_json: bool, log: str | None, quiet: bool, *, summarised: bool = True
+) -> int:
     """Do the work of a command, show its progress and its summary, and return the exit code."""
     from tranship.pipelines.cli import progress
 
     gc.freeze()
     gc.enable()
-    quiet = quiet or log == "-"  # a log on standard error is for machines
+    is_for_machines = log == "-"  # the log is on standard error, and has the warnings
+    quiet = quiet or is_for_machines
     with progress.logged(log):
         try:
-            with nullcontext() if quiet else progress.display() as display:
+            with progress.Warnings(not is_for_machines) if quiet else progress.display() as display:
                 report = work(display)
         except GateClosed as error:
-            if not quiet and error.report is not None:
+            if summarised and not quiet and error.report is not None:
                 click.echo(summary(error.report, sys.stderr), err=True)
             raise
-    if not quiet:
+    if summarised and not quiet:
         click.echo(summary(report, sys.stderr), err=True)
     if as_json:
         print_json(report.to_json())

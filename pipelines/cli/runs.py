@@ -13,7 +13,7 @@ import click
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, state_dir_option
-from tranship.pipelines.cli.output import print_json, summary
+from tranship.pipelines.cli.output import print_json, summary, terminal_width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -28,21 +28,86 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Remove runs started more than DAYS days ago.",
 )
+@click.option("--pipeline", "pipelines", metavar="NAME", multiple=True, help="Only this pipeline. Repeatable.")
+@click.option(
+    "--check", metavar="max_age=TIME", help="Check that each pipeline has succeeded within this time: max_age=26h."
+)
+@click.option(
+    "--alert", "alerts", metavar="[STATES=]env:NAME", multiple=True, help="With --check: also alert this address."
+)
+@click.option(
+    "--forget", metavar="NAME", multiple=True, help="Remove the state of a pipeline that no longer runs. Repeatable."
+)
 @state_dir_option
 @json_option
 @click.pass_obj
-def runs_command(context: CrashContext, /, remove_older_than: int | None, state_dir: Path, as_json: bool) -> None:
-    """List runs, newest first."""
-    from tranship.pipelines import run_list
-    from tranship.pipelines.cli import render
+def runs_command(
+    context: CrashContext,
+    /,
+    remove_older_than: int | None,
+    pipelines: tuple[str, ...],
+    check: str | None,
+    alerts: tuple[str, ...],
+    forget: tuple[str, ...],
+    state_dir: Path,
+    as_json: bool,
+) -> int:
+    """List the runs of each pipeline, newest first, or check that none is late.
 
+    \b
+      tranship runs --check max_age=26h
+      tranship runs --check max_age=26h --pipeline crm --pipeline shop
+
+    With --check, the exit code is 4 if a pipeline is late. Alerts go to the addresses in the settings of its last run.
+    """
     context.state_dir = state_dir
+    if forget:
+        from tranship.pipelines.operation import freshness
+
+        freshness.forget(state_dir, forget)
+        click.echo(visible(f"Removed: {', '.join(forget)}."), err=True)
+        return 0
+    if alerts and check is None:
+        raise ConfigError("--alert: has no effect without --check. Runs have alerts of their own.")
+    if check is not None:
+        return _check(state_dir, check, pipelines, alerts, as_json)
+    _list(state_dir, remove_older_than, pipelines, as_json)
+    return 0
+
+
+def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tuple[str, ...], as_json: bool) -> int:
+    from tranship.pipelines.cli import run_lists
+    from tranship.pipelines.operation import freshness
+
+    checked = freshness.check(state_dir, freshness.max_age(check), pipelines, alerts)
+    for problem in checked.problems:
+        click.echo(visible(problem), err=True)
+    late = any(one.late for one in checked.pipelines)
+    if as_json:
+        listed = [
+            {
+                "pipeline": one.pipeline,
+                "late": one.late,
+                "last_success": one.last_success.isoformat() if one.last_success else None,
+            }
+            for one in checked.pipelines
+        ]
+        print_json(json.dumps({"late": late, "pipelines": listed, "problems": checked.problems}, indent=1))
+    else:
+        click.echo(run_lists.of_freshness(checked.pipelines))
+    return 4 if late else 0
+
+
+def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, ...], as_json: bool) -> None:
+    from tranship.pipelines import run_list
+    from tranship.pipelines.cli import run_lists
+
     days = None if remove_older_than is None else timedelta(days=remove_older_than)
     found = run_list.list_runs(state_dir, days)
     for run in found:
         if run.problem:
             click.echo(visible(f"damaged: {run.problem}"), err=True)
-    kept = [_entry(run) for run in found]
+    kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
         print_json(json.dumps(listed, indent=1))
@@ -55,12 +120,13 @@ def runs_command(context: CrashContext, /, remove_older_than: int | None, state_
         click.echo(visible(f"No runs in {state_dir}."), err=True)
         return
     if kept:
-        click.echo(render.of_runs(kept))
+        click.echo(run_lists.of_runs(kept, terminal_width(sys.stdout)))
 
 
 def _entry(run: RunSummary) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
+        "pipeline": run.pipeline,
         "started_at": run.started_at.isoformat(),
         "status": run.status,
         "source": run.source,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from pyspark.sql import functions as fn
 
 from tranship.pipelines.distributed import group_tasks, stage_rows
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
-@dataclass(frozen=True)
-class Ledger:
+class Ledger(Struct, frozen=True):
     """The fates of all records that were read: each has exactly one.
 
     `by_code` and `by_warning` count rejects and warnings by their code, `by_rule` merges by theirs.
@@ -44,8 +43,7 @@ class Ledger:
         return self.read - self.skipped - self.rejected - self.merged - self.customers
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What the tasks of the stage have counted: records that were read, and those that `where` left out."""
 
     read: int

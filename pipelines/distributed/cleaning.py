@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from pyspark.sql import functions as fn
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError, GateClosed, Undecided
 from tranship.pipelines import profiles, reading, rivals, selection, settings
-from tranship.pipelines.arguments import CleanOptions, path
+from tranship.pipelines.arguments import CleanOptions
 from tranship.pipelines.distributed import cleaned, identity, stage_rows
 from tranship.pipelines.distributed.cleaned import Cleaned, Facts
 from tranship.pipelines.distributed.frame_source import FrameSource
@@ -40,7 +41,7 @@ def clean(
     given = settings.of_frame("DataFrame", options, environment)
     reading.check_values(given)
     source = FrameSource(df, place)
-    folder = f"{path('work', work).rstrip('/')}/tranship-{uuid.uuid4().hex}"
+    folder = f"{_address(work).rstrip('/')}/tranship-{uuid.uuid4().hex}"
     layout = source.layout()
     applied = profiles.apply([layout], given)
     columns = applied.columns([layout])
@@ -54,6 +55,11 @@ def clean(
             raise ConfigError(
                 "Tranship is not installed on the machines of the cluster. Install it there in this version."
             ) from error
+        if folder in str(error):
+            why = next(iter(str(error).strip().splitlines()))[:300]
+            raise ConfigError(
+                f"work: the engine cannot write there ({why}). Name a folder that all machines can write."
+            ) from error
         raise
     facts = cleaned.facts_of(stage)
     _must_be_decided(facts, columns)
@@ -66,6 +72,15 @@ def clean(
     matched = {tuple(json.loads(value)) for _, value, _ in facts.get(stage_rows.MATCHED, ()) if value}
     notes = (*layout.notes, *columns.notes, *reading.unmatched(columns, matched))
     return Cleaned(stage, decisions, filled, source.columns, counts, folder, notes)
+
+
+def _address(work: object) -> str:
+    """Return the folder as the engine is to understand it: a URL of any kind, or a path."""
+    text = os.fspath(work) if isinstance(work, str | os.PathLike) else None
+    if not isinstance(text, str) or not text.strip():
+        given = repr(work) if isinstance(work, str) else type(work).__name__
+        raise ConfigError(f"work: {given} is not accepted. Give a folder that all machines can write.")
+    return text
 
 
 def _must_be_options(options: Mapping[str, Any]) -> None:
@@ -97,8 +112,9 @@ def _check_conflicts(decisions: Decisions, allowed: str, read: int) -> None:
     if number > limit(allowed, read):
         [(source, line)] = conflicts.orderBy("source", "line").select("source", "line").limit(1).collect()
         where = f"{source}, line {line}" if line is not None else f"digest {source}"
+        share = "shares its" if number == 1 else "share their"
         raise GateClosed(
-            f"{number:,} of {counted(read, 'record')} share their external_id with a record of another e-mail and "
+            f"{number:,} of {counted(read, 'record')} {share} external_id with a record of another e-mail and "
             f"another name, more than max_conflicts {allowed}; the first: {where}. They would be merged. If another "
             'column is the customer\'s id: fields={"external_id": "COLUMN"}; if they are the same customers: '
             f"max_conflicts={number}"

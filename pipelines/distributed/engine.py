@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from tranship.connectors import known_secrets
 from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
@@ -29,14 +32,14 @@ _SETTINGS: Final = {
     # Spark writes another type by default, which has no time zone for other readers.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
+_OTHER_JAVA: Final = "Install it, point JAVA_HOME to it, or use --engine sail, which needs none."
 _SECONDS: Final = 10
 """Seconds until a connection is open."""
 _SECONDS_TO_GREET: Final = 20
 """Seconds until the server has agreed on a protocol."""
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """A session, whether its tasks run on this machine, and what is to be stopped with it."""
 
     session: SparkSession
@@ -140,6 +143,7 @@ def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
         )
     active = SparkSession.getActiveSession()
     if active is None:
+        _must_have_java()
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         builder = SparkSession.builder.config("spark.executorEnv.POLARS_MAX_THREADS", "1")
         active = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
@@ -147,6 +151,15 @@ def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
     with contextlib.suppress(AttributeError):  # a session of Spark Connect
         active = active.newSession()
     return active, str(active.conf.get("spark.master", "")).startswith("local")
+
+
+def _must_have_java() -> None:
+    """Raise MissingDriver if Spark would find no Java; its own words would not say so."""
+    home = os.environ.get("JAVA_HOME")
+    program = str(Path(home, "bin", "java")) if home else "java"
+    if "PYSPARK_GATEWAY_PORT" not in os.environ and shutil.which(program) is None:
+        where = f"JAVA_HOME={home} has none" if home else "there is none on the PATH"
+        raise MissingDriver(f"--engine spark: needs Java 17 or newer, and {where}. {_OTHER_JAVA}")
 
 
 @contextmanager
@@ -162,5 +175,9 @@ def failures() -> Iterator[None]:
             raise ConfigError(
                 "Tranship is not installed on the machines of the cluster. Install it there in this version."
             ) from error
+        if "JAVA_GATEWAY_EXITED" in text:
+            raise MissingDriver(
+                f"--engine spark: Java did not start; java -version must show 17 or newer. {_OTHER_JAVA}"
+            ) from error
         reason = known_secrets.safe_message(next(iter(text.strip().splitlines()), type(error).__name__))[:300]
-        raise Unreachable(f"The engine failed: {reason}. See its logs.") from error
+        raise Unreachable(f"The engine failed: {reason.rstrip('.')}. See its logs.") from error

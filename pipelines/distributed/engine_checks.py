@@ -16,16 +16,36 @@ FOLDERS: Final = ("", "s3", "s3a", "gs", "az")
 """Schemes of folders of Parquet files."""
 _PART: Final = "part.parquet"
 """A file of an engine, which stands for all."""
+_SCHEMES: Final = (*filter(None, FOLDERS), *lookup.ENGINE_SCHEMES, "postgresql", "postgres")
 
 
 def check(settings: Settings) -> None:
     """Raises ConfigError for sources, destinations and settings that a run on an engine does not have."""
+    for option, address in (("", settings.destination), ("--work ", settings.work or "")):
+        _check_slashes(option, address)
     if any(scheme_of(source) in lookup.ENGINE_SCHEMES for source in settings.sources):
         _check_table(settings)
     else:
         _check_files(settings)
     _check_destination(settings)
     _check_place(settings)
+
+
+def _check_slashes(option: str, address: str) -> None:
+    """Raises ConfigError for an address that lacks a slash: it would be the path of a folder on this machine."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(/?)(?!/)", address)
+    if found is None or not (found[2] or found[1].lower() in _SCHEMES):
+        return
+    scheme, shown = found[1], redacted(address)
+    if scheme.lower() in _SCHEMES:
+        slashes = ":///" if found[2] and scheme.lower() in lookup.ENGINE_SCHEMES else "://"
+        meant = f"Write {redacted(scheme + slashes + address[found.end() :])}"
+    else:
+        meant = "Name a path, or a folder in s3://, gs:// or az://"
+    raise ConfigError(
+        f"{option}{shown}: is a path, because {scheme}: is not followed by two slashes. {meant}, or ./{shown} if you "
+        "mean a folder of this name."
+    )
 
 
 def _check_files(settings: Settings) -> None:

@@ -4,18 +4,18 @@ has its number and one fate.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.task_files import TaskFile
@@ -32,8 +32,7 @@ _TOGETHER_PARTS: Final = 50
 """As many records, or parts of small files, are normalised together: each batch has a price of its own."""
 
 
-@dataclass(frozen=True)
-class _Read:
+class _Read(Struct, frozen=True):
     """A part of a file that was read: the number of the file, its own, and its records."""
 
     file: int
@@ -46,8 +45,7 @@ class _Read:
         return self.selected.batch.records.height
 
 
-@dataclass(frozen=True)
-class FileTask:
+class FileTask(Struct, frozen=True):
     """The function that the engine calls with files, by number: `at` and `file` (`TaskFile` as JSON).
 
     `columns` are those of all files, in the order of the source; `with_present` is whether the keys of records that are
@@ -125,7 +123,7 @@ class FileTask:
             filled=filled,
             matched=sorted(prepared.matched) if prepared else (),
         )
-        part = json.dumps([dataclasses.asdict(counts), fates.raw.height > 0])
+        part = json.dumps([msgspec.to_builtins(counts), fates.raw.height > 0])
         frames = [facts(stage_rows.PART, [part], row=first)]
         if fates.good.height:
             good = fates.good.with_columns(pl.col("_row", "_line").cast(pl.Int64))

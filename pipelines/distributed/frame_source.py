@@ -39,6 +39,9 @@ class FrameSource:
         names = list(df.columns)
         self._at = None if place is None else _positions(df, place)
         self._data = [at for at in range(len(names)) if at not in (self._at or ())]
+        if not self._data:
+            # Sail reads a path that does not exist as no columns.
+            raise ConfigError("df: has no columns with data. Check the path that it is read from.")
         self._given = tuple(names[at] for at in self._data)
 
     @cached_property

@@ -6,11 +6,11 @@ A partition is taken as a whole and put in order here, since not every engine ke
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 
 from tranship.pipelines import identify
 from tranship.pipelines.distributed import stage_rows
@@ -42,8 +42,7 @@ def find_conflicts(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         yield from stage_rows.to_arrow(of_id, stage_rows.FINDING)
 
 
-@dataclass(frozen=True)
-class FillTask:
+class FillTask(Struct, frozen=True):
     """Yields survivors (`stage_rows.RECORD`) after they took over missing values, of all records of their customers
     with CUSTOMER and OWNER.
     """

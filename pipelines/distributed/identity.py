@@ -7,10 +7,10 @@ exchanged between machines. No aggregate holds structs: engines keep those in me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from pyspark.sql import Window
 from pyspark.sql import functions as fn
 
@@ -34,8 +34,7 @@ BY_ROW: Final = ("row",)
 of reading."""
 
 
-@dataclass(frozen=True)
-class Decisions:
+class Decisions(Struct, frozen=True):
     """What identity decides about staged records.
 
     `verdicts` has each record that is not a survivor: row, source, line, fate (MERGED, AMBIGUOUS), and if it is merged
@@ -77,8 +76,7 @@ def decide(
     return Decisions(verdicts, heirs, findings)
 
 
-@dataclass(frozen=True)
-class _Order:
+class _Order(Struct, frozen=True):
     """The order of a customer's records, the survivor first."""
 
     survivor: SurvivorRule

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
 from pyspark.errors import PySparkException
 
 from tranship.connectors.addresses import redacted, scheme_of
@@ -106,7 +106,7 @@ class FileSource:
 
     def staged(self, session: SparkSession, columns: tuple[str, ...], rules: Rules, *, with_present: bool) -> DataFrame:
         """Return the stage; `columns` are those of all files."""
-        files = [(at, json.dumps(dataclasses.asdict(file))) for at, file in enumerate(self._files)]
+        files = [(at, json.dumps(msgspec.to_builtins(file))) for at, file in enumerate(self._files)]
         numbered = session.createDataFrame(files, "at bigint, file string")
         task = FileTask(columns, self._options, rules, with_present, metadata.version("tranship"))
         spread = numbered.repartition(min(len(files), _MOST_TASKS))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import polars as pl
+from msgspec import Struct
 from pyspark.sql import functions as fn
 
 from tranship.connectors import errors
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _PLACE: Final = ("_source", "_line")
 
 
-@dataclass(frozen=True)
-class StageFacts:
+class StageFacts(Struct, frozen=True):
     """The counts of each part, the columns of the files that have rejects, and of those that have records without an
     id, the notes on all files, and what decides between records of the same time (`identity.BY_ROW`).
     """

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Batch
 from tranship.connectors.errors import Undecided
@@ -30,8 +30,7 @@ BATCH_ROWS: Final = 61_440
 NAME: Final = "the DataFrame"
 
 
-@dataclass(frozen=True)
-class StageTask:
+class StageTask(Struct, frozen=True):
     """The function that the engine calls with the rows of a partition: the columns of the source, then `_row`,
     `_source`, `_line`.
 
@@ -116,7 +115,7 @@ class StageTask:
         sources = pl.DataFrame({"source": places["_source"].gather(batch.lines)}).with_row_index("at")
         for source, at in sources.group_by("source").agg("at").iter_rows():
             rows = pl.Series(at, dtype=pl.UInt32)
-            of_source = dataclasses.replace(batch, records=batch.records[rows])
+            of_source = replace(batch, records=batch.records[rows])
             filled = rivals.filled(of_source, self.rules.columns, normalised.records[rows])
             yield facts(stage_rows.FILLED, filled, source=source if self.place else self.name)
 

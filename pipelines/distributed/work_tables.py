@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
 
-@dataclass(frozen=True)
-class WorkTables:
+class WorkTables(Struct, frozen=True):
     """A folder of Parquet tables, each written once and read by later steps: without it, every result would compute all
     that it stands on again.
 

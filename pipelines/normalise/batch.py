@@ -11,10 +11,10 @@ that need work, and only those are changed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+from msgspec import Struct
 
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.codes import (
@@ -55,8 +55,7 @@ from tranship.schemas.faults import no_reasons, reasons, within
 from tranship.schemas.flags import Flag
 
 
-@dataclass(frozen=True)
-class Normalised:
+class Normalised(Struct, frozen=True):
     """A batch in canonical columns, with the reasons for values that could not be parsed, and warnings.
 
     `email_blocked` (bool) marks the records whose e-mail address does not identify a customer.

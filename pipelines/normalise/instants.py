@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
+from msgspec import Struct
 from pyarrow._compute import CastOptions, call_function
 
 from tranship.pipelines.normalise.series import VALUE, fill_where, null_text, replace_where
@@ -288,8 +288,7 @@ def _parse_forms(plain: pl.Series, spelling: Spelling) -> tuple[pl.Series, pl.Se
     return replace_where(read, disputed, lambda part: constant(None, len(part), INSTANT)), disputed
 
 
-@dataclass(frozen=True)
-class _DateForm:
+class _DateForm(Struct, frozen=True):
     """A date format (strftime) for text in upper case, and what it contains."""
 
     text: str

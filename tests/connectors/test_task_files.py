@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -43,7 +43,7 @@ def test_a_file_opens_elsewhere_with_the_same_records_and_columns(
         *[("json", "in/b.jsonl"), ("parquet", "in/c.parquet"), ("csv", "in/ds=1/a.csv")],
     ]
     # They are sent as JSON.
-    sent = [TaskFile(**json.loads(json.dumps(dataclasses.asdict(file)))) for file in found]
+    sent = [TaskFile(**json.loads(json.dumps(msgspec.to_builtins(file)))) for file in found]
     with closing(open_sources(["in"])) as whole:
         expected = [part.read() for part in whole.parts(Path("pages"))]
     (tmp_path / "elsewhere").mkdir()

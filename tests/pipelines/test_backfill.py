@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tranship
 from support.warehouse import Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import backfill, settings
@@ -31,6 +33,25 @@ def windows(warehouse: Warehouse, start: str, end: str, window: str, **options: 
     span = {"since": start, "until": end}
     configured = settings.load({**given, **span, "state_dir": warehouse.folder / "state", **options}, {})
     return list(backfill.backfill(configured, window))
+
+
+def test_the_same_from_python(warehouse: Warehouse) -> None:
+    ends = (warehouse.folder / "in.csv", warehouse.address())
+    given = {"state_dir": warehouse.folder / "state"}
+    found = tranship.backfill(*ends, since=date(2026, 1, 2), until="2026-01-05", window=timedelta(days=2), **given)
+    assert [fates(window.report) for window in found if window.report] == [
+        {"skipped": 5, "created": 2},
+        {"skipped": 6, "created": 1},
+    ]
+    assert found[0].start == datetime(2026, 1, 2, tzinfo=UTC)
+    assert tranship.watermarks(warehouse.address(), state_dir=given["state_dir"]) == ()
+
+    numbered = tranship.backfill(*ends, since=6, until=8, cursor="version", window=1, **given)
+    assert [fates(window.report) for window in numbered if window.report] == 2 * [{"skipped": 6, "created": 1}]
+    with pytest.raises(ConfigError, match="until: is missing"):
+        tranship.backfill(*ends, since="2026-01-02", **given)
+    with pytest.raises(ConfigError, match=r"window: .* is not accepted\. Give whole seconds"):
+        tranship.backfill(*ends, since="2026-01-02", until="2026-01-03", window=timedelta(seconds=0.5), **given)
 
 
 def test_each_window_is_a_run(warehouse: Warehouse) -> None:

@@ -100,9 +100,9 @@ def test_what_is_left_out_and_kept_back_is_said(warehouse: Any_) -> None:
     for text in (
         "reads records with updated_at from 2026-01-31T09:30:00Z on",
         "read up to 2026-01-31T10:00:00Z, with --lookback 30min",
-        "1 record has a value in updated_at that is not a time, and every run reads them; the first: ",
-        "1 record has a value in updated_at after the start of this run",
-        "the watermark will move past 1 rejected record",
+        "1 record has a value in updated_at that is not a time, and every run reads it; the first: ",
+        "after the start of this run: the watermark stays before it, and the next run reads it again",
+        "past 1 rejected record: correct it in the rejects file and run that; --since last does not read it again",
     ):
         assert said(report, text), (text, report.notes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from tranship.connectors import opening
 from tranship.connectors.contract import Part
@@ -82,9 +82,7 @@ def test_parts_that_are_staged_together_have_the_fate_of_each_alone(
 ) -> None:
     alone, one_by_one = staged(tmp_path / "alone", folder, options, 1)
     together, at_once = staged(tmp_path / "together", folder, options, 100)
-    assert [dataclasses.replace(counts, files={}) for counts in together] == [
-        dataclasses.replace(counts, files={}) for counts in alone
-    ]
+    assert [replace(counts, files={}) for counts in together] == [replace(counts, files={}) for counts in alone]
     assert sum(counts.read for counts in alone) == 26
     files = sorted(file.relative_to(one_by_one.path) for file in one_by_one.path.glob("*/*.parquet"))
     assert sorted(file.relative_to(at_once.path) for file in at_once.path.glob("*/*.parquet")) == files

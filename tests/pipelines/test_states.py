@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+import tranship
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError
@@ -27,6 +29,23 @@ def destination(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return Warehouse(tmp_path).address()
     database: Database = request.getfixturevalue("postgres_database")
     return PostgresWarehouse(tmp_path, database).address()
+
+
+def test_the_same_from_python(tmp_path: Path) -> None:
+    state_dir, warehouse = tmp_path / "state", Warehouse(tmp_path)
+    warehouse.load(ROWS, since="last")
+    [mark] = tranship.watermarks(warehouse.address(), state_dir=state_dir)
+    assert mark.position == datetime(2026, 1, 31, 4, tzinfo=UTC)
+
+    changed = tranship.set_watermark(warehouse.address(), mark.position - timedelta(hours=1), state_dir=state_dir)
+    assert (changed.source, changed.value) == (mark.source, "2026-01-31T03:00:00.000000Z")
+    assert warehouse.load(ROWS, since="last").counts.skipped == 2
+
+    cleared = tranship.clear_watermarks(warehouse.address(), source=mark.source, state_dir=state_dir)
+    assert ([each.source for each in cleared.watermarks], cleared.files) == ([mark.source], 0)
+    assert tranship.watermarks(warehouse.address(), state_dir=state_dir) == ()
+    with pytest.raises(ConfigError, match="value: float is not accepted"):
+        tranship.set_watermark(warehouse.address(), 1.5, state_dir=state_dir)  # type: ignore[arg-type]
 
 
 def test_a_watermark_is_set_and_removed(tmp_path: Path, destination: str) -> None:
@@ -69,7 +88,7 @@ def test_files_are_forgotten(tmp_path: Path, destination: str) -> None:
     write_csv(tmp_path / "in" / "a.csv", ROWS)
     warehouse.load(tmp_path / "in", new_files=True, destination=destination)
     assert fates(warehouse.load(tmp_path / "in", new_files=True, destination=destination)) == {}
-    assert states.clear(destination, tmp_path / "state", None) == ([], 1)
+    assert states.clear(destination, tmp_path / "state", None) == ((), 1)
     assert warehouse.load(tmp_path / "in", new_files=True, destination=destination).counts.read == 4
 
 

@@ -94,6 +94,12 @@ def main(folder: Path) -> None:
     assert_type(runs[0].started_at, datetime)
     assert_type(runs[0].counts, Counts | None)
     assert_type(tranship.changes("last", key="0017", state_dir=folder), pl.DataFrame)
+    filled = tranship.backfill("a.csv", folder / "b.csv", since=date(2026, 1, 1), until="2026-02-01", window="1d")
+    assert_type(filled, tuple[tranship.Window, ...])
+    assert_type(filled[0].report, tranship.Report | None)
+    assert_type(tranship.watermarks(folder / "b.csv"), tuple[tranship.Watermark, ...])
+    assert_type(tranship.set_watermark("b.csv", 7, source="a.csv"), tranship.Watermark)
+    assert_type(tranship.clear_watermarks("b.csv").files, int)
     for summary in runs:
         assert_type(summary.run_dir, Path)
 

@@ -8,11 +8,12 @@ import contextlib
 import functools
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+from msgspec.structs import replace
 
 from support import writing
 from support.accounts import USUAL

@@ -10,11 +10,13 @@ import asyncio
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec.structs import replace
 
 from support import writing
 from support.accounts import USUAL

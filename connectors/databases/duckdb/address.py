@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from tranship.connectors.address_secrets import shown_option
 from tranship.connectors.addresses import (
@@ -24,8 +25,7 @@ from tranship.connectors.databases.table_mapping import CHANGES, WRITTEN
 from tranship.connectors.errors import ConfigError
 
 
-@dataclass(frozen=True)
-class DuckDbAddress:
+class DuckDbAddress(Struct, frozen=True):
     """A DuckDB file and a table or query in it."""
 
     path: Path

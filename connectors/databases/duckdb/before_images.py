@@ -8,9 +8,8 @@ from typing import Final
 
 import duckdb
 
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import BEFORE_IMAGES, Plan, WriteRequest
 from tranship.connectors.databases.before_images import (
-    BEFORE,
     customer_after,
     customer_removed,
     image,
@@ -52,14 +51,16 @@ def keep_images(
     if plan.counts["delete"]:
         action, replaced = ("delete", list(types)) if request.hard_delete else ("mark", [RUN, DELETED])
         key, known, mail = customer_removed(mapping)
-        held = "" if mapping.key else " JOIN _table h ON h.target = g.target"
+        held = "" if mapping.key else ", h.id, h.mail"
+        joined = "" if mapping.key else " JOIN _table h ON h.target = g.target"
+        # Numbers first: sorting whole rows is slow.
+        numbered = f"SELECT g.target, ({REMOVED_ROW})::UBIGINT AS row{held} FROM _gone g{joined}"
         queries.append(
-            f"SELECT ({REMOVED_ROW})::UBIGINT AS row, {literal(action)} AS action, {key}::VARCHAR AS key, "
-            f"{known} AS id, {mail} AS mail{_images(replaced, types)} FROM _gone g "
-            f"JOIN {address.name} t ON t.rowid = g.target{held}"
+            f"SELECT h.row, {literal(action)} AS action, {key}::VARCHAR AS key, {known} AS id, {mail} AS mail"
+            f"{_images(replaced, types)} FROM ({numbered}) h JOIN {address.name} t ON t.rowid = h.target"
         )
     if queries:
-        file = literal(request.workspace / BEFORE)
+        file = literal(request.workspace / BEFORE_IMAGES)
         connection.execute(f"COPY ({' UNION ALL BY NAME '.join(queries)}) TO {file} (FORMAT parquet)").fetchall()
     keep_facts(mapping, request, plan, types)
 

@@ -19,6 +19,7 @@ from tranship.connectors.databases.changes import (
     NOT_IN_SOURCE,
     READ_COLUMNS,
     REASON_OF_UPDATE,
+    UNDO,
     Assignment,
     creates,
     first_creates,
@@ -70,7 +71,7 @@ class ChangeLog:
             return
         columns, _ = existing_columns(self._connection, self._address)
         stored = {name: f"CAST({value} AS {columns[name].dtype})" for name, value in written.items()}
-        self._insert("create", creates(_DuckDb(columns), stored, key, rows))
+        self._insert("create", creates(_DuckDb(columns), stored, key, self._reason("NULL"), rows))
 
     def record_updates(self, mapping: TableMapping, assignments: Sequence[Assignment]) -> None:
         """Record the updates of the plan. The rows still have their old values."""
@@ -82,7 +83,7 @@ class ChangeLog:
         held = "" if mapping.key else " JOIN _table h ON h.target = p.target"
         where = f"{rows}{held} WHERE p.action = 'update'"
         dialect = _DuckDb(existing_columns(self._connection, self._address)[0])
-        self._insert("update", updates(dialect, assignments, key, REASON_OF_UPDATE, where))
+        self._insert("update", updates(dialect, assignments, key, self._reason(REASON_OF_UPDATE), where))
 
     def record_deletes(self, mapping: TableMapping) -> None:
         """Record the rows of `_gone`, which are removed or marked as deleted."""
@@ -91,11 +92,15 @@ class ChangeLog:
         key = self._key(mapping, KEY_OF_DELETE)
         columns, _ = existing_columns(self._connection, self._address)
         dialect = _DuckDb(columns)
+        reason = self._reason(literal(NOT_IN_SOURCE))
         if self._request.hard_delete:
-            self._insert("delete", removals(dialect, list(columns), key, rows))
+            self._insert("delete", removals(dialect, list(columns), key, reason, rows))
         else:
             mark = [Assignment(DELETED, "now()")]
-            self._insert("delete", updates(dialect, mark, key, literal(NOT_IN_SOURCE), rows))
+            self._insert("delete", updates(dialect, mark, key, reason, rows))
+
+    def _reason(self, otherwise: str) -> str:
+        return literal(UNDO) if self._request.undo else otherwise
 
     def _key(self, mapping: TableMapping, otherwise: str) -> str:
         return f"t.{quoted(mapping.key)}::VARCHAR" if mapping.key else otherwise

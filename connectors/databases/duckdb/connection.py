@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
 import duckdb
+from msgspec.structs import replace
 
 from tranship.connectors.contract import Waiting
 from tranship.connectors.databases.duckdb.address import DuckDbAddress

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import duckdb
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Survivors, Waiting, Watermark, WriteRequest

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import duckdb
+from msgspec.structs import replace
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.before_images import image

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
+from msgspec import Struct
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -33,8 +33,7 @@ _HIDDEN: Final = "***"
 LONGEST_NAME: Final = 63
 
 
-@dataclass(frozen=True)
-class PostgresAddress:
+class PostgresAddress(Struct, frozen=True):
     """A server and a table or query on it; `server` is passed to libpq and may contain a password."""
 
     server: str
@@ -104,8 +103,9 @@ def identity(spec: str, environment: Mapping[str, str] = os.environ) -> str:
     for server in (named.get("host") or named.get("hostaddr") or hosts or environment.get("PGHOST") or "").split(","):
         found = re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", server)
         host, port = found.groups() if found else (server, None)
+        host = host.lower().rstrip(".")  # a name that ends with a dot is the same
         local = host in ("", "localhost", "127.0.0.1", "::1", "[::1]")
-        servers.append(f"{'localhost' if local else host.lower()}:{port or usual}")
+        servers.append(f"{'localhost' if local else host}:{port or usual}")
     service = named.get("service") or environment.get("PGSERVICE") or ""
     database = named.get("dbname") or path or environment.get("PGDATABASE") or user.partition(":")[0]
     return f"postgresql {service} {','.join(servers)} {database} {address.schema or 'public'}.{address.table}"

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tranship.connectors.contract import Plan
+from tranship.connectors.contract import BEFORE_IMAGES, Plan
 from tranship.connectors.databases.before_images import (
-    BEFORE,
     customer_after,
     customer_removed,
     image,
@@ -20,6 +19,7 @@ from tranship.connectors.databases.postgres.catalog import ColumnType, Relation
 from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.deletes import GONE
+from tranship.connectors.databases.postgres.known_rows import REMOVED
 from tranship.connectors.databases.postgres.transfer import rows_by_place, stream_into
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import DELETED, RUN
@@ -69,11 +69,15 @@ class BeforeImages:
     @property
     def columns_of_updates(self) -> str:
         """The columns that the temporary table of updates needs, as SQL of the comparison."""
+        if self._request.undo:
+            return ""
         return f", p.row::BIGINT AS {ROW}{self._customer(*customer_after(self._mapping, self._request))}"
 
     @property
     def columns_of_deletes(self) -> str:
         """The columns that the temporary table of deletes needs, as SQL of the comparison."""
+        if self._request.undo:
+            return ""
         return f", ({REMOVED_ROW})::BIGINT AS {ROW}{self._customer(*customer_removed(self._mapping))}"
 
     def _customer(self, key: str, known: str, mail: str) -> str:
@@ -83,14 +87,34 @@ class BeforeImages:
 
     def take_updates(self, relation: Relation, changed: str) -> None:
         """Keep the values of the rows in a temporary table that updates replace."""
-        self._take("update", updated_columns(self._mapping, self._plan), f"{changed} u", relation, "u._place")
+        columns = updated_columns(self._mapping, self._plan)
+        if self._request.undo:
+            rows = "_plan p JOIN _survivors s ON s._row = p.row JOIN _now t ON t.n = p.row WHERE p.action = 'update'"
+            self._take_known("update", columns, "p.row", customer_after(self._mapping, self._request), rows)
+        else:
+            self._take("update", columns, f"{changed} u", relation, "u._place")
 
     def take_deletes(self, relation: Relation) -> None:
         """Keep the rows of GONE, or of those that are marked what the mark replaces."""
-        if self._request.hard_delete:
-            self._take("delete", list(shown_types(self._context.types)), f"{GONE} u", relation, "u.target")
+        columns = list(shown_types(self._context.types))
+        if self._request.undo:
+            self._take_known("delete", columns, "h.row", customer_removed(self._mapping), REMOVED)
+        elif self._request.hard_delete:
+            self._take("delete", columns, f"{GONE} u", relation, "u.target")
         else:
             self._take("mark", [RUN, DELETED], f"{GONE} u", relation, "u.target")
+
+    def _take_known(
+        self, action: str, columns: Sequence[str], row: str, customer: tuple[str, str, str], rows: str
+    ) -> None:
+        """Keep values that an undo has compared."""
+        key, known, mail = customer
+        key = f"t.{image(self._mapping.key)}" if self._mapping.key else key
+        values = "".join(f", t.{image(name)}" for name in columns)
+        self._parts.append(
+            f"SELECT {row} AS row, {literal(action)} AS action, {key} AS key, {known} AS id, {mail} AS mail{values} "
+            f"FROM {rows}"
+        )
 
     def _take(self, action: str, columns: Sequence[str], rows: str, relation: Relation, place: str) -> None:
         connection, duck = self._context.connection, self._context.duck
@@ -109,7 +133,7 @@ class BeforeImages:
     def keep(self, types: Mapping[str, ColumnType]) -> None:
         """Write the images, before the commit. `types` are the columns of the table as it is now."""
         if self._parts:
-            file = literal(self._request.workspace / BEFORE)
+            file = literal(self._request.workspace / BEFORE_IMAGES)
             images = " UNION ALL BY NAME ".join(self._parts)
             self._context.duck.execute(f"COPY ({images}) TO {file} (FORMAT parquet)").fetchall()
         keep_facts(self._mapping, self._request, self._plan, shown_types(types))

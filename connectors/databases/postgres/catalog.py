@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.databases.own_tables import OWN_TABLES
 from tranship.connectors.databases.postgres.address import PostgresAddress, parse_address
@@ -33,8 +35,7 @@ def qualified_name(address: PostgresAddress) -> str:
     return f"{address.schema}.{address.table}" if address.schema else address.table
 
 
-@dataclass(frozen=True)
-class Relation:
+class Relation(Struct, frozen=True):
     """A table or view of the server."""
 
     oid: int
@@ -110,8 +111,7 @@ def describe_missing(connection: Connection, address: PostgresAddress) -> tuple[
     return f"table {qualified_name(address)}", hint("table", similar_tables(schema, address.table, tables))
 
 
-@dataclass(frozen=True)
-class ColumnType:
+class ColumnType(Struct, frozen=True):
     """A column of a relation on the server."""
 
     name: str
@@ -243,8 +243,7 @@ def _table_identity(address: PostgresAddress) -> tuple[Any, ...] | None:
         connection.close()
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(Struct, frozen=True):
     """A foreign key that references the table."""
 
     table: str

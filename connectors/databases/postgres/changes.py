@@ -6,17 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 
 from tranship.connectors.contract import CHANGES as FRAME
 from tranship.connectors.contract import FIRST_LOAD
+from tranship.connectors.databases.before_images import image
 from tranship.connectors.databases.changes import (
     COMMENT,
     KEY_OF_DELETE,
     NOT_IN_SOURCE,
     READ_COLUMNS,
     REASON_OF_UPDATE,
+    UNDO,
     Assignment,
     creates,
     first_creates,
@@ -33,6 +36,7 @@ from tranship.connectors.databases.postgres.connect import connect
 from tranship.connectors.databases.postgres.connection import Connection, arrow_reader
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.deletes import GONE
+from tranship.connectors.databases.postgres.known_rows import REMOVED, KnownTexts
 from tranship.connectors.databases.postgres.transfer import SENT_ROWS, rows_by_place
 from tranship.connectors.databases.quoting import literal, quoted
 from tranship.connectors.databases.table_mapping import CHANGES, DELETED
@@ -111,8 +115,7 @@ class ChangeLog:
             f"{key_of_create(self._context.mapping)} AS customer_key, 'create' AS action, "
             f"{literal(FIRST_LOAD)} AS reason FROM _survivors s {chosen}"
         )
-        batches = rows.to_arrow_reader(SENT_ROWS)
-        self._connection.copy_rows(CHANGES, arrow_reader(batches.schema, batches, ()), schema=self._schema)
+        self._copy(rows)
 
     @property
     def columns_of_creates(self) -> str:
@@ -123,17 +126,21 @@ class ChangeLog:
         """Record the rows `u` in a temporary table, which are inserted, given column → value."""
         types = self._context.types
         stored = {name: types[name].cast(f"({value})") if name in types else value for name, value in written.items()}
-        self._insert("create", creates(_POSTGRES, stored, f"u.{_KEY}", f"{new} u"))
+        self._insert("create", creates(_POSTGRES, stored, f"u.{_KEY}", self._reason("NULL"), f"{new} u"))
 
     @property
     def columns_of_updates(self) -> str:
         """The columns that the temporary table of updates needs, as SQL of the comparison."""
-        return f", {self._key(key_of_update(self._context.mapping))} AS {_KEY}, {REASON_OF_UPDATE} AS {_REASON}"
+        key, reason = self._key(key_of_update(self._context.mapping)), self._reason(REASON_OF_UPDATE)
+        return f", {key} AS {_KEY}, {reason} AS {_REASON}"
 
     @property
     def columns_of_deletes(self) -> str:
         """The columns that the temporary table of deletes needs, as SQL of the comparison."""
         return f", {self._key(KEY_OF_DELETE)} AS {_KEY}"
+
+    def _reason(self, otherwise: str) -> str:
+        return literal(UNDO) if self._request.undo else otherwise
 
     def _key(self, known: str) -> str:
         return "NULL::VARCHAR" if self._context.mapping.key else known
@@ -146,13 +153,31 @@ class ChangeLog:
 
     def record_deletes(self, relation: Relation) -> None:
         """Record the rows of GONE, which are removed or marked as deleted."""
+        if self._request.undo:
+            self._record_known_deletes()
+            return
         rows = f"{GONE} u JOIN {relation.name} t ON {relation.is_at('u.target')}"
         if self._request.hard_delete:
-            changes = removals(_POSTGRES, list(self._context.types), self._key_on_server, rows)
+            changes = removals(_POSTGRES, list(self._context.types), self._key_on_server, literal(NOT_IN_SOURCE), rows)
         else:
             mark = [Assignment(DELETED, "now()")]
             changes = updates(_POSTGRES, mark, self._key_on_server, literal(NOT_IN_SOURCE), rows)
         self._insert("delete", changes)
+
+    def _record_known_deletes(self) -> None:
+        """Record the rows that an undo removes, without reading them again."""
+        key, types = self._context.mapping.key, self._context.types
+        key = f"t.{image(key)}" if key else KEY_OF_DELETE
+        changes = removals(KnownTexts(types), list(types), key, literal(UNDO), REMOVED)
+        rows = self._context.duck.sql(
+            f"SELECT {literal(self._request.run_id)} AS run_id, {literal(self._table)} AS table_name, customer_key, "
+            f"'delete' AS action, before, reason FROM ({changes})"
+        )
+        self._copy(rows)
+
+    def _copy(self, rows: duckdb.DuckDBPyRelation) -> None:
+        batches = rows.to_arrow_reader(SENT_ROWS)
+        self._connection.copy_rows(CHANGES, arrow_reader(batches.schema, batches, ()), schema=self._schema)
 
     @property
     def _key_on_server(self) -> str:

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import Final
+
+from msgspec.structs import replace
 
 from tranship.connectors.databases.postgres.adbc import AdbcConnection
 from tranship.connectors.databases.postgres.address import PostgresAddress

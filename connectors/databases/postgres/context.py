@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import duckdb
+from msgspec import Struct
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.postgres.catalog import ColumnType, Relation
@@ -15,8 +15,7 @@ from tranship.connectors.databases.quoting import literal
 from tranship.connectors.databases.table_mapping import RUN, MappedField, TableMapping, new_key
 
 
-@dataclass(frozen=True)
-class WriteContext:
+class WriteContext(Struct, frozen=True):
     """The state that plan and write share."""
 
     connection: Connection

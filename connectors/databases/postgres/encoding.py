@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import duckdb
+from msgspec.structs import replace
 
 from tranship.connectors.contract import WriteRequest
 from tranship.connectors.databases.diff import create_survivors_view

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
 import duckdb
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import FileMark, Plan, Watermark, WriteObserver, WriteRequest
@@ -73,8 +74,7 @@ from tranship.connectors.local_failures import local_failure
 from tranship.schemas.customer import COLUMNS, KEY
 
 
-@dataclass(frozen=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Maximum waiting time for locks and for a single statement; 0 is no limit."""
 
     lock_seconds: float

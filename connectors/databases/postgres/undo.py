@@ -1,21 +1,25 @@
 """A Postgres table of which a run is taken back, as `connectors/databases/undo_plan.py` compares it.
 
-Values are compared as the server writes them as text: what the run wrote is cast by the server first, as the write did.
+Values are compared as the server writes them as text. What the run wrote into a column of an unusual type is cast by
+the server first, as the write did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
+from msgspec.structs import replace
+
 from tranship.connectors.contract import WriteRequest
+from tranship.connectors.databases.before_images import image
 from tranship.connectors.databases.postgres.before_images import exact_texts, named_images, numbered
 from tranship.connectors.databases.postgres.catalog import references_to
 from tranship.connectors.databases.postgres.compare import PostgresComparedTable
 from tranship.connectors.databases.postgres.constraints import try_query
 from tranship.connectors.databases.postgres.context import WriteContext
 from tranship.connectors.databases.postgres.deletes import GONE, undeletable_rows
+from tranship.connectors.databases.postgres.known_rows import json_image, sent_as_json
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
 from tranship.connectors.databases.postgres.values import as_text, value_sent
@@ -24,6 +28,11 @@ from tranship.connectors.databases.table_mapping import Column, MappedField, Tab
 
 _WRITTEN: Final = "_tranship_written_values"
 _FOUND: Final = "_tranship_found"
+_WRITTEN_ALIKE: Final = (
+    *("VARCHAR", "JSON", "UUID", "BOOLEAN", "SMALLINT", "INTEGER", "BIGINT"),
+    *("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
+)
+"""Types whose values DuckDB and the server, under `exact_texts`, write as the same text."""
 
 
 class PostgresUndoneTable(PostgresComparedTable):
@@ -46,31 +55,58 @@ class PostgresUndoneTable(PostgresComparedTable):
         return Column(column, "VARCHAR", cast_by_server=True)
 
     def load_written(self, values: Mapping[str, MappedField | str]) -> None:
-        """Create `_written_values`."""
+        """Create `_written_values`, a view: `_survivors` has the run's records while it is used. Only values that
+        DuckDB may write otherwise than the server are sent there.
+        """
+        assert self._context.request.undo  # noqa: S101  (this is an undo)
+        as_kept = self._context.request.undo.is_undo  # its records have texts of the server
+        known = {
+            name: f"({_sent(value)})::VARCHAR"
+            for name, value in values.items()
+            if as_kept or _is_written_alike(self._fillable[name])
+        }
+        asked = {name: _sent(value) for name, value in values.items() if name not in known}
+        if asked:
+            self._load_converted(asked)
+            known |= {name: f"c.{image(name)}" for name in asked}
+        texts = "".join(f", {text} AS {image(name)}" for name, text in known.items())
+        self._context.duck.execute(
+            f"CREATE OR REPLACE TEMP VIEW _written_values AS SELECT u.row{texts} FROM _undone u "
+            f"JOIN _survivors s ON s._row = u.row {'LEFT JOIN _converted c ON c.row = u.row' if asked else ''}"
+        ).fetchall()
+
+    def _load_converted(self, values: Mapping[str, str]) -> None:
+        """Create `_converted`: row, and as `=<name>` the values (SQL) of the run's records as the server stores them,
+        of records that have any.
+        """
         context = self._context
-        sent = "".join(f", {_sent(value)} AS {quoted(name)}" for name, value in values.items())
-        rows = context.duck.sql(f"SELECT u.row::BIGINT AS row{sent} FROM _undone u JOIN _survivors s ON s._row = u.row")
-        copy_to_server(context.connection, _WRITTEN, rows)
+        sent = ", ".join(f"{value} AS {quoted(name)}" for name, value in values.items())
+        filled = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in values)
+        rows = f"SELECT u.row::BIGINT AS row, {sent} FROM _undone u JOIN _survivors s ON s._row = u.row"
+        copy_to_server(context.connection, _WRITTEN, context.duck.sql(f"FROM ({rows}) WHERE {filled}"))
         stored = [f"({context.types[name].cast(f'u.{quoted(name)}')})::text" for name in values]
         with exact_texts(context.connection):
             stream = context.connection.stream(f"SELECT row{numbered(stored)} FROM pg_temp.{_WRITTEN} u")
             rows_of = f"SELECT row::UBIGINT AS row{named_images(list(values))} FROM _stream"
-            stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _written_values AS {rows_of}", stream)
+            stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _converted AS {rows_of}", stream)
         context.connection.execute(f"DROP TABLE pg_temp.{_WRITTEN}")
 
     def load_current(self) -> None:
-        """Create `_now`."""
+        """Create `_now`, with the JSON that changes need (`known_rows.py`)."""
         context, relation = self._context, self._existing
         rows = context.duck.sql("SELECT n::BIGINT AS n, target FROM _found ORDER BY target")
         copy_to_server(context.connection, _FOUND, rows)
         context.connection.execute(f"ANALYZE pg_temp.{_FOUND}")
+        as_json = sent_as_json(context.types) if context.request.record_changes else []
         values = numbered([f"t.{quoted(name)}::text" for name in self._fillable])
+        values += "".join(f", to_json(t.{quoted(name)})::text AS j{number}" for number, name in enumerate(as_json))
+        named = "".join(f", j{number} AS {json_image(name)}" for number, name in enumerate(as_json))
         with rows_by_place(context.connection), exact_texts(context.connection):
             stream = context.connection.stream(
                 f"SELECT u.n, u.target{values} FROM pg_temp.{_FOUND} u "
                 f"JOIN {relation.name} t ON {relation.is_at('u.target')}"
             )
-            rows_of = f"SELECT n::UBIGINT AS n, target{named_images(list(self._fillable))} FROM _stream"
+            rows_of = f"SELECT n::UBIGINT AS n, target{named_images(list(self._fillable))}{named} FROM _stream"
             stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _now AS {rows_of}", stream)
         context.connection.execute(f"DROP TABLE pg_temp.{_FOUND}")
 
@@ -109,3 +145,7 @@ def _sent(value: MappedField | str) -> str:
     if isinstance(value, str):
         return value
     return as_text(value) if value.column.cast_by_server else value_sent(value)
+
+
+def _is_written_alike(column: Column) -> bool:
+    return column.dtype in _WRITTEN_ALIKE and not column.cast_by_server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from tranship.connectors.contract import FileMark, FilesRead, Watermark, further
 from tranship.connectors.databases import watermarks
@@ -37,7 +37,7 @@ class Watermarks:
         """
         known = next((mark for mark in self.read() if mark.reading == new.reading), None)
         lacked = dict.fromkeys(map(ord, unwritable), "?")
-        new = dataclasses.replace(new, source=new.source.translate(lacked), cursor=new.cursor.translate(lacked))
+        new = replace(new, source=new.source.translate(lacked), cursor=new.cursor.translate(lacked))
         self.replace(known, further(known, new))
 
     def replace(self, old: Watermark | None, new: Watermark | None) -> None:

@@ -7,9 +7,9 @@ Keys and a digest of each row are exchanged between machines; the columns are re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from pyspark.sql import Window
 from pyspark.sql import functions as fn
 
@@ -30,8 +30,7 @@ _ENDLESS: Final = 253_402_214_400_000_000
 """9999-12-31 in microseconds: no time, but the mark of something without an end."""
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """The action for each customer and row, beside the plan for people.
 
     `rows` has _row, action, reason, target (null for a new row), new_key and changed (fields, for updates); `gone` has

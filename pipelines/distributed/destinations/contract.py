@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
+from msgspec import Struct, field
 
 from tranship.connectors.contract import Mode, Older, Outcomes
 from tranship.pipelines.distributed.work_tables import WorkTables
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """The customers of a run, and how they are written to a destination.
 
     `customers` has `_row` (unique), `_source`, `_line`, `_email_blocked` and the columns of `schemas.customer.COLUMNS`.
@@ -85,8 +84,7 @@ STALE: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 """The columns of `Planned.left_out` and `Planned.stale`."""
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """What a write would do; counts and notes are those of `connectors.contract.Plan`.
 
     `left_out` has the customers that cannot be written: their action (refused, ambiguous) and reason (null if

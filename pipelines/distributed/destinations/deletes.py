@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from pyspark.sql import functions as fn
 
 from tranship.pipelines.distributed.destinations.contract import Request
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 _NAMED: Final = 3
 
 
-@dataclass(frozen=True)
-class Deleted:
+class Deleted(Struct, frozen=True):
     """The targets of rows to delete. They are `withheld` if records that cannot be identified, the first of which are
     `unidentified`, may be these customers.
     """

@@ -7,6 +7,7 @@ So a run that was killed finds out whether it had written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from tranship.connectors.databases.quoting import literal
 from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import ConfigError, Interfered, Refused
 from tranship.connectors.existing import not_created, will_be_created
+from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines.distributed.destinations import comparison, matching, table_columns
 from tranship.pipelines.distributed.destinations.comparison import Compared
 from tranship.pipelines.distributed.destinations.contract import Planned, Request
@@ -98,6 +100,7 @@ class LakeTable:
         self._compared, self._added = None, []
         self._version = self._log.version()
         if self._version is None:
+            self._must_be_free()
             return comparison.all_created(request, (will_be_created(self._where, ""),))
         options = self._log.read_options(self._version)
         table = self._session.read.format(self._format).options(**options).load(self._path)
@@ -129,6 +132,22 @@ class LakeTable:
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
+
+    def _must_be_free(self) -> None:
+        """Raise ConfigError if the folder of a table that is to be created has other files, which programs that clean
+        such tables would remove.
+        """
+        try:
+            names = data_folder(self._path).names()
+        except ConfigError:
+            # Only the engine reaches it.
+            return
+        # A run that was killed may have left files of a table.
+        strange = [name for name in names if not re.fullmatch(rf"\..*|{self._log.names}", name)]
+        if strange:
+            raise ConfigError(
+                f"{self._where}: its folder has other files, such as {strange[0]}, and no table. Name another folder."
+            )
 
     def _must_have_keys(self, compared: Compared) -> None:
         """Raise Refused if rows cannot be told apart, since a merge changes all that have a key."""

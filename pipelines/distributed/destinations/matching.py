@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from pyspark.sql import functions as fn
 
 from tranship.connectors.databases.table_mapping import DELETED, RUN
@@ -19,8 +19,7 @@ ALIKE: Final = "matches_several"
 """The reason of a customer whose id several rows have."""
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """The keys of both sides, and a digest of the fields that are compared.
 
     `wanted` has a line for each customer: _row, id, mail (null if it identifies nobody), new_key (its key in a new

@@ -15,7 +15,6 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
+from msgspec.structs import replace
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as fn
 
@@ -183,8 +184,7 @@ def _telling_tasks() -> Iterator[None]:
         raise kind(f"A machine of the cluster could not copy its customers. {found[2]}") from error
 
 
-@dataclass(frozen=True)
-class CopyTask:
+class CopyTask(Struct, frozen=True):
     """The function that the engine calls with the customers of a partition, and its number: it copies them, and yields
     the number of rows.
     """

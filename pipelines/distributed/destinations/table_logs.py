@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from msgspec import Struct
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as fn
 
@@ -25,6 +25,8 @@ class TableLog(Protocol):
 
     format: ClassVar[str]
     """The format as engines name it."""
+    names: ClassVar[str]
+    """The names in the folder of such a table, as a pattern."""
 
     def __init__(self, session: SparkSession, path: str) -> None:
         """Take the folder of the table, which may not exist yet."""
@@ -49,11 +51,11 @@ class TableLog(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class DeltaLog:
+class DeltaLog(Struct, frozen=True):
     """The log of a Delta table, which keeps the predicates of each write: they name the run."""
 
     format: ClassVar[str] = "delta"
+    names: ClassVar[str] = r"_delta_log|part-.*"
 
     session: SparkSession
     path: str
@@ -83,11 +85,11 @@ class DeltaLog:
         return lines.where(fn.col("value").startswith('{"commitInfo"') & fn.col("value").contains(run_id))
 
 
-@dataclass(frozen=True)
-class IcebergLog:
+class IcebergLog(Struct, frozen=True):
     """The metadata of an Iceberg table. They do not name the run: its rows do. So rows are marked, never removed."""
 
     format: ClassVar[str] = "iceberg"
+    names: ClassVar[str] = "metadata|data"
 
     session: SparkSession
     path: str

@@ -6,11 +6,11 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from support.accounts import PROVIDERS, USUAL
 from support.served import Served, as_json, endless, raw, served

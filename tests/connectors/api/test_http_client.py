@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from support.served import Served, as_json, complete, nobody, raw, served
 from tranship.connectors.api.http_client import HttpClient, HttpResponse

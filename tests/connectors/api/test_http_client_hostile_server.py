@@ -7,13 +7,13 @@ import contextlib
 import gzip
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from support.served import as_json, endless, raw, served
 from tranship.connectors.api.http_client import HttpClient

@@ -173,8 +173,8 @@ COLUMNS = {
 
 
 BEGINS = (
-    "customers_history begins with one version for each of 2 customers, 1 of them from the time of this run, since they "
-    "have no updated_at"
+    "customers_history begins with one version for each of 2 customers; 1 has no updated_at: its version begins at the "
+    "time of this run"
 )
 FOUND = (
     "1 customer changed without --history since the last run with it: recorded in customers_history from a newer "

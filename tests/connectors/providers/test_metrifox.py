@@ -206,7 +206,7 @@ def test_archived_customers_come_only_where_they_are_wanted(sandbox: Start, open
     batch = part.read()
     assert batch.records["external_id"].to_list() == [also, here]
     assert batch.lines.to_list() == [1, 3]
-    assert source.layouts()[0].notes == ("skipped 1 archived customer; --include-archived reads them",)
+    assert source.layouts()[0].notes == ("skipped 1 archived customer; --include-archived reads it",)
     # The result read without them is not reused with them.
     (both,) = opened(metrifox, include_archived=True).parts(tmp_path / "all")
     assert both.digest() != part.digest()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec.structs import replace
 
 from support.sandboxes import Sandbox, Start
 from support.writing import outcomes, send, write
@@ -390,6 +390,13 @@ def test_fields_of_others_that_could_be_taken_for_ours_stay(there: Sandbox, oper
         assert [step.body.get("keys") for step in steps] == [None, ["tier"]]
     [_, gone] = operations.change(there.state()[0], {"name": "x", "custom_fields": {"canon_metadata": "no JSON"}})
     assert gone.body["keys"] == ["canonical_url", "empty", "tier"]
+
+
+def test_the_name_of_a_field_may_have_any_number_of_digits(there: Sandbox, operations: Operations) -> None:
+    made(there, operations, {"name": "x"})
+    current = there.state()[0] | {"custom_fields": {f"canon_metadata_{'9' * 5000}": "{}"}}
+    wanted = {"name": "x", "custom_fields": {"canon_metadata": '{"tier": "pro"}'}}
+    assert operations.change(current, wanted)
 
 
 def test_archiving_is_the_only_way_to_remove(there: Sandbox, operations: Operations) -> None:

@@ -29,7 +29,7 @@ import tranship
 from support.sandboxes import Start
 from tranship.connectors import durable
 from tranship.connectors.registry import CONNECTORS
-from tranship.pipelines import run, run_directory
+from tranship.pipelines import command_lines, run, run_directory
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.cli import options
 from tranship.pipelines.exit_codes import EXIT_CODES
@@ -485,7 +485,7 @@ def test_runs_are_listed_newest_first_and_removed_by_age(command: Command) -> No
     listed = command("runs", "--json").object["runs"]
     assert [(run["run_id"], run["source"]) for run in listed] == [(new.name, "dirty.csv"), (old.name, "clean.csv")]
     assert listed[0]["counts"]["rejected"] == 1
-    assert [line.split()[0] for line in command("runs").out.splitlines()[1:]] == [new.name, old.name]
+    assert [line.split()[0] for line in command("runs").out.splitlines()[2:]] == [new.name, old.name]
 
     pruned = command("runs", "--remove-older-than", "7", "--json").object
     assert pruned["removed"] == [old.name]
@@ -617,6 +617,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         max_changes="50%",
         allow_empty=True,
         dry_run=True,
+        report_samples="off",
         state_dir=Path("elsewhere"),
         workers=3,
         memory="2GB",
@@ -632,6 +633,14 @@ def test_every_setting_goes_from_command_to_command() -> None:
         engine="sail",
         remote="sc://host:15002",
         work="s3://lake/tmp",
+        pipeline="crm",
+        alert=("env:SLACK_URL", "failed,late=env:PAGER_URL"),
+        expect={"rows": "900..1100", "rejects": "2%", "duration": "learned", "days_without_change": "3"},
+        on_failure="mail -s failed ops < $TRANSHIP_REPORT",
+        ping="env:PING_URL",
+        metrics=Path("crm.prom"),
+        traces=True,
+        lineage="http://marquez:5000",
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)
@@ -642,7 +651,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
     files = {**span, "since": None, "until": None, "cursor": None, "new_files": True, "settle": "60s"}
     for update in ({}, other, span, files):
         given = said.model_copy(update=update)
-        words = shlex.split(options.format_run_command(given, given.sources, others))
+        words = shlex.split(command_lines.format_run_command(given, given.sources, others))
         with cli.cli.commands["run"].make_context("run", words[2:]) as ctx:
             flags = {name: value for name, value in ctx.params.items() if name in Settings.model_fields}
         assert load(options.given(flags) | {"source": words[2], "destination": words[3]}, {}) == given
@@ -987,6 +996,9 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
         (("metronome", "--error", "500"), "give it as STATUS=SHARE"),
         (("metronome", "--error", "418=5%"), "invalid weather (simulated failures)"),
         (("metronome", "--rate", "GET=many"), "'many' is not a number of calls"),
+        (("metronome", "--rate", f"GET={'9' * 5000}"), "is not a number of calls with at most 8 digits"),
+        (("metronome", "--latency", "1e400s"), "'1e400s' is not a duration such as 50ms or 2s"),
+        (("metronome", "--seed", "9" * 5000), "is not a number of customers with at most 8 digits"),
         (("metronome", "--port", "0", "--seed", "nowhere.csv"), "nowhere.csv"),
         (("metronome", "--switch", "mood=good"), "has no such switch"),
     ],

@@ -84,6 +84,25 @@ def test_columns_of_any_name_are_told_apart(spark: SparkSession, tmp_path: Path)
     assert customer["metadata"] == '{"Note":"x","note":"y","a.b `c`":"z","_row":"r"}'
 
 
+def test_the_work_folder_is_what_the_engine_takes_it_for(spark: SparkSession, tmp_path: Path) -> None:
+    cleaned = clean(frame(spark), work=tmp_path.as_uri(), place=PLACE)
+    assert cleaned.counts.customers == 1
+    assert cleaned.folder.startswith(f"file://{tmp_path}/tranship-")
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ConfigError, match=r"^work: the engine cannot write there \(.+\)\. Name a folder that all"):
+        clean(frame(spark), work=file, place=PLACE)
+    for nothing in (None, "", " ", b"x"):
+        with pytest.raises(ConfigError, match=r"^work: .+ is not accepted\. Give a folder"):
+            clean(frame(spark), work=nothing, place=PLACE)
+
+
+def test_a_frame_without_columns_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    for empty in (frame(spark).select(), frame(spark).select(*PLACE)):
+        with pytest.raises(ConfigError, match="df: has no columns with data"):
+            clean(empty, work=tmp_path, place=PLACE if empty.columns else None)
+
+
 @pytest.mark.parametrize(
     ("place", "message"),
     [

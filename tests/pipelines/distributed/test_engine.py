@@ -1,16 +1,17 @@
-"""The session of an engine elsewhere: what is said of a wrong address, and of what answers there."""
+"""The session of an engine: what is said of a wrong address, of what answers there, and of a machine without Java."""
 
 from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.engines import IS_SPARK
 from support.served import nobody
-from tranship.connectors.errors import ConfigError, Unreachable
+from tranship.connectors.errors import ConfigError, MissingDriver, Unreachable
 from tranship.pipelines.distributed import engine
 from tranship.pipelines.settings import load
 
@@ -50,3 +51,29 @@ def test_another_program_that_answers_is_no_engine(spark: SparkSession, monkeypa
         message = f"sc://{host}:{port}: no engine answers there (what listens there does not speak its protocol;"
         with pytest.raises(Unreachable, match=re.escape(message)):
             start(f"sc://{host}:{port}")
+
+
+@pytest.mark.parametrize(
+    ("home", "message"),
+    [(None, "there is none on the PATH"), ("{}", "JAVA_HOME={} has none"), ("", "none on the PATH")],
+)
+def test_a_machine_without_java_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None, message: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("JAVA_HOME", home.format(tmp_path))
+    with pytest.raises(MissingDriver, match=re.escape(message.format(tmp_path))):
+        engine._must_have_java()
+    # A program that Spark has started has its Java already.
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    engine._must_have_java()
+
+
+def test_java_that_does_not_start_is_named() -> None:
+    kind = type("PySparkRuntimeError", (Exception,), {"__module__": "pyspark.errors.exceptions.base"})
+    with pytest.raises(MissingDriver, match="Java did not start; java -version must show 17"), engine.failures():
+        raise kind("[JAVA_GATEWAY_EXITED] Java gateway process exited before sending its port number.")
+    with pytest.raises(Unreachable, match=r"^The engine failed: It broke\. See its logs\.$"), engine.failures():
+        raise kind("It broke.")

@@ -36,6 +36,19 @@ def check(destination: str, **options: Any) -> None:
         ("delta://out", {"columns": {"name": "n"}}, "--column name=n: the columns of delta://out have the names"),
         ("iceberg://out", MIRROR | {"deletes": "remove"}, "rows of an Iceberg table are marked, not removed."),
         ("iceberg://out", {"evolve": True}, "columns are not added to an Iceberg table."),
+        (
+            "delta:/lake/out",
+            {},
+            "delta:/lake/out: is a path, because delta: is not followed by two slashes. Write delta:///lake/out, or",
+        ),
+        ("Delta:lake/out", {}, "Write Delta://lake/out, or ./Delta:lake/out if you mean a folder of this name."),
+        (
+            "s3:/lake/out",
+            {},
+            "s3:/lake/out: is a path, because s3: is not followed by two slashes. Write s3://lake/out, or",
+        ),
+        ("out", {"work": "gs:lake/tmp"}, "--work gs:lake/tmp: is a path, because gs: is not followed by two slashes."),
+        ("out", {"work": "dbfs:/tmp"}, "Name a path, or a folder in s3://, gs:// or az://, or ./dbfs:/tmp if you"),
         ("out", {"raw": True}, "--raw: applies only to CSV files, and out is not one."),
         (".tranship/runs/out", {}, "lies in .tranship/runs, where runs keep their files."),
         ("delta://.tranship/runs/out", {}, "lies in .tranship/runs, where runs keep their files."),
@@ -58,6 +71,7 @@ def test_what_makes_no_sense_is_refused(destination: str, options: dict[str, Any
     ("destination", "options"),
     [
         ("out", {"work": "outside"}),
+        ("./delta:lake", {"work": "C:/tmp/a:b"}),
         ("delta://out", MIRROR | {"deletes": "remove", "work": "out-tmp"}),
         ("iceberg://out", MIRROR),
         ("postgresql://h/db?table=t", {"columns": {"name": "n"}, "work": "s3://lake/tmp"}),

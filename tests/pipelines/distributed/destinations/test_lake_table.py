@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from support import engines
 from support.engine_tables import Both, records
@@ -189,11 +189,24 @@ def test_columns_that_the_table_lacks(both: Both, lake: str, spark: SparkSession
     planned = both.table.plan(request)
     assert planned.notes == ("not stored, no matching column: city (--evolve adds columns)",)
     assert planned.counts["unchanged"] == 1
-    evolving = dataclasses.replace(request, evolve=True)
+    evolving = replace(request, evolve=True)
     planned = both.table.plan(evolving)
     assert planned.notes == ("column city is added",)
     both.table.apply(evolving, planned)
     assert both.rows()["city"].to_list() == ["Rome"]
+
+
+def test_a_table_is_not_created_among_other_files(both: Both, lake: str, spark: SparkSession) -> None:
+    Path(lake).mkdir()
+    for left_by_a_killed_run in ("part-0.parquet", "_delta_log"):
+        Path(lake, left_by_a_killed_run).touch()
+    request = both.request(records(A))
+    assert both.table.plan(request).counts["create"] == 1
+    with pytest.raises(ConfigError, match="its folder has other files, such as _delta_log, and no table"):
+        lake_table(f"iceberg://{lake}", spark).plan(request)
+    Path(lake, "orders.parquet").touch()
+    with pytest.raises(ConfigError, match=r"lake: its folder has other files, such as orders\.parquet, and no table\."):
+        both.table.plan(request)
 
 
 def test_a_missing_table_may_be_forbidden(spark: SparkSession, tmp_path: Path) -> None:

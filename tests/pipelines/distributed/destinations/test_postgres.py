@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from support.engine_tables import Both, records
 from support.postgres_runs import address

@@ -1,0 +1,98 @@
+"""Lists of runs and of pipelines, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from tranship.pipelines.cli.render import table
+from tranship.schemas.visible import visible
+
+if TYPE_CHECKING:
+    from tranship.pipelines.operation.freshness import Freshness
+    from tranship.pipelines.operation.pipeline_processes import PipelineEnd
+
+_TREND: Final = ("read", "rejected")
+_LEDGER: Final = ("read", "rejected", "merged", "created", "updated", "unchanged")
+_COMPLETE: Final = ("done", "done_with_rejects")
+
+Entry = Mapping[str, Any]
+"""A run: pipeline, run_id, started_at, status, source, destination, and counts (null if unknown)."""
+
+
+def of_runs(runs: Iterable[Entry], width: int | None = None) -> str:
+    """Return the runs of each pipeline under its name, with the trend of its last two complete runs. Where a table is
+    wider than `width`, each run has a block of lines.
+    """
+    by_pipeline: dict[str, list[Entry]] = {}
+    for run in runs:
+        by_pipeline.setdefault(run["pipeline"], []).append(run)
+    lines: list[str] = []
+    for pipeline, own in by_pipeline.items():
+        lines += [*([""] if lines else []), f"{pipeline}{_trend(own)}", *_listed(own, width)]
+    return "\n".join(map(visible, lines))
+
+
+def _trend(runs: Sequence[Entry]) -> str:
+    """Return the counts of the last complete run and of the one before it."""
+    complete = [run["counts"] for run in runs if run["status"] in _COMPLETE and run["counts"]][:2]
+    if not complete:
+        return ""
+    before = [f" (before: {complete[-1][name]:,})" if len(complete) > 1 else "" for name in _TREND]
+    return ": " + ", ".join(f"{complete[0][name]:,} {name}{past}" for name, past in zip(_TREND, before, strict=True))
+
+
+def _listed(runs: Sequence[Entry], width: int | None) -> list[str]:
+    rows: list[tuple[str, ...]] = [("run", "began", "status", *_TREND, "source", "destination")]
+    for run in runs:
+        counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in _TREND]
+        rows.append((run["run_id"], _began(run), run["status"], *counts, run["source"], run["destination"]))
+    lines = table(rows, (3, 4))
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    return [line for run in runs for line in _block(run)]
+
+
+def _block(run: Entry) -> list[str]:
+    counts = ", ".join(f"{run['counts'][name]:,} {name}" for name in _TREND) if run["counts"] else ""
+    return [
+        f"  {run['run_id']}  {run['status']}",
+        f"    {', '.join(filter(None, (_began(run), counts)))}",
+        f"    {run['source']}",
+        f"    → {run['destination']}",
+    ]
+
+
+def _began(run: Entry) -> str:
+    return f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
+
+
+def of_pipelines(ends: Sequence[PipelineEnd], code: int, width: int | None = None) -> str:
+    """Return a line for each pipeline, the errors, and the exit code of all."""
+    rows: list[tuple[str, ...]] = [("pipeline", "status", "exit", *_LEDGER, "time")]
+    for end in ends:
+        counts, seconds = end.result.get("counts") or {}, (end.result.get("seconds") or {}).get("total")
+        numbers = [f"{counts[name]:,}" if name in counts else "" for name in _LEDGER]
+        status = str(end.result.get("status", "failed")).replace("_", " ")
+        time = f"{seconds:,.1f} s" if seconds is not None else ""
+        rows.append((end.pipeline, status, str(end.exit_code), *numbers, time))
+    errors = [(end.pipeline, str(end.result["error"])) for end in ends if end.result.get("error")]
+    lines = ["", *table(rows, tuple(range(2, len(rows[0]))), width)]
+    lines += ["", *(f"{pipeline}: {line}" for pipeline, text in errors for line in text.splitlines())] if errors else []
+    reports = [(end.pipeline, (end.result.get("files") or {}).get("page")) for end in ends]
+    lines += ["", *(f"report of {pipeline}: {page}" for pipeline, page in reports if page)]
+    return "\n".join(map(visible, [*lines, f"exit code {code}"]))
+
+
+def of_freshness(found: Iterable[Freshness]) -> str:
+    """Return a line for each pipeline, with its last success."""
+    rows = [
+        (
+            one.pipeline,
+            "late" if one.late else "fresh",
+            f"last success {one.last_success.astimezone():%Y-%m-%d %H:%M}" if one.last_success else "no success yet",
+        )
+        for one in found
+    ]
+    return "\n".join(map(visible, table(rows)))

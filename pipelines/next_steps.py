@@ -1,0 +1,94 @@
+"""What to do after a run, with the commands to type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from tranship.connectors.addresses import is_in_python
+from tranship.pipelines import endpoints, settings
+from tranship.pipelines.command_lines import format_run_command, shell
+from tranship.pipelines.report import MOVED, Report
+from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.settings_model import Settings
+from tranship.pipelines.undo_steps import is_undo
+
+
+class NextStep(Struct, frozen=True):
+    """What a command is for, and the command; null for what is done elsewhere. `file` is to be edited first."""
+
+    purpose: str
+    command: str | None = None
+    file: str | None = None
+
+
+def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
+    """Return what to do after this run, the most important first; `run` is its directory, if that is open already."""
+    run = run or RunDirectory.at(Path(report.run_dir))
+    loaded = settings.load(run.manifest["settings"], {})
+    if report.status == "partly_done":
+        return [NextStep("continue with", run.go_on)]
+    if report.status not in ("done", "done_with_rejects"):
+        return []
+    if report.dry_run and run.stands_alone:
+        return [NextStep("to apply this, run", run.go_on)]
+    if is_undo(run):
+        undone = run.manifest["undoes"]["run_id"]
+        return [NextStep("to apply this, run", shell("tranship", "undo", undone))] if report.dry_run else []
+    if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
+        return [NextStep("retry failed records with", run.command("retry"))]
+    in_python = any(map(is_in_python, loaded.sources))
+    if report.dry_run and in_python:
+        return [NextStep("to apply this, make the same call in Python without dry_run")]
+    if report.dry_run:
+        names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
+        return [NextStep("to apply this, run", format_run_command(loaded, loaded.sources, names))]
+    return [*_corrections(report, loaded, in_python=in_python), *_way_back(run, report, loaded)]
+
+
+def _corrections(report: Report, loaded: Settings, *, in_python: bool) -> list[NextStep]:
+    """Return how to correct rejected records."""
+    if not report.counts.rejected:
+        return []
+    can_add = not loaded.engine and loaded.mode != "mirror"
+    can_add = can_add and endpoints.keeps_state(loaded)
+    if not can_add:  # the records of the rejects file would replace all others, or are read by one machine
+        again = "make the same call in Python" if in_python else "run the same command"
+        return [NextStep(f"correct the rejected records at the source, then {again} again")]
+    # Tranship writes the rejects file: options of the source do not apply to it.
+    loaded = loaded.model_copy(update={"options": endpoints.options_of_destination(loaded)})
+    file = report.files.get("rejects_workbook") or report.files["rejects"]
+    command = format_run_command(loaded, [file], _SETTINGS_FOR_REJECTS)
+    return [NextStep("correct the rejected records there, then run", command, file)]
+
+
+def _way_back(run: RunDirectory, report: Report, loaded: Settings) -> list[NextStep]:
+    """Return the command that takes a run back, if it has changed something and can be undone."""
+    undoes = loaded.undo and not loaded.engine and endpoints.undoes(loaded)
+    changed = report.counts.created + report.counts.updated + report.counts.deleted
+    return [NextStep("to take it back, run", run.command("undo"))] if undoes and changed else []
+
+
+_SETTINGS_FOR_REJECTS: Final = (
+    *(
+        "profile",
+        "fields",
+        "ignore",
+        "values",
+        "defaults",
+        "options",
+        "set",
+        "extra",
+        "timezone",
+        "date_format",
+        "blocked",
+        "on_invalid",
+        "strict",
+        "survivor",
+        "fill",
+    ),
+    *("mode", "columns", "nulls", "evolve", "changes", "history", "undo", "report_samples", "state_dir"),
+)
+"""Settings kept for a run over a rejects file, which has the columns of its source in Tranship's own format."""
