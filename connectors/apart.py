@@ -37,6 +37,25 @@ def must_not_hold(specs: Sequence[str], folder: Path, shown: str) -> None:
             )
 
 
+def must_be_unused(path: Path, specs: Sequence[str], destination: str, shown: str) -> None:
+    """Raise ConfigError if a file that a command writes, named `shown`, is the destination, or is read by this run or
+    the next one.
+    """
+    from tranship.connectors.files.overlap import reads
+
+    target = connector_of(destination)
+    file = local_path(destination) if target.suffixes else _file_of(target, destination)
+    if file and file.resolve() == path.resolve():
+        raise ConfigError(f"{shown}: is the destination. Nothing was read or written. Name another file.")
+    for spec in specs:
+        source = connector_of(spec)
+        if source.suffixes and reads(spec, in_folder(spec, source), path):
+            raise ConfigError(
+                f"{shown}: would be read as a source ({redacted(spec)}). Nothing was read or written. Name another "
+                "file."
+            )
+
+
 def why_not_apart(spec: str, destination: str) -> str | None:
     """Return why a source includes the destination, or would once it is written; null if it does not."""
     from tranship.connectors.files.overlap import is_among, takes_in

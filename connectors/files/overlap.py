@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tranship.connectors.addresses import is_same_file, local_path, scheme_of
-from tranship.connectors.files.folders import is_hidden
+from tranship.connectors.files.folders import is_hidden, is_read
 from tranship.connectors.files.locating import fixed_part, located
 from tranship.connectors.files.storage import IsTable
 
@@ -39,6 +39,13 @@ def takes_in(spec: str, is_table: IsTable, path: Path) -> str | None:
     if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):
         return "matches the pattern that is read; the next run would read it"
     return None
+
+
+def reads(spec: str, is_table: IsTable, path: Path) -> bool:
+    """Return whether the source `spec` reads this file, or would once it is written."""
+    if takes_in(spec, is_table, path) is None:
+        return False
+    return not local_path(spec).is_dir() or is_read(path.name, is_table)
 
 
 def holds(spec: str, folder: Path) -> bool:
