@@ -113,6 +113,15 @@ class Part(Protocol):
         ...
 
 
+def from_arrow(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """Return the same columns in polars. Arrow hands names over as C strings, which end at a zero byte: they are set
+    afterwards.
+    """
+    frame = pl.DataFrame(table.rename_columns([f"{number}" for number in range(table.num_columns)]))
+    frame.columns = table.schema.names
+    return frame
+
+
 class ArrowPart(Struct, frozen=True):
     """Typed rows of a Parquet file or a database."""
 
@@ -123,7 +132,7 @@ class ArrowPart(Struct, frozen=True):
 
     def read(self) -> Batch:
         """Return the rows as polars; they are counted from `first_row`."""
-        records = pl.DataFrame(self.table)
+        records = from_arrow(self.table)
         lines = pl.int_range(self.first_row, self.first_row + records.height, dtype=pl.UInt64, eager=True)
         return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
 
@@ -386,8 +395,13 @@ IMAGE_FACTS: Final = "undo.json"
 (`connectors/databases/before_images.py`)."""
 FOUND: Final = "found.parquet"
 EXTRA: Final = "extra.parquet"
-"""In the workspace, the existing values of the records that differ, and the customers that the source lacks
-(`WriteRequest.compare`)."""
+GONE: Final = "gone.parquet"
+"""In the workspace, the existing values of the records that differ, the customers that the source lacks, and those of
+them that mirror deletes (`WriteRequest.compare`)."""
+TRAFFIC: Final = "traffic.json"
+"""In the workspace of a write to a provider: `processes`, one entry for each process that has worked on it, with
+`began` (ISO 8601) and `points`, each with seconds since then, rows with an outcome, requests, those of them that were
+repeated, answers with 429, and seconds of waiting for these."""
 LEFT_ALONE: Final = "left.parquet"
 """In the workspace of an undo: the customers that it does not take back, or not completely, with the columns customer
 (its key), action (of the undone run) and reason."""
@@ -452,12 +466,23 @@ class WriteRequest(Struct, frozen=True):
     """Whether a table's history is kept beside it, in the transaction of the write."""
     compare: bool = False
     """Whether the existing values are written beside the plan: `found.parquet` (row, and the fields of the records that
-    differ, as text) and `extra.parquet` (external_id and email of customers that the source lacks)."""
+    differ, as text), `extra.parquet` (external_id and email of customers that the source lacks) and `gone.parquet` (of
+    those that mirror deletes)."""
     provider: ProviderOptions = ProviderOptions()
     watermark: Watermark | None = None
     """How far the source has been read, to be kept by a destination that `KeepsWatermarks`; null: that is not kept."""
     files: FilesRead | None = None
     """The files that were read, to be kept likewise."""
+
+
+class Effort(Struct, frozen=True):
+    """The calls to a provider that a plan needs, if each is answered at once."""
+
+    writes: int
+    reads: int
+    """Look-ups before updates and deletes."""
+    per_second: float | None
+    """The limit of the slowest kind of call that is needed, by the provider or by `--pace`; null for no limit."""
 
 
 class Plan(Struct, frozen=True):
@@ -482,6 +507,9 @@ class Plan(Struct, frozen=True):
     """The places of the first records that cannot be identified: `b.csv, line 3`."""
     partly: int = 0
     """The number of customers of which an undo restores only some fields, because others have changed since."""
+    losses: Mapping[str, str] = field(default_factory=dict)
+    """Field → what becomes of it, of the source's fields that the destination does not keep, or keeps elsewhere."""
+    effort: Effort | None = None
 
 
 CHANGES: Final = pl.Schema(

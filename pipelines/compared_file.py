@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tranship.connectors import opening
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted
-from tranship.connectors.contract import Batch, Layout, Part, Plan, WriteRequest, all_created
+from tranship.connectors.contract import EXTRA, Batch, Layout, Part, Plan, WriteRequest, all_created
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, mapping
 from tranship.pipelines.mapping import ColumnMap
@@ -61,8 +61,8 @@ class ComparedFile:
         finally:
             table.close()
         if unread.height:
-            extra = pl.read_parquet(request.workspace / "extra.parquet", glob=False)
-            pl.concat([extra, unread], how="diagonal").write_parquet(request.workspace / "extra.parquet")
+            extra = pl.read_parquet(request.workspace / EXTRA, glob=False)
+            pl.concat([extra, unread], how="diagonal").write_parquet(request.workspace / EXTRA)
         missing = [name for name in request.survivors.columns if name not in fields]
         lost = (f"{self._name} has no column for {', '.join(missing)}: not compared",) if missing else ()
         return replace(plan, notes=lost)

@@ -50,6 +50,8 @@ class _Planned(TypedDict):
     withheld: NotRequired[int]
     unidentified: NotRequired[list[str]]
     partly: NotRequired[int]
+    losses: NotRequired[dict[str, str]]
+    effort: NotRequired[dict[str, int | float | None] | None]
     retracted: dict[str, int]
     first_ambiguous: tuple[str, int] | None
     seals: NotRequired[dict[str, str]]

@@ -10,6 +10,7 @@ from msgspec import Struct
 from tranship.connectors.addresses import is_in_python
 from tranship.pipelines import endpoints, settings
 from tranship.pipelines.command_lines import format_run_command, shell
+from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
@@ -33,7 +34,8 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
     if report.status not in ("done", "done_with_rejects"):
         return []
     if report.dry_run and run.stands_alone:
-        return [NextStep("to apply this, run", run.go_on)]
+        digest = report.plan_digest
+        return [NextStep("to apply this, run", f"{run.go_on} --expect {digest[:SHOWN]}" if digest else run.go_on)]
     if is_undo(run):
         undone = run.manifest["undoes"]["run_id"]
         return [NextStep("to apply this, run", shell("tranship", "undo", undone))] if report.dry_run else []

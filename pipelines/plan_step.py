@@ -7,23 +7,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import LEFT_ALONE, REVIEW, Destination, Plan, WriteRequest
+from tranship.connectors.contract import GONE, LEFT_ALONE, REVIEW, Destination, Effort, Plan, WriteRequest
 from tranship.connectors.errors import GateClosed
 from tranship.pipelines.identity_step import AMBIGUOUS
+from tranship.pipelines.plan_digest import AGREED, AGREED_DELETES
+from tranship.pipelines.planned_changes import write_changes
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP
 from tranship.pipelines.step_result import StepResult
-from tranship.pipelines.verify import write_differences
 from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
 ROWS = "plan.parquet"
 FILES = (
-    *(ROWS, "agreed.parquet", "plan.json", "restored.parquet", LEFT_ALONE, REVIEW),
+    *(ROWS, AGREED, AGREED_DELETES, "plan.json", "restored.parquet", LEFT_ALONE, REVIEW),
     *("identity/retracted-destination.parquet", "rejected/identity-destination.parquet"),
 )
 """The files that this step writes."""
@@ -53,11 +55,18 @@ def make_plan(run: RunContext, request: WriteRequest, destination: Destination) 
                 if request.undo:
                     cells.as_csv(pl.scan_parquet(request.workspace / REVIEW, glob=False)).sink_csv(files["changes"])
                 else:
-                    write_differences(request.workspace, plan, request.survivors, files["changes"])
-                shutil.copyfile(plan.rows, request.workspace / "agreed.parquet")
+                    write_changes(request.workspace, plan, request.survivors, files["changes"])
+                _keep_agreed(request.workspace, plan)
             directory.finish(PLAN_STEP, done, FILES)
     plan, result = planned(directory.path, done)
     return plan, replace(result, files={**files, **result.files})
+
+
+def _keep_agreed(workspace: Path, plan: Plan) -> None:
+    """Keep what is reviewed: what is applied later is compared with it."""
+    shutil.copyfile(plan.rows, workspace / AGREED)
+    if (workspace / GONE).exists():
+        shutil.copyfile(workspace / GONE, workspace / AGREED_DELETES)
 
 
 def planned(path: Path, done: Mapping[str, Any]) -> tuple[Plan, StepResult]:
@@ -75,7 +84,7 @@ def planned(path: Path, done: Mapping[str, Any]) -> tuple[Plan, StepResult]:
 
 def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_deletes: int | None) -> None:
     destination = redacted(run.settings.destination)
-    agreed, current = (_decisions(rows) for rows in (request.workspace / "agreed.parquet", plan.rows))
+    agreed, current = (_decisions(rows) for rows in (request.workspace / AGREED, plan.rows))
     changed = differing_records(agreed, current)
     if changed:
         raise GateClosed(
@@ -87,6 +96,14 @@ def _check_agreement(run: RunContext, request: WriteRequest, plan: Plan, agreed_
             f"{destination}: has changed since the plan was made: {counted(plan.counts['delete'], 'customer')} "
             f"would be deleted, not {agreed_deletes:,}. Nothing was written. Make a new plan."
         )
+    agreed_keys, keys = request.workspace / AGREED_DELETES, request.workspace / GONE
+    if agreed_keys.exists() and keys.exists():
+        others = differing_customers(pl.read_parquet(agreed_keys, glob=False), pl.read_parquet(keys, glob=False))
+        if others:
+            raise GateClosed(
+                f"{destination}: has changed since the plan was made: {counted(others, 'other customer')} would be "
+                "deleted. Nothing was written. Make a new plan."
+            )
 
 
 def differing_records(agreed: pl.DataFrame, current: pl.DataFrame) -> int:
@@ -99,6 +116,11 @@ def differing_records(agreed: pl.DataFrame, current: pl.DataFrame) -> int:
         for here, there in ((agreed, current), (current, agreed))
     )
     return pl.concat(one_sided).n_unique()
+
+
+def differing_customers(agreed: pl.DataFrame, current: pl.DataFrame) -> int:
+    """Return the number of customers (external_id, email) that are in `current` and not in `agreed`."""
+    return current.join(agreed, on=["external_id", "email"], how="anti", nulls_equal=True).height
 
 
 def _decisions(rows: Path) -> pl.DataFrame:
@@ -118,6 +140,7 @@ def kept(run: RunContext, plan: Plan) -> dict[str, Any]:
         **{"counts": dict(plan.counts), "changed_fields": dict(plan.changed_fields)},
         **{"existing": plan.existing, "notes": list(plan.notes)},
         **{"withheld": plan.withheld, "unidentified": list(plan.unidentified), "partly": plan.partly},
+        **{"losses": dict(plan.losses), "effort": msgspec.to_builtins(plan.effort)},
         "retracted": run.findings.retract_warnings("destination", ambiguous),
         "first_ambiguous": first,
     }
@@ -127,6 +150,8 @@ def _plan_of(path: Path, done: Mapping[str, Any]) -> Plan:
     return Plan(
         *(path / ROWS, done["counts"], done["changed_fields"], done["existing"]),
         *(tuple(done["notes"]), done.get("withheld", 0), tuple(done.get("unidentified", ())), done.get("partly", 0)),
+        losses=done.get("losses", {}),
+        effort=msgspec.convert(done.get("effort"), Effort | None),
     )
 
 

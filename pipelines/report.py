@@ -68,7 +68,7 @@ class Report:
     `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
     `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
     a step, `memory_bytes` the most memory that the process had used by the end of it; `examples` is code → the place of
-    its first record; `files` is name → path.
+    its first record; `files` is name → path; `plan_digest` is that of a plan in its own folder.
     """
 
     run_id: str
@@ -97,6 +97,7 @@ class Report:
     peak_memory_bytes: int = 0
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    plan_digest: str | None = None
     error: str | None = None
 
     def to_json(self) -> str:

@@ -19,9 +19,10 @@ from tranship.pipelines.endpoints import reads_workbooks
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.observer import Observer
+from tranship.pipelines.plan_digest import digest_of
 from tranship.pipelines.report import Counts, Report, Status
 from tranship.pipelines.run_context import RunContext, peak_memory
-from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.run_directory import PLAN_STEP, RunDirectory
 from tranship.pipelines.step_result import StepResult
 from tranship.pipelines.verify import refused_by_reason
 
@@ -58,6 +59,8 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         **({"plan": plan.rows} if plan else {}),
         **(ending.outcomes.files if ending.outcomes else {}),
         **{"report": directory.path / "report.json", "page": directory.path / "report.html"},
+        **({"plan_page": directory.path / "plan.html"} if directory.stands_alone and plan else {}),
+        **({"migration_page": directory.path / "migration.html"} if _is_migration(directory, plan) else {}),
     }
     loaded = {*ending.columns.by_column, *ending.columns.extra, *OURS}
     made = Report(
@@ -89,6 +92,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         peak_memory_bytes=peak_memory(),
         memory_bytes=dict(run.memory),
         files={name: str(path) for name, path in files.items()},
+        plan_digest=digest_of(directory) if directory.stands_alone and directory.done(PLAN_STEP) is not None else None,
         error=str(ending.error) if ending.error else None,
     )
     try:
@@ -101,11 +105,27 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     return made
 
 
+def _is_migration(directory: RunDirectory, plan: Plan | None) -> bool:
+    """Whether something was written to a provider."""
+    return directory.has_begun_to_write and plan is not None and plan.effort is not None
+
+
 def write_again(made: Report, observer: Observer) -> None:
     """Write report.json and the pages of a run that has ended once more, with another report."""
     directory = RunDirectory.at(Path(made.run_dir))
     _write(made, directory, observer)
     directory.secure()
+
+
+def write_verified(directory: RunDirectory, observer: Observer) -> None:
+    """Write the page of a migration once more, after it was verified."""
+    from tranship.pipelines.pages.written import write_migration_page
+    from tranship.pipelines.run_list import report_of
+
+    made = report_of(directory)
+    if made is not None:
+        write_migration_page(made, directory, observer)
+        directory.secure()
 
 
 def _write(made: Report, directory: RunDirectory, observer: Observer) -> None:

@@ -18,7 +18,7 @@ from tranship.connectors import key_shapes
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import frames, increment, mapping, partial_read, profiles, selection
+from tranship.pipelines import frames, increment, mapping, partial_read, plan_digest, profiles, report_step, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import (
     check_options,
@@ -100,11 +100,20 @@ def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Rep
     return run(settings.model_copy(update={"dry_run": True}), observer, out=out)
 
 
-def apply(folder: Path, observer: Observer | None = None, *, limit: int | None = None, **options: Any) -> Report:
+def apply(
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    limit: int | None = None,
+    expect: str | None = None,
+    **options: Any,
+) -> Report:
     """Apply the plan in this folder, or continue it; with `limit`, only that many records, if it is for a provider.
-    `options` override the settings `overlap`, `lock_timeout`, `locks` and `memory` of the plan.
+    With `expect`, only if that is its digest, or at least 16 characters of it. `options` override the settings
+    `overlap`, `lock_timeout`, `locks` and `memory` of the plan.
 
-    Raises ConfigError if there is no plan, GateClosed if a table has changed since it was made, and what `run` raises.
+    Raises ConfigError if there is no plan or it has another digest, GateClosed if a table has changed since it was
+    made, and what `run` raises.
     """
     directory = RunDirectory.at(folder)
     settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
@@ -114,6 +123,8 @@ def apply(folder: Path, observer: Observer | None = None, *, limit: int | None =
         try:
             columns = resuming.columns_of(directory)
             assert columns is not None  # noqa: S101  (the plan is complete)
+            if expect is not None:
+                plan_digest.check_expected(directory, expect)
             directory.check()
             with closing(open_ends(settings, observer, reads=False)) as ends:
                 directory.take_over()
@@ -160,7 +171,9 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
         directory.check()
         with closing(open_compared(settings, observer)) as destination:
             run = RunContext(settings, directory, observer)
-            return OneMachine(run, destination, columns, resuming.raw_columns_of(directory)).compare_again()
+            found = OneMachine(run, destination, columns, resuming.raw_columns_of(directory)).compare_again()
+        report_step.write_verified(directory, observer)
+        return found
 
 
 def _must_be_on_one_machine(settings: Settings) -> None:

@@ -16,7 +16,7 @@ sample/*.parquet   the first records of the first parts, in the source's spellin
 identity/          dropped.parquet (rows that are not survivors), patched.parquet (survivors that took over values),
                    retracted-*.parquet (places of records whose warnings were retracted)
 spill/             temporary files of identity and of DuckDB, removed at the end of the step
-agreed.parquet     in the folder of a plan: plan.parquet as first made
+agreed.parquet, agreed_deletes.parquet   in the folder of a plan: plan.parquet and gone.parquet as first made
 rejects.csv, rejects.parquet, rejects.xlsx, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """
 
@@ -235,7 +235,14 @@ class RunDirectory:
             durable.check(self.path, identified.get("seals", {}))
         # The other files of a plan are written again, or checked by the destination.
         planned = (self.done(PLAN_STEP) or {}).get("seals", {})
-        durable.check(self.path, {name: planned[name] for name in ("agreed.parquet", "plan.json") if name in planned})
+        durable.check(
+            self.path,
+            {
+                name: planned[name]
+                for name in ("agreed.parquet", "agreed_deletes.parquet", "plan.json")
+                if name in planned
+            },
+        )
 
     def check_plan(self) -> None:
         """Raises Damaged if a file of the last plan was changed since it was written."""

@@ -9,16 +9,21 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
-from tranship.connectors.contract import Plan, Survivors
+from tranship.connectors import durable
+from tranship.connectors.contract import EXTRA, FOUND, Plan, Survivors
 from tranship.pipelines import notebook
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import named
 from tranship.schemas import cells
 
+VERIFICATION: Final = "verification.json"
+"""In the directory of a run: its last verification, with `verified_at` (ISO 8601)."""
 DIFFERENCES = {
     "what": pl.String,
     "external_id": pl.String,
@@ -123,7 +128,7 @@ def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: P
     """Write the differences between source and destination as CSV, from the files of a plan in its workspace."""
     found, extra = (
         pl.scan_parquet(file, glob=False) if file.exists() else None
-        for file in (workspace / f"{name}.parquet" for name in ("found", "extra"))
+        for file in (workspace / name for name in (FOUND, EXTRA))
     )
     differing = differences(pl.scan_parquet(plan.rows, glob=False), survivors.scan(), found, extra)
     cells.as_csv(differing).sink_csv(file)
@@ -133,14 +138,16 @@ def write_differences(workspace: Path, plan: Plan, survivors: Survivors, file: P
 def verification(
     directory: RunDirectory, workspace: Path, plan: Plan, survivors: Survivors, history: Mapping[str, int]
 ) -> Verification:
-    """Write the differences that this plan shows, and return their counts, with those of the history."""
+    """Write the differences that this plan shows, and return their counts, with those of the history. They are kept as
+    `VERIFICATION`.
+    """
     file = directory.path / "differences.csv"
     write_differences(workspace, plan, survivors, file)
     counted = pl.scan_csv(file, infer_schema=False, glob=False).group_by("what").len().collect()
     differing = dict(counted.iter_rows())
     if not differing:
         file.unlink()
-    return Verification(
+    found = Verification(
         run_id=directory.run_id,
         source=named(directory.manifest["settings"]["source"]),
         destination=directory.manifest["settings"]["destination"],
@@ -157,6 +164,9 @@ def verification(
         notes=plan.notes,
         history=history,
     )
+    kept = {**json.loads(found.to_json()), "verified_at": datetime.now(UTC).isoformat()}
+    durable.write_json(directory.path / VERIFICATION, kept)
+    return found
 
 
 def refused_by_reason(plan: Plan | None) -> dict[str, int]:

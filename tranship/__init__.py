@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         GateClosed,
         Interfered,
         Interrupted,
+        LocalFailure,
         Malformed,
         MissingDriver,
         Refused,
@@ -83,6 +84,7 @@ __all__ = [
     "Interfered",
     "Interrupted",
     "Limit",
+    "LocalFailure",
     "LockOptions",
     "Malformed",
     "MissingDriver",
@@ -202,13 +204,15 @@ def apply(
     folder: Address,
     *,
     limit: int | None = None,
+    expect: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[LockOptions],
 ) -> Report:
-    """Carry out the plan in this folder, or continue it; at a provider, only the first `limit` remaining records.
+    """Carry out the plan in this folder, or continue it; at a provider, only the first `limit` remaining records. With
+    `expect`, only if that is its digest (`Report.plan_digest`), or at least the first 16 characters of it.
 
-    Raises ConfigError if there is no plan or nothing is left to do, and GateClosed if a table has changed since the
-    plan was made.
+    Raises ConfigError if there is no plan, nothing is left to do or the plan has another digest, and GateClosed if a
+    table has changed since the plan was made.
     """
     from pathlib import Path
 
@@ -218,7 +222,7 @@ def apply(
     place = Path(arguments.path("folder", folder))
     most = None if limit is None else arguments.count("limit", limit)
     given = arguments.lock_options(options, os.environ)
-    return flow.apply(place, events.events(observer), limit=most, **given)
+    return flow.apply(place, events.events(observer), limit=most, expect=expect, **given)
 
 
 def verify(

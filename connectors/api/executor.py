@@ -35,7 +35,9 @@ from tranship.connectors.api.retry import RetryPolicy
 from tranship.connectors.api.row_sender import RowSender
 from tranship.connectors.api.row_writer import RowWriter
 from tranship.connectors.api.service import ANY, Service
+from tranship.connectors.api.traffic_log import TrafficLog
 from tranship.connectors.background_loop import BackgroundLoop
+from tranship.connectors.contract import TRAFFIC
 from tranship.connectors.errors import ConfigError
 
 
@@ -83,9 +85,16 @@ def carry_out(
         executor = Executor(operations, client, known, run_id, known_ids or KnownIds())
         total = sum(pq.read_metadata(file).num_rows for file in requests)
         total = total if limit is None else min(limit, total)
+        traffic_log = TrafficLog(outcomes.with_name(TRAFFIC), run_id, executor.traffic)
+
+        def sampled(done: int, total: int) -> None:
+            traffic_log.sample(done)
+            advanced(done, total)
+
         try:
-            _run_to_end(executor, requests, total, advanced)
+            _run_to_end(executor, requests, total, sampled)
         finally:
+            traffic_log.close(executor.done)
             known.flush()
             counts = write_outcomes(requests, known, outcomes)
         return ExecutionResult(counts, executor.traffic, time.monotonic() - began, tuple(known.notes))

@@ -32,10 +32,11 @@ from tranship.connectors.api.known_ids import write_known_ids
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.request_files import REQUESTS
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import Effort, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
 from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping
+from tranship.schemas.compatibility import losses
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.provider import (
@@ -101,7 +102,13 @@ class RequestPlanner:
             "WHERE p.action IN ('update', 'unchanged', 'stale')) "
             f"TO {literal(write.workspace / 'targets.parquet')} (FORMAT parquet)"
         ).fetchall()
-        return replace(plan, notes=(*notes, *self._notes(write, plan.counts), *self._archived(run)))
+        effort = self._effort(plan.counts)
+        return replace(
+            plan,
+            notes=(*notes, *self._notes(write, plan.counts, effort), *self._archived(run)),
+            losses=self._losses(write),
+            effort=effort,
+        )
 
     def _archived(self, run: duckdb.DuckDBPyConnection) -> Iterator[str]:
         """Yield a note about archived customers of the plan: their values are written, and they remain archived."""
@@ -112,25 +119,42 @@ class RequestPlanner:
         if archived:
             yield f"archived at {self._spec.schema.title}, and left so: {counted(archived, 'customer')}"
 
-    def _notes(self, write: WriteRequest, counts: Mapping[str, int]) -> Iterator[str]:
-        """Yield notes for the summary: the number of calls, their duration, and the fields without a native field."""
-        schema, operations = self._spec.schema, self._operations
-        bulk, bulk_lookup = operations.bulk, operations.bulk_lookup
+    def _effort(self, counts: Mapping[str, int]) -> Effort:
+        """Return the number of calls, and the limit of the slowest kind of them."""
+        bulk, bulk_lookup = self._operations.bulk, self._operations.bulk_lookup
         creates, updates, deletes = counts["create"], counts["update"], counts["delete"]
         together = bulk.size if bulk else 1
         writes = math.ceil(creates / together) + deletes
         writes += math.ceil(updates / together) if bulk and bulk.changes else updates
         reads = math.ceil((updates + deletes) / (bulk_lookup.size if bulk_lookup else 1))
-        if writes:
-            sent = {"POST", "PUT", "PATCH", *(["DELETE"] if deletes else [])}
-            per_second = [pace for method, pace in self._per_second.items() if method in sent]
-            per_second += [self._pace] if self._pace else []
-            slowest = min(per_second, default=None)
-            duration = f", {_duration(writes / slowest)} at {_rate(slowest)}" if slowest else ""
-            yield f"{counted(writes + reads, 'call')} needed{duration}"
-        spilled = [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
-        if spilled and creates + updates:
-            yield f"kept in {schema.overflow.name} (no native field): {', '.join(spilled)}"
+        sent = {"POST", "PUT", "PATCH", *(["DELETE"] if deletes else [])}
+        per_second = [pace for method, pace in self._per_second.items() if method in sent]
+        per_second += [self._pace] if self._pace else []
+        return Effort(writes, reads, min(per_second, default=None))
+
+    def _losses(self, write: WriteRequest) -> dict[str, str]:
+        """Return the fields of the source that are kept without a native field, or that the provider does not keep."""
+        schema = self._spec.schema
+        lost = {loss.field: loss.why for loss in losses(schema)}
+        return {
+            name: f"kept in {schema.spill(name)} (no native field)" if name in self._spilled(write) else lost[name]
+            for name in write.survivors.columns
+            if name in lost or name in self._spilled(write)
+        }
+
+    def _spilled(self, write: WriteRequest) -> list[str]:
+        schema = self._spec.schema
+        return [name for name in write.survivors.columns if name in OVERFLOW_FIELDS and name not in schema.native]
+
+    def _notes(self, write: WriteRequest, counts: Mapping[str, int], effort: Effort) -> Iterator[str]:
+        """Yield notes for the summary: the number of calls, their duration, and the fields without a native field."""
+        if effort.writes:
+            slowest = effort.per_second
+            duration = f", {_duration(effort.writes / slowest)} at {_rate(slowest)}" if slowest else ""
+            yield f"{counted(effort.writes + effort.reads, 'call')} needed{duration}"
+        spilled = self._spilled(write)
+        if spilled and counts["create"] + counts["update"]:
+            yield f"kept in {self._spec.schema.overflow.name} (no native field): {', '.join(spilled)}"
 
     @property
     def _merged(self) -> frozenset[str]:
@@ -325,6 +349,8 @@ class _PlanFacts(msgspec.Struct, frozen=True):
     withheld: int = 0
     unidentified: list[str] = []
     partly: int = 0
+    losses: dict[str, str] = {}
+    effort: Effort | None = None
 
 
 class SavedPlan(msgspec.Struct, frozen=True):
@@ -350,6 +376,8 @@ class SavedPlan(msgspec.Struct, frozen=True):
             workspace / "plan.parquet",
             *(facts.counts, facts.changed_fields, facts.existing, tuple(facts.notes)),
             *(facts.withheld, tuple(facts.unidentified), facts.partly),
+            losses=facts.losses,
+            effort=facts.effort,
         )
 
     def requests(self, workspace: Path) -> list[Path]:
@@ -362,6 +390,6 @@ def save_plan(plan: Plan, run_id: str, workspace: Path) -> None:
     requests = sorted((workspace / "requests").glob("*.parquet"))
     names = [f"requests/{file.name}" for file in requests]
     sealed = durable.seals(workspace, [plan.rows.name, "targets.parquet", KNOWN_IDS, *names])
-    facts = msgspec.structs.asdict(plan)
-    del facts["rows"]
+    facts = {name: value for name, value in msgspec.structs.asdict(plan).items() if name != "rows"}
+    facts["effort"] = msgspec.to_builtins(plan.effort)
     durable.write_json(workspace / "plan.json", {"run_id": run_id, "files": sealed, "plan": facts})

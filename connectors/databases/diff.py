@@ -13,7 +13,7 @@ from typing import Final
 import duckdb
 from msgspec import Struct
 
-from tranship.connectors.contract import Plan, WriteRequest
+from tranship.connectors.contract import EXTRA, FOUND, GONE, Plan, WriteRequest
 from tranship.connectors.databases.comparison import ComparedTable, Comparison, unique_column
 from tranship.connectors.databases.deletes import find_deleted
 from tranship.connectors.databases.matching import match_emails, match_ids
@@ -166,7 +166,10 @@ class Classifier:
         changed = connection.execute(
             "SELECT f, count(*) FROM (SELECT unnest(changed) AS f FROM _plan) GROUP BY f"
         ).fetchall()
-        return Plan(rows, counts, dict(sorted(changed)), self._existing, notes, withheld, unidentified)
+        losses = self._mapping.losses(self._request)
+        return Plan(
+            *(rows, counts, dict(sorted(changed)), self._existing, notes, withheld, unidentified), losses=losses
+        )
 
     def _load_table(self) -> None:
         mapping = self._mapping
@@ -247,12 +250,16 @@ class Classifier:
         )
         self._comparison.execute(
             f"COPY (SELECT p.row{fields} FROM _plan p JOIN {self._compared_rows} t ON {self._table.row_id} = p.target "
-            f"WHERE p.changed IS NOT NULL) TO {literal(self._request.workspace / 'found.parquet')} (FORMAT parquet)"
+            f"WHERE p.changed IS NOT NULL) TO {literal(self._request.workspace / FOUND)} (FORMAT parquet)"
         )
         self._comparison.execute(
             "COPY (SELECT id AS external_id, mail AS email FROM _table WHERE NOT deleted AND target NOT IN "
             "(SELECT target FROM _plan WHERE target IS NOT NULL UNION ALL SELECT target FROM _unsure)) "
-            f"TO {literal(self._request.workspace / 'extra.parquet')} (FORMAT parquet)"
+            f"TO {literal(self._request.workspace / EXTRA)} (FORMAT parquet)"
+        )
+        self._comparison.execute(
+            "COPY (SELECT t.id AS external_id, t.mail AS email FROM _gone g JOIN _table t ON t.target = g.target "
+            f"ORDER BY ALL) TO {literal(self._request.workspace / GONE)} (FORMAT parquet)"
         )
 
     def _write_stale(self) -> None:

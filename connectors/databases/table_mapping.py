@@ -271,6 +271,20 @@ class TableMapping(Struct, frozen=True):
             for column, value in brought.items()
         ]
 
+    def losses(self, request: WriteRequest) -> dict[str, str]:
+        """Return field → why it is not stored, of the fields of the source."""
+        reasons = {
+            0: "not stored: the table has no such column (--evolve adds one)",
+            1: "not stored: the table computes it",
+        }
+        fitting = {
+            field: self.unassigned.get(field, ()) for field in request.survivors.columns if not self.mapped(field)
+        }
+        return {
+            field: reasons.get(len(columns), f"not stored: two columns match ({', '.join(columns)})")
+            for field, columns in fitting.items()
+        }
+
     def notes(self, request: WriteRequest) -> tuple[str, ...]:
         """Return notes about columns that the user named, and about fields of the source that are not stored."""
         lost = [field for field in request.survivors.columns if not self.mapped(field)]

@@ -97,7 +97,8 @@ def _files(report: Report) -> list[str]:
         **{"rejects_workbook_part": "first rejected lines as a workbook, with comments"},
         **{"stale": "older than the destination, with both times"},
         **{"left": "not taken back, with reasons"},
-        **{"changes": "what would change, field by field"},
+        **{"changes": "what would change, customer by customer", "plan_page": "plan, to review and to sign"},
+        **{"migration_page": "migration, with what is left and its proof"},
         **{
             "failed": "failed, with reasons",
             "unprocessed": "not processed",

@@ -147,8 +147,8 @@ def plan_command(
       tranship apply plan --limit 10
       tranship apply plan
 
-    The folder contains report.html to read, plan.parquet with the planned action for each record, and the requests for
-    a provider.
+    The folder contains plan.html to read and to sign, changes.csv with every change, plan.parquet with the planned
+    action for each record, and the requests for a provider.
     """
     from tranship.pipelines import run, settings
 
@@ -160,10 +160,23 @@ def plan_command(
 @click.command("apply", short_help="Apply a plan, or continue it.")
 @click.argument("folder", metavar="FOLDER", type=OwnPath())
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Apply only the first N records of the plan.")
+@click.option("--expect", metavar="DIGEST", help="Apply the plan only if it has this digest, as plan.html shows it.")
 @lock_options
 @output_options
-def apply_command(folder: Path, limit: int | None, as_json: bool, log: str | None, quiet: bool, **options: Any) -> int:
+def apply_command(
+    folder: Path,
+    limit: int | None,
+    expect: str | None,
+    as_json: bool,
+    log: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
     """Apply the plan in FOLDER exactly, or continue where it stopped.
+
+    \b
+      tranship apply plan --limit 10 --expect 3f0c9a51b7d2e846
+      tranship apply plan --expect 3f0c9a51b7d2e846
 
     A customer that has changed at a provider since the plan was made is not written, and is reported as stale. A
     table that has changed is not written to at all.
@@ -172,7 +185,10 @@ def apply_command(folder: Path, limit: int | None, as_json: bool, log: str | Non
     from tranship.pipelines.run_directory import RunDirectory
 
     _output_has_one_use(RunDirectory.at(folder).manifest["settings"]["destination"], as_json)
-    return execute(lambda display: run.apply(folder, display, limit=limit, **given(options)), as_json, log, quiet)
+    options = given(options)
+    return execute(
+        lambda display: run.apply(folder, display, limit=limit, expect=expect, **options), as_json, log, quiet
+    )
 
 
 @click.command(

@@ -94,10 +94,10 @@ def _value(value: str | None, *, marked: bool = False) -> Html:
     return tag("mark" if marked else "span", shown, class_="value")
 
 
-def refused(report: Report, names: Mapping[str, Sequence[str]], title: str = "Refused by the destination") -> Html:
+def refused(counts: Mapping[str, int], names: Mapping[str, Sequence[str]], title: str) -> Html:
     """Return the records that the destination does not accept, by reason, with the names of some."""
     rows = []
-    for reason, count in by_frequency(report.refused_by_reason):
+    for reason, count in by_frequency(counts):
         # The reasons of a provider are counted by their first word.
         of_reason = next((found for given, found in names.items() if given == reason or given.startswith(reason)), ())
         rows.append([tag("span", reason), f"{count:,}", tag("span", "; ".join(cut(name) for name in of_reason))])
@@ -196,6 +196,12 @@ def _change(change: Change) -> Html:
 def before_and_after(before: str | None, after: str | None) -> Html:
     """Return two values, the former one crossed out. An empty one is said to be."""
     return joined([tag("del", _value(before)), " → ", tag("ins", _value(after))])
+
+
+def lost(losses: Mapping[str, str]) -> Html:
+    """Return the fields that the destination does not keep, or keeps elsewhere."""
+    rows = [(tag("code", field), fate) for field, fate in losses.items()]
+    return section("What is lost or kept elsewhere", table(("field", "what becomes of it"), rows), anchor="losses")
 
 
 def listed_files(files: Mapping[str, str], labels: Mapping[str, str]) -> Html:

@@ -101,7 +101,7 @@ def settings(manifest: Mapping[str, Any]) -> Html:
         (option_names.option(name), cut(_setting(given[name]), 400))
         for name, field in Settings.model_fields.items()
         if name in given and given[name] not in (None, [], {}) and given[name] != _plain(field.default)
-        if name not in ("source", "destination", "workers", "state_dir")
+        if name not in ("source", "destination", "dry_run", "workers", "state_dir")
     ]
     inputs = [
         (cut(str(part.get("name") or part.get("provider") or "source"), 120), _input(part))

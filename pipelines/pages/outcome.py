@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -90,13 +90,17 @@ def ways(report: Report) -> Html:
     """Return the fate of every record, as a picture and as a sum, and the counts that are not part of it."""
     counts = dataclasses.asdict(report.counts)
     fates = {name: counts[name] for name in FATES}
-    present = {name: count for name, count in fates.items() if count}
-    total = " + ".join(f"{count:,} {name}" for name, count in present.items())
-    balance = tag("p", f"{counts['read']:,} read = {total}", class_="balance") if total else NOTHING
     others = [name for name in ("deleted", "withheld", "warnings") if counts[name]]
-    meanings = facts((f"{counts[name]:,} {name}", _meaning(name, report)) for name in (*present, *others))
-    parts = (charts.flow(counts["read"], fates), balance, meanings)
-    return section("Every record, and what happened to it", *parts, anchor="records")
+    meanings = facts((f"{counts[name]:,} {name}", _meaning(name, report)) for name in (*fates, *others) if counts[name])
+    return section(
+        "Every record, and what happened to it", *picture(report.counts.read, fates), meanings, anchor="records"
+    )
+
+
+def picture(read: int, fates: Mapping[str, int]) -> list[Html]:
+    """Return the fates of the records that were read, which add up, as a picture and as a sum."""
+    total = " + ".join(f"{count:,} {name}" for name, count in fates.items() if count)
+    return [charts.flow(read, fates), tag("p", f"{read:,} read = {total}", class_="balance") if total else NOTHING]
 
 
 def _meaning(name: str, report: Report) -> str:

@@ -7,7 +7,7 @@ run on an engine, is left out; one whose files cannot be read is named at the en
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -95,12 +95,16 @@ def run_report(report: Report, directory: RunDirectory) -> str:
     title = f"Run {report.run_id}"
     body = [
         outcome.heading(title, report),
-        outcome.conclusion(report, _started(manifest)),
+        outcome.conclusion(report, started(manifest)),
         outcome.to_do(next_steps.of(report, directory), report),
         outcome.ways(report),
         outcome.notes(report),
         findings.rejected(report, sampled("rejects", samples.rejects, codes, report.columns) if codes else nothing),
-        findings.refused(report, sampled("refusals", samples.refused) if counts.refused else nothing),
+        findings.refused(
+            report.refused_by_reason,
+            sampled("refusals", samples.refused) if counts.refused else nothing,
+            "Refused by the destination",
+        ),
         findings.warned(report, sampled("warnings", samples.warnings) if counts.warnings else nothing),
         findings.merged(
             report, sampled("merges", samples.merges) if counts.merged else nothing, manifest["settings"]["survivor"]
@@ -132,7 +136,8 @@ def _parsed(report: Report) -> int:
     return report.counts.read - report.counts.skipped - broken
 
 
-def _started(manifest: dict[str, Any]) -> str:
+def started(manifest: Mapping[str, Any]) -> str:
+    """Return when a run began (UTC)."""
     return f"{datetime.fromisoformat(manifest['started_at']).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 

@@ -13,11 +13,11 @@ import polars as pl
 from msgspec import Struct
 
 from tranship.connectors import durable
-from tranship.connectors.contract import BEFORE_IMAGES, FOUND, IMAGE_FACTS
+from tranship.connectors.contract import BEFORE_IMAGES, FOUND, GONE, IMAGE_FACTS
 from tranship.connectors.errors import Damaged
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.stage_files import PATCHED
-from tranship.schemas.customer import COLUMNS
+from tranship.schemas.customer import COLUMNS, INSTANTS
 from tranship.schemas.secret_columns import is_secret
 
 OF_EACH: Final = 3
@@ -62,6 +62,22 @@ class Change(Struct, frozen=True):
     customer: str
     before: str | None
     after: str | None
+
+
+class Planned(Struct, frozen=True):
+    """A customer of a plan: the action (create, update, refused, delete), all its fields as they would be, those that
+    the destination has, and the names of those that change.
+    """
+
+    action: str
+    after: Mapping[str, str | None]
+    before: Mapping[str, str | None]
+    changed: tuple[str, ...]
+    reason: str | None
+
+
+_PLANNED: Final = {"update": 4, "create": 3, "refused": 2}
+_DELETES: Final = 1
 
 
 def rejects(folder: Path, codes: Sequence[str], columns: Mapping[str, str | list[str]]) -> dict[str, list[Reject]]:
@@ -178,10 +194,10 @@ def records(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
     return {record["_row"]: shown_fields(record) for record in found.iter_rows(named=True)}
 
 
-def refused(folder: Path) -> dict[str, list[str]]:
-    """Return the names of some of the records that were refused, by reason."""
+def refused(folder: Path, *, by_plan: bool = False) -> dict[str, list[str]]:
+    """Return the names of some of the records that were refused, by reason; with `by_plan`, of the plan alone."""
     outcomes, plan = folder / "outcomes.parquet", folder / "plan.parquet"
-    if outcomes.exists():
+    if outcomes.exists() and not by_plan:
         rows = pl.scan_parquet(outcomes, glob=False).filter(pl.col("outcome") == "refused")
     elif plan.exists():
         rows = pl.scan_parquet(plan, glob=False).filter(pl.col("action") == "refused")
@@ -196,11 +212,51 @@ def refused(folder: Path) -> dict[str, list[str]]:
     }
 
 
+def crosswalk(folder: Path) -> list[tuple[str, ...]]:
+    """Return the ids of some customers: at the source, external, and at the destination."""
+    file = folder / "crosswalk.parquet"
+    if not file.exists():
+        return []
+    ids = pl.scan_parquet(file, glob=False).select("source_id", "external_id", "destination_id").head(OF_EACH)
+    return [tuple(one or "" for one in row) for row in ids.collect().iter_rows()]
+
+
+def planned(folder: Path) -> list[Planned]:
+    """Return about ten customers of a plan, of all kinds of actions: those that change most fields, and the first."""
+    plan, files = folder / "plan.parquet", _staged(folder)
+    if not plan.exists() or not files:
+        return []
+    rows = (
+        pl.scan_parquet(plan, glob=False)
+        .filter(pl.col("action").is_in([*_PLANNED]), pl.col("row") < PATCHED)
+        .bottom_k(_CANDIDATES, by="row")
+        .sort(pl.col("changed").list.len().fill_null(0), "row", descending=[True, False])
+        .group_by("action", maintain_order=True)
+        .head(max(_PLANNED.values()))
+        .collect()
+    )
+    after = records(folder, rows["row"])
+    before = _before(folder, rows["row"])
+    chosen = []
+    for action, most in _PLANNED.items():
+        of_action = rows.filter(pl.col("action") == action).head(most)
+        chosen += [
+            Planned(action, after[row], before.get(row, {}), tuple(changed or ()), reason)
+            for row, reason, changed in of_action.select("row", "reason", "changed").iter_rows()
+            if row in after
+        ]
+    gone = folder / GONE
+    if gone.exists():
+        found = pl.scan_parquet(gone, glob=False).head(_DELETES).collect()
+        chosen += [Planned("delete", {}, customer, (), None) for customer in found.iter_rows(named=True)]
+    return chosen
+
+
 def _before(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
     """Return the values that customers had at the destination, by row and field."""
     if (found := folder / FOUND).exists():
         before = pl.scan_parquet(found, glob=False).filter(pl.col("row").is_in(rows.implode())).collect()
-        return {record["row"]: shown_fields(record) for record in before.iter_rows(named=True)}
+        return {record["row"]: _text_fields(record) for record in before.iter_rows(named=True)}
     images = folder / BEFORE_IMAGES
     if not images.exists():
         return {}
@@ -213,6 +269,12 @@ def _before(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
     columns = {field: f"={column}" for field, column in stored.items() if f"={column}" in names}
     found_rows = kept.select("row", **{field: pl.col(column) for field, column in columns.items()}).collect()
     return {record["row"]: _shown(record) for record in found_rows.iter_rows(named=True)}
+
+
+def _text_fields(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the fields of a record that are text already; instants in the form of the others."""
+    fields = shown_fields(record)
+    return {name: value and value.removesuffix("+00") if name in INSTANTS else value for name, value in fields.items()}
 
 
 def shown_fields(record: Mapping[str, Any]) -> dict[str, str | None]:

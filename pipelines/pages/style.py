@@ -47,13 +47,14 @@ svg text{font:14px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var
 .bar{width:100%;min-width:4rem;height:.55rem;display:block;border-radius:.2rem;margin:.35rem 0}
 .b{width:45%}.ground{fill:var(--line)}
 .bar .value,.columns .value{fill:var(--main)}.columns .calm{fill:var(--calm)}
-.bar .bad,.columns .bad{fill:var(--bad)}.bar .warn,.columns .warn{fill:var(--warn)}.bar .good{fill:var(--good)}
+.bar .bad,.columns .bad{fill:var(--bad)}.bar .warn,.columns .warn{fill:var(--warn)}
+.bar .good,.columns .good{fill:var(--good)}
 .columns{width:100%;height:3rem;display:block;border-bottom:1px solid var(--line)}.space{fill:transparent}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:1rem;margin:.6rem 0}
 .card{background:var(--card);border-radius:.3rem;padding:.6rem .8rem;min-width:0;break-inside:avoid}
 .card strong{font-size:1.25rem;font-variant-numeric:tabular-nums;display:block}
 .sign{border:1px solid var(--line);border-radius:.3rem;padding:.5rem 1rem;margin:.8rem 0;break-inside:avoid}
-.sign p{display:grid;grid-template-columns:8rem 1fr;margin:1.6rem 0 .4rem}.sign span{border-bottom:1px solid var(--ink)}
+.rule{display:grid;grid-template-columns:8rem 1fr;margin:1.6rem 0 .4rem}.rule span{border-bottom:1px solid var(--ink)}
 footer{margin-top:2.5rem;color:var(--soft);font-size:.85rem}
 @media (max-width:42rem){
 .flow .wide{display:none}.flow .narrow{display:block}
@@ -67,7 +68,7 @@ td[data-label]::before{content:attr(data-label);color:var(--soft);font-size:.85r
 td[data-label]>*{grid-column:2}td[data-label]:first-child{display:block;font-weight:600}
 td[data-label]:first-child::before{content:none}td[data-label]:empty{display:none}
 .n{text-align:left;white-space:normal}
-.sign p{grid-template-columns:6rem 1fr}}
+.rule{grid-template-columns:6rem 1fr}}
 @media print{
 :root{color-scheme:light;--page:#fff;--card:#f6f7f9;--line:#c8cdd4;--ink:#000;--soft:#444;--link:#000;--main:#3d78b8;
 --good:#2f8552;--warn:#b07410;--bad:#c0392b;--calm:#8a96a5;--mark:#ffe08a;--markink:#000}

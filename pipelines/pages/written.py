@@ -12,7 +12,7 @@ from tranship.pipelines.pages import frame, outcome
 from tranship.pipelines.pages.markup import tag
 from tranship.pipelines.pages.run_report import run_report
 from tranship.pipelines.report import Report
-from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.run_directory import PLAN_STEP, RunDirectory
 
 log = logging.getLogger("tranship")
 
@@ -20,8 +20,23 @@ Page: TypeAlias = Callable[[Report, RunDirectory], str]
 
 
 def write_pages(report: Report, directory: RunDirectory, observer: Observer) -> None:
-    """Write report.html. Raises OSError."""
+    """Write report.html; in the folder of a plan also plan.html, once there is a plan. Raises OSError."""
     _write("report.html", run_report, report, directory, observer)
+    if directory.stands_alone and directory.done(PLAN_STEP) is not None:
+        # Few runs have such a page.
+        from tranship.pipelines.pages.plan_page import plan_page
+
+        _write("plan.html", plan_page, report, directory, observer)
+    write_migration_page(report, directory, observer)
+
+
+def write_migration_page(report: Report, directory: RunDirectory, observer: Observer) -> None:
+    """Write migration.html, if the run has begun to write to a provider. Raises OSError."""
+    planned = directory.done(PLAN_STEP) or {}
+    if directory.has_begun_to_write and planned.get("effort"):
+        from tranship.pipelines.pages.migration_page import migration_page
+
+        _write("migration.html", migration_page, report, directory, observer)
 
 
 def _write(name: str, page: Page, report: Report, directory: RunDirectory, observer: Observer) -> None:

@@ -62,9 +62,9 @@ def test_the_environment_has_one_alert_per_line() -> None:
         ({"expect": "rows"}, "is not a table"),
         ({"metrics": "crm.txt"}, "the name must end with .prom"),
         ({"lineage": "ftp://host/x"}, "is neither a file nor an http or https URL"),
-        ({"lineage": "https://host/x?key=hush"}, "Put a key in OPENLINEAGE_API_KEY"),
+        ({"lineage": "https://host/x?page=hush"}, "Put a key in OPENLINEAGE_API_KEY"),
         ({"lineage": "https://ann:hush@host/x"}, "contains an address with a password"),
-        ({"pipeline": "a,b"}, "--pipeline a,b: is not valid"),
+        ({"pipeline": "a,b"}, "--pipeline: 'a,b' is not a name"),
         ({"on_failure": ""}, "--on-failure"),
     ],
 )
