@@ -25,7 +25,7 @@ WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -95,6 +95,9 @@ bench-api: $(VENV)/dev.stamp  ## Compare the speed of reading a paginated API wi
 bench-load: $(VENV)/dev.stamp  ## Measure extreme loads: little memory, only rejects, one customer, many files or columns
 	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
+bench-time: $(VENV)/dev.stamp  ## Measure what a record of changes, a history and an undo cost
+	$(BIN)/python benchmarks/bench_time.py $(ARGS)
+
 bench-spark: $(VENV)/dev.stamp build/sail/stamp $(SPARK)  ## Measure how cleaning on Sail and Apache Spark grows, beside one machine
 	$(BIN)/python benchmarks/bench_spark.py $(ARGS)
 
@@ -103,7 +106,7 @@ chaos: $(VENV)/dev.stamp  ## Kill writes at a hundred moments, start everything 
 	    tests/test_double_start.py $(ARGS)
 	TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest --verbosity=1 -n 2 tests/test_damage.py $(ARGS)
 	TRANSHIP_KILLS=20 TRANSHIP_SERVER_KILLS=5 $(BIN)/python -m pytest --verbosity=1 tests/test_kill.py \
-	    tests/test_postgres_kill.py tests/test_provider_kill.py $(ARGS)
+	    tests/test_postgres_kill.py tests/test_provider_kill.py tests/test_undo_kill.py $(ARGS)
 	TRANSHIP_EXAMPLES=100 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal $(WITH_PROPERTIES) $(ARGS)
 	TRANSHIP_LONG_TESTS=1 $(BIN)/python -m pytest --verbosity=1 -n 2 --dist worksteal $(WITH_SHORT_FORM) $(ARGS)
 

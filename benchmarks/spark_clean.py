@@ -47,6 +47,8 @@ def spark(out: Path) -> Iterator[SparkSession]:
     session = (
         SparkSession.builder.master(f"local[{os.cpu_count()}]")
         .config("spark.ui.enabled", value=False)
+        # Both, or results of more than 1 MB are fetched from an address at which nothing listens.
+        .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.driver.memory", "4g")
         .config("spark.sql.shuffle.partitions", 16)

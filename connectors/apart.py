@@ -23,6 +23,39 @@ def must_be_apart(specs: Sequence[str], destination: str) -> None:
             )
 
 
+def must_not_hold(specs: Sequence[str], folder: Path, shown: str) -> None:
+    """Raise ConfigError if a source contains a folder, named `shown`, in which runs keep their files: later runs would
+    read those.
+    """
+    from tranship.connectors.files.overlap import holds
+
+    for spec in specs:
+        if connector_of(spec).suffixes and holds(spec, folder):
+            raise ConfigError(
+                f"{shown}: lies in what is read ({redacted(spec)}), so that later runs would read the files of this "
+                "one. Nothing was read or written. Name a folder elsewhere, or one whose name begins with a dot."
+            )
+
+
+def must_be_unused(path: Path, specs: Sequence[str], destination: str, shown: str) -> None:
+    """Raise ConfigError if a file that a command writes, named `shown`, is the destination, or is read by this run or
+    the next one.
+    """
+    from tranship.connectors.files.overlap import reads
+
+    target = connector_of(destination)
+    file = local_path(destination) if target.suffixes else _file_of(target, destination)
+    if file and file.resolve() == path.resolve():
+        raise ConfigError(f"{shown}: is the destination. Nothing was read or written. Name another file.")
+    for spec in specs:
+        source = connector_of(spec)
+        if source.suffixes and reads(spec, in_folder(spec, source), path):
+            raise ConfigError(
+                f"{shown}: would be read as a source ({redacted(spec)}). Nothing was read or written. Name another "
+                "file."
+            )
+
+
 def why_not_apart(spec: str, destination: str) -> str | None:
     """Return why a source includes the destination, or would once it is written; null if it does not."""
     from tranship.connectors.files.overlap import is_among, takes_in

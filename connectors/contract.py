@@ -113,6 +113,15 @@ class Part(Protocol):
         ...
 
 
+def from_arrow(table: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """Return the same columns in polars. Arrow hands names over as C strings, which end at a zero byte: they are set
+    afterwards.
+    """
+    frame = pl.DataFrame(table.rename_columns([f"{number}" for number in range(table.num_columns)]))
+    frame.columns = table.schema.names
+    return frame
+
+
 class ArrowPart(Struct, frozen=True):
     """Typed rows of a Parquet file or a database."""
 
@@ -123,7 +132,7 @@ class ArrowPart(Struct, frozen=True):
 
     def read(self) -> Batch:
         """Return the rows as polars; they are counted from `first_row`."""
-        records = pl.DataFrame(self.table)
+        records = from_arrow(self.table)
         lines = pl.int_range(self.first_row, self.first_row + records.height, dtype=pl.UInt64, eager=True)
         return Batch(self.source, records, lines, pl.DataFrame(schema=BROKEN))
 

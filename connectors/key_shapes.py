@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tranship.connectors.errors import ConfigError
+from tranship.schemas.visible import SECRET_OPTION
 
 _SHAPE: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -50,7 +51,7 @@ def refuse(text: str, where: str, *, is_address: bool = False) -> None:
     """
     if is_key(text):
         raise ConfigError(f"{where}: this seems to be a key. {_ADVICE}")
-    if not is_address and (has_password(text) or ("://" in text and _SHAPE.search(text))):
+    if not is_address and (has_password(text) or _has_key(text)):
         raise ConfigError(
             f"{where}: contains an address with a password or a key, and takes none. Others may have seen it: replace "
             "it. Addresses are given as source or destination; passwords belong in PGPASSWORD or ~/.pgpass, keys in "
@@ -61,6 +62,12 @@ def refuse(text: str, where: str, *, is_address: bool = False) -> None:
 def has_password(text: str) -> bool:
     """Return whether a text contains an address with a password."""
     return "@" in text and bool(_PASSWORD.search(text))
+
+
+def _has_key(text: str) -> bool:
+    """Return whether a text contains an address with a key, by its form or as the value of an option such as
+    `token`."""
+    return "://" in text and bool(_SHAPE.search(text) or SECRET_OPTION.search(text))
 
 
 def refuse_known(text: str, environment: Mapping[str, str], where: str) -> None:

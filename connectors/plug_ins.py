@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from tranship.connectors import known_secrets
@@ -67,23 +67,16 @@ def _message(error: BaseException) -> str:
 
 def _checked(declared: Any) -> tuple[Connector, str]:
     """Return a connector whose values have the declared types, and why it cannot be used; empty if it can."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from tranship.connectors import value_errors
-
     if not isinstance(declared, Connector):
         return declared, "is neither a Connector nor a module with the specification of a provider"
-    values = _values(declared)
+    values = msgspec.structs.asdict(declared)
     if isinstance(declared.abilities, Abilities):
-        values["abilities"] = _values(declared.abilities)
+        values["abilities"] = msgspec.structs.asdict(declared.abilities)
     try:
-        connector = TypeAdapter(Connector).validate_python(values)
-    except ValidationError as error:
-        found = error.errors()[0]
-        return (
-            declared,
-            f"is declared with an invalid value: {'.'.join(map(str, found['loc']))} {value_errors.reason(found)}",
-        )
+        connector = msgspec.convert(values, Connector)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).replace("`", "").partition(" - at $.")
+        return declared, f"is declared with an invalid value: {place}: {problem[:1].lower()}{problem[1:]}"
     for name in (connector.name, *connector.schemes):
         if not _NAME.fullmatch(name):
             return connector, f"{name!r} has other characters than lower-case letters, digits and + . _ -"
@@ -93,10 +86,6 @@ def _checked(declared: Any) -> tuple[Connector, str]:
     if not connector.schemes and not connector.suffixes:
         return connector, "has neither schemes nor suffixes"
     return connector, ""
-
-
-def _values(declared: Connector | Abilities) -> dict[str, Any]:
-    return {field.name: getattr(declared, field.name) for field in fields(declared)}
 
 
 def _conflict(connector: Connector, others: Iterable[Connector]) -> str:

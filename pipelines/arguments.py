@@ -163,6 +163,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     ping: str | None
     metrics: Address | None
     traces: bool
+    lineage: Address | None
 
 
 class LockOptions(TypedDict, total=False):

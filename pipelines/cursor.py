@@ -5,6 +5,7 @@ It is an instant or a whole number. A record without a value that can be read as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -59,6 +60,12 @@ def text_of(position: Position) -> str:
     if isinstance(position, int):
         return str(position)
     return position.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def shown(position: Position) -> str:
+    """Return a position for people."""
+    text = text_of(position)
+    return re.sub(r"(\.\d*?)0+Z$", r"\1Z", text).replace(".Z", "Z")
 
 
 def kind_of(position: Position) -> Kind:

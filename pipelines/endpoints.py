@@ -53,6 +53,21 @@ def check_ends(settings: Settings, out: Path | None) -> None:
     _check_place(settings, out)
 
 
+def check_log(settings: Settings, log: str | None) -> None:
+    """Raise ConfigError if the log of a command would be written to the destination, or be read as a source."""
+    if log not in (None, STANDARD_OUTPUT) and not is_of_engine(settings.destination):
+        sources = [source for source in settings.sources if not is_of_engine(source)]
+        apart.must_be_unused(Path(str(log)), sources, settings.destination, f"--log {log}")
+
+
+def check_own_folders(settings: Settings, out: Path | None) -> None:
+    """Raise ConfigError if a source contains the files of runs, or the plan to be saved."""
+    sources = [source for source in settings.sources if not is_of_engine(source)]
+    for option, folder in (("state-dir", settings.state_dir), ("out", out)):
+        if folder:
+            apart.must_not_hold(sources, folder, f"--{option} {folder}")
+
+
 def _check_columns(settings: Settings) -> None:
     """Raise ConfigError if columns are named, and the destination is not a table."""
     connector = lookup.connector_of(settings.destination)

@@ -109,6 +109,7 @@ def open_ends(
 def check_ends(settings: Settings, out: Path | None) -> None:
     """Raises ConfigError for ends that cannot be read or written as the settings say, or are the same."""
     endpoints.check_history(settings)
+    endpoints.check_own_folders(settings, out)
     if settings.engine is None:
         endpoints.check_ends(settings, out)
         return

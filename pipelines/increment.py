@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,17 +18,17 @@ from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, is_in_python
-from tranship.connectors.contract import Layout, Watermark, position_of
+from tranship.connectors.contract import Layout, Watermark
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.cursor import FIELD, Cursor, Cut, Extent, Kind, Position, decided, kind_of, text_of
+from tranship.pipelines.cursor import FIELD, Cursor, Cut, Extent, Kind, Position, decided, kind_of, shown
 from tranship.pipelines.expressions import Expression
+from tranship.pipelines.increment_notes import begin_notes
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.setting_values import seconds
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.column_names import fold
-from tranship.schemas.counted import counted, it_or_them
 
 LAST: Final = "last"
 """The value of `--since` that means the watermark."""
@@ -37,8 +37,6 @@ NONE: Final[dict[str, Any]] = {
     **{"new_files": False, "settle": "0"},
 }
 """The settings of a run that reads everything and keeps no watermark."""
-_LONGEST_LOOKBACK: Final = timedelta(days=7)
-"""Records that are later than this call for a full read from time to time."""
 
 
 class Increment(Struct, frozen=True):
@@ -122,9 +120,7 @@ def begin(
     if settings.full or settings.since == LAST:
         since = None if mark is None else _back(settings, mark.position)
         cut = Cut(cursor, now, since, skips=not settings.full)
-        return Increment(
-            cut, source[0], reading, mark, notes=tuple(_begin_notes(settings, cut, mark, source[0], known))
-        )
+        return Increment(cut, source[0], reading, mark, notes=tuple(begin_notes(settings, cut, mark, source[0], known)))
     since = _position(settings)
     if settings.until is not None:
         until = _position(settings, "until")
@@ -185,25 +181,6 @@ def _reading(settings: Settings, columns: ColumnMap, where: Expression | None, c
     return hashlib.sha256(json.dumps([identity, given, mapped]).encode()).hexdigest()[:32]
 
 
-def _begin_notes(
-    settings: Settings, cut: Cut, mark: Watermark | None, source: str, known: Sequence[Watermark]
-) -> Iterator[str]:
-    name = cut.cursor.name
-    if mark is None:
-        others = [other.run_id for other in known if other.source == source]
-        if others:
-            yield (
-                f"the mapping, or another setting that decides the outcome of a record, has changed since run "
-                f"{others[-1]}: everything is read"
-            )
-        else:
-            yield f"{source} was not read into this destination before: everything is read"
-    elif cut.skips and cut.since is not None:
-        back = f", with --lookback {settings.lookback}" if cut.since != mark.position else ""
-        so_far = f"run {mark.run_id} read up to {shown(mark.position)}{back}"
-        yield f"reads records with {name} from {shown(cut.since)} on ({so_far})"
-
-
 def watermark(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], run_id: str) -> Watermark | None:
     """Return the watermark that a run leaves, from `Increment.facts` and the extents of all that it has read; null if
     it leaves the watermark as it is.
@@ -214,68 +191,6 @@ def watermark(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], r
     if largest is None:
         return None
     return Watermark(facts["source"], facts["reading"], facts["cursor"], largest, run_id)
-
-
-def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], rejected: int) -> Iterator[str]:
-    """Yield what there is to say about the cursors that were read."""
-    if facts is None or not extents:
-        return
-    name, kind = facts["cursor"], decided(extents)
-    extent = extents[kind]
-    if extent.unreadable:
-        what, have = "a time" if kind == "time" else "a whole number", "has" if extent.unreadable == 1 else "have"
-        assert extent.first is not None  # noqa: S101  (there is one)
-        source, line = extent.first
-        yield (
-            f"{counted(extent.unreadable, 'record')} {have} a value in {name} that is not {what}, and every "
-            f"run reads {it_or_them(extent.unreadable)}; the first: {source}, line {line}"
-        )
-    if extent.ahead:
-        have = "has" if extent.ahead == 1 else "have"
-        yield (
-            f"{counted(extent.ahead, 'record')} {have} a value in {name} after the start of this run: the watermark "
-            f"stays before it, and the next run reads {it_or_them(extent.ahead)} again. If the source's times are "
-            "local, set --timezone"
-        )
-    if not extent.filled:
-        yield f"no record has a value in {name}: the next run reads everything again"
-    if rejected and facts["moves"]:
-        them = it_or_them(rejected)
-        yield (
-            f"the watermark will move past {counted(rejected, 'rejected record')}: correct {them} in the rejects file "
-            f"and run that; --since last does not read {them} again"
-        )
-
-
-def late_note(known: str, changed: pl.Series) -> str:
-    """Return what a delta would have missed. `known` is the watermark; `changed` are the cursors of late records that
-    change the destination.
-    """
-    if changed.is_empty():
-        return "no late records: a delta would have missed nothing"
-    oldest, position = changed.min(), position_of(known)
-    count = counted(len(changed), "late record")
-    if isinstance(position, int) or not isinstance(oldest, datetime):
-        behind = position - oldest  # type: ignore[operator]
-        return f"{count} a delta would have missed, the oldest {behind:,} behind; use --lookback {behind}"
-    late = position - oldest
-    if late > _LONGEST_LOOKBACK:
-        return f"{count} a delta would have missed, the oldest {_duration(late)}; run --full from time to time"
-    hours = -(-late // timedelta(hours=1))
-    return f"{count} a delta would have missed, the oldest {_duration(late)}; use --lookback {hours}h"
-
-
-def _duration(length: timedelta) -> str:
-    minutes = -(-length // timedelta(minutes=1))
-    days, hours = minutes // 1440, minutes // 60 % 24
-    parts = [(days, "d"), (hours, "h")] if days else [(hours, "h"), (minutes % 60, "min")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count)
-
-
-def shown(position: Position) -> str:
-    """Return a position for people."""
-    text = text_of(position)
-    return re.sub(r"(\.\d*?)0+Z$", r"\1Z", text).replace(".Z", "Z")
 
 
 def _position(settings: Settings, name: str = "since") -> Position:

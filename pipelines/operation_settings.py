@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
 from tranship.pipelines.setting_values import option_values, own_path
 
@@ -16,18 +17,19 @@ ALERT_STATES: Final = ("failed", "stopped", "degraded", "late")
 RECOVERED: Final = "recovered"
 LEARNED: Final = "learned"
 
-_VARIABLE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE: Final = r"env:[A-Za-z_][A-Za-z0-9_]*"
 _TO_HIDE: Final = (
     "is a secret, and would be visible to other users. Put it in an environment variable and give its name,"
 )
+_NAME: Final = r"[\w.-][\w ./:@-]{0,99}"
 _RANGE: Final = r"(?=.*\d)(\d{1,15})?\.\.(\d{1,15})?"
 _EXPECTED: Final = {
-    "rows": (re.compile(_RANGE), 'a range such as 1000.. or 900..1100, or "learned"'),
-    "rejects": (re.compile(r"\d{1,15}|\d{1,3}(\.\d+)?%"), 'at most N or N%, or "learned"'),
-    "duration": (re.compile(r"\d{1,12}s|\d{1,10}min|\d{1,9}h"), 'at most a time such as 30min, or "learned"'),
-    "days_without_change": (re.compile(r"\d{1,5}"), 'at most a number of days, or "learned"'),
+    "rows": (_RANGE, 'a range such as 1000.. or 900..1100, or "learned"'),
+    "rejects": (r"\d{1,15}|\d{1,3}(\.\d+)?%", 'at most N or N%, or "learned"'),
+    "duration": (r"\d{1,12}s|\d{1,10}min|\d{1,9}h", 'at most a time such as 30min, or "learned"'),
+    "days_without_change": (r"\d{1,5}", 'at most a number of days, or "learned"'),
 }
-"""Quantity → the form of its limit, and the description in messages."""
+"""Quantity → the form of its limit, and the description in messages. No pattern is compiled before it is used."""
 
 
 def alert_rules(value: Any) -> Any:
@@ -43,7 +45,7 @@ def alert_rules(value: Any) -> Any:
 def _alert(rule: Any) -> str:
     to: Any
     if isinstance(rule, str):
-        when, _, to = rule.rpartition("=") if _VARIABLE.fullmatch(rule.rpartition("=")[2]) else ("", "", rule)
+        when, _, to = rule.rpartition("=") if re.fullmatch(_VARIABLE, rule.rpartition("=")[2]) else ("", "", rule)
         states = [word.strip() for word in when.split(",") if word.strip()]
     elif isinstance(rule, Mapping):
         if unknown := [name for name in rule if name not in ("when", "to")]:
@@ -52,7 +54,7 @@ def _alert(rule: Any) -> str:
         states = [states] if isinstance(states, str) else states
     else:
         raise ValueError("an alert is a text or a table with when and to")
-    if not isinstance(to, str) or not _VARIABLE.fullmatch(to):
+    if not isinstance(to, str) or not re.fullmatch(_VARIABLE, to):
         raise ValueError(f"the address of an alert {_TO_HIDE} env:SLACK_URL")
     if not isinstance(states, list | tuple) or not all(isinstance(state, str) for state in states):
         raise ValueError(f"when of an alert is a list of states: {', '.join(ALERT_STATES)}")
@@ -73,7 +75,7 @@ def _expected(value: Any) -> Any:
         if name not in _EXPECTED:
             raise ValueError(f"{name!r} has no limit. Limits are {', '.join(_EXPECTED)}")
         form, described = _EXPECTED[name]
-        if not isinstance(limit, str) or not (limit == LEARNED or form.fullmatch(limit)):
+        if not isinstance(limit, str) or not (limit == LEARNED or re.fullmatch(form, limit)):
             raise ValueError(f"{name} is {described}")
         low, _, high = limit.partition("..")
         if low and high and int(low) > int(high):
@@ -81,8 +83,15 @@ def _expected(value: Any) -> Any:
     return limits
 
 
+def _name(value: Any) -> Any:
+    """Return the name of a pipeline. pydantic would need 40 ms to compile its pattern."""
+    if isinstance(value, str) and not re.fullmatch(_NAME, value):
+        raise ValueError(f"{value!r} is not a name. Use up to 100 letters, digits, blanks and . - _ / : @")
+    return value
+
+
 def _variable(value: Any) -> Any:
-    if value is None or (isinstance(value, str) and _VARIABLE.fullmatch(value)):
+    if value is None or (isinstance(value, str) and re.fullmatch(_VARIABLE, value)):
         return value
     raise ValueError(f"the address of a health check {_TO_HIDE} env:PING_URL")
 
@@ -109,10 +118,11 @@ _ALERT_SCHEMA: Final = {
 class Operating(BaseModel):
     """The settings for running unattended. None of them affects what a run reads or writes."""
 
-    pipeline: str | None = Field(
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    pipeline: Annotated[str | None, BeforeValidator(_name)] = Field(
         None,
-        pattern=r"^[\w.-][\w ./:@-]{0,99}$",
-        description="Name of the pipeline in alerts, metrics, traces and tranship runs. Default: the destination.",
+        description="Name of the pipeline in alerts, metrics, lineage and tranship runs. Default: the destination.",
     )
     alert: Annotated[tuple[str, ...], BeforeValidator(alert_rules), WithJsonSchema(_ALERT_SCHEMA)] = Field(
         (),
@@ -142,6 +152,10 @@ class Operating(BaseModel):
         False, description="Send the steps of the run to OpenTelemetry, as a trace; the OTEL_ variables say where."
     )
 
+    lineage: str | None = Field(
+        None, min_length=1, description="Append OpenLineage events to this file, or post them to this URL."
+    )
+
     @property
     def is_watched(self) -> bool:
         """Whether one of them is set, so that the end of a run is reported or recorded."""
@@ -152,6 +166,17 @@ class Operating(BaseModel):
     def _has_the_suffix_of_metrics(cls, value: Path | None) -> Path | None:
         if value is not None and value.suffix != ".prom":
             raise ValueError(f"{value}: the name must end with .prom, or Prometheus does not read the file")
+        return value
+
+    @field_validator("lineage")
+    @classmethod
+    def _has_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            url = urlsplit(value)
+            if url.scheme not in ("http", "https") or not url.hostname:
+                raise ValueError("is neither a file nor an http or https URL")
+            if url.query or url.fragment or "@" in url.netloc:
+                raise ValueError("may have a host and a path only. Put a key in OPENLINEAGE_API_KEY")
         return value
 
 

@@ -14,9 +14,9 @@ from tranship.connectors import key_shapes, suggestions
 from tranship.connectors.errors import ConfigError
 
 TABLE: Final = "pipelines"
-_NAME: Final = re.compile(r"[\w.-]{1,100}")
-_REFERENCE: Final = re.compile(r"(\$?)\$\{([^{}]*)\}")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME: Final = r"[\w.-]{1,100}"
+_REFERENCE: Final = r"(\$?)\$\{([^{}]*)\}"
+_VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 def names_in(content: Mapping[str, Any], file: str) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def names_in(content: Mapping[str, Any], file: str) -> tuple[str, ...]:
         )
     for name, settings in pipelines.items():
         key_shapes.refuse(name, f"{file}: name of a pipeline")
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise ConfigError(f"{TABLE}.{name} ({file}): is not a name of a pipeline. Use letters, digits, _, - and .")
         if not isinstance(settings, Mapping):
             raise ConfigError(f"{TABLE}.{name} ({file}): is not a table. Write its settings under [{TABLE}.{name}]")
@@ -91,7 +91,7 @@ def filled(value: Any, place: str, environment: Mapping[str, str]) -> Any:
         escaped, name = reference[1], reference[2]
         if escaped:
             return f"${{{name}}}"
-        if not _VARIABLE.fullmatch(name):
+        if not re.fullmatch(_VARIABLE, name):
             raise ConfigError(f"{place}: ${{{name}}} is not a name of a variable. For this text, write $${{{name}}}")
         if name not in environment:
             raise ConfigError(
@@ -99,4 +99,4 @@ def filled(value: Any, place: str, environment: Mapping[str, str]) -> Any:
             )
         return environment[name]
 
-    return _REFERENCE.sub(of_variable, value)
+    return re.sub(_REFERENCE, of_variable, value)

@@ -7,6 +7,7 @@ blank rule means that no column fills the field, whatever its name is.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import expressions, field_rules, mapping, toml_file
+from tranship.pipelines import expressions, field_rules, mapping, pipelines_file, toml_file
 from tranship.pipelines.mapping import ColumnMap, folded_word
 from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
@@ -122,7 +123,11 @@ def _named(given: str, above: tuple[str, ...] = ()) -> _Profile:
     if not isinstance(base, str):
         raise ConfigError(f"--profile {given}: the profile that it names is not text.")
     beneath = _named(base, (*above, given)) if base != NONE else None
-    own = {name: value for name, value in content.items() if name in SETTINGS}
+    own = {
+        name: pipelines_file.filled(value, f"{name} ({given})", os.environ)
+        for name, value in content.items()
+        if name in SETTINGS
+    }
     checked = fragment({**own, "source": given}, given)
     check_values(checked)
     settings = checked.model_dump(include=set(own))

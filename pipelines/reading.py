@@ -14,7 +14,7 @@ import pyarrow as pa
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules, file_marks, increment, rivals, validate
+from tranship.pipelines import field_rules, file_marks, increment_notes, rivals, validate
 from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
@@ -157,7 +157,7 @@ def stage_source(
         part = "" if reused == total.read else "partly "
         notes.append(f"Input {part}unchanged since run {earlier.run_id}: reused its {counted(reused, 'parsed record')}")
     facts = run.directory.manifest.get("increment")
-    notes += increment.read_notes(facts, total.extents, total.rejected - _broken(total))
+    notes += increment_notes.read_notes(facts, total.extents, total.rejected - _broken(total))
     yield StepResult(notes=(*notes, *notes_on(parts, columns)))
     must_be_decided(parts, columns)
     # Arrow keeps the memory used for reading; identity needs it.

@@ -215,7 +215,9 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     `options` are as for `apply`.
     """
     directory = RunDirectory.open(state_dir, run_id)
-    settings = resuming.settings_of(directory, **{"state_dir": state_dir, "limit": None, **options})
+    # A command from the files of a run is not executed.
+    changes = {"state_dir": state_dir, "limit": None, "on_failure": None, **options}
+    settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
     try:
         return _watched(settings, observer or Quiet(), lambda observer: _resume(_Job(settings, observer), directory))

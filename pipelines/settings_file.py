@@ -33,9 +33,9 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         "# A tranship pipeline. Try it: tranship run THIS_FILE --dry-run",
         "# Add any option of `tranship run --help`, with _ for -. `tranship schema` prints a schema for editors.",
         "",
-        f"source = {_toml(sources[0] if len(sources) == 1 else sources)}",
+        f"source = {_value(sources[0] if len(sources) == 1 else sources)}",
         'destination = "duckdb:///customers.duckdb?table=customers"',
-        *(f"{name} = {_toml(value)}" for name, value in options.items()),
+        *(f"{name} = {_value(value)}" for name, value in options.items()),
         *(
             f"# {text}: {_toml(names)}"
             for text, names in (("not mapped, kept in metadata", kept), ("not mapped, dropped", dropped))
@@ -44,20 +44,20 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         "",
         "# Values where the source has none: field = value.",
         "[defaults]",
-        *(f"{name} = {_toml(value)}" for name, value in reading.defaults.items()),
+        *(f"{name} = {_value(value)}" for name, value in reading.defaults.items()),
         "",
         '# Field = its column, or "Company | First Name + Last Name": the first that is filled is used, + joins with a',
         "# blank. `tranship fields` lists the fields.",
         "[fields]",
-        *(f"{name} = {_toml(rule)}" for name, rule in inspection.rules.items() if name not in inspection.expressions),
+        *(f"{name} = {_value(rule)}" for name, rule in inspection.rules.items() if name not in inspection.expressions),
         *(_toml_choice(name, column, fitting) for name, fitting in inspection.conflicts.items() for column in fitting),
         *(["", "# Options of a connector of another package.", "[options]"] if reading.options else []),
-        *(f"{_toml(name)} = {_toml(value)}" for name, value in reading.options.items()),
+        *(f"{_toml(name)} = {_value(value)}" for name, value in reading.options.items()),
         *(["", "# SQL expressions on the columns of the source.", "[set]"] if inspection.expressions else []),
-        *(f"{name} = {_toml(text)}" for name, text in inspection.expressions.items()),
+        *(f"{name} = {_value(text)}" for name, text in inspection.expressions.items()),
     ]
     for name, words in reading.values.items():
-        lines += ["", f"[values.{name}]", *(f"{_toml(word)} = {_toml(value)}" for word, value in words.items())]
+        lines += ["", f"[values.{name}]", *(f"{_toml(word)} = {_value(value)}" for word, value in words.items())]
     used = [column.name for column in inspection.columns if column.becomes == "field"]
     lines += [
         "",
@@ -76,7 +76,12 @@ def _stem(source: str) -> str:
 
 def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:
     columns = counted(len(fitting), "column")
-    return f"# {field} = {_toml(field_rules.quoted(column))}  # {columns} match {field}: uncomment one of them"
+    return f"# {field} = {_value(field_rules.quoted(column))}  # {columns} match {field}: uncomment one of them"
+
+
+def _value(value: Any) -> str:
+    """Return the value of a setting, in which `${NAME}` would be that of an environment variable."""
+    return _toml(value).replace("${", "$${")
 
 
 def _toml(value: Any) -> str:

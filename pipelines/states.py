@@ -10,10 +10,11 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import KeepsWatermarks, Watermark
+from tranship.connectors.contract import KeepsWatermarks
+from tranship.connectors.contract import Watermark as Watermark
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment
-from tranship.pipelines.cursor import text_of
+from tranship.pipelines.cursor import shown, text_of
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.observer import Quiet
 from tranship.pipelines.ownership import owned
@@ -72,7 +73,7 @@ def entries(marks: Sequence[Watermark]) -> list[dict[str, str]]:
     return [
         {
             **{"source": mark.source, "cursor": mark.cursor, "value": mark.value, "run_id": mark.run_id},
-            "shown": increment.shown(mark.position),
+            "shown": shown(mark.position),
         }
         for mark in marks
     ]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Destination, Outcomes, Plan, ProviderOptions, WriteRequest
-from tranship.pipelines import crosswalks, file_marks, increment
+from tranship.pipelines import crosswalks, file_marks, increment, increment_notes
 from tranship.pipelines.identity_step import AMBIGUOUS
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.run_context import RunContext
@@ -131,11 +131,11 @@ def late_records(run: RunContext, plan: Plan) -> StepResult:
         return StepResult()
     late = run.stage.late()
     if late is None:
-        return StepResult(notes=(increment.late_note(facts["known"], pl.Series([])),))
+        return StepResult(notes=(increment_notes.late_note(facts["known"], pl.Series([])),))
     rows = pl.scan_parquet(plan.rows, glob=False).filter(pl.col("action").is_in(["create", "update"]))
     original = (pl.col("row") & ~pl.lit(PATCHED, pl.UInt64)).alias("row")
     changed = late.join(rows.select(original), on="row", how="semi").select("value").collect()["value"]
-    return StepResult(notes=(increment.late_note(facts["known"], changed),))
+    return StepResult(notes=(increment_notes.late_note(facts["known"], changed),))
 
 
 def _facts(outcomes: Outcomes) -> dict[str, Any]:

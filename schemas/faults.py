@@ -58,8 +58,8 @@ RULES: Final[dict[str, str]] = {
     "currency.unknown": "use an ISO 4217 code, or give the word a meaning: --value currency:WORD=CODE",
     "timezone.unknown": "use an IANA time zone such as Europe/Berlin",
     "language.syntax": "use a BCP 47 tag such as en or pt-BR",
-    "status.unknown": "use active, trial, inactive, suspended or cancelled, a synonym listed in the README, or give "
-    "the word a meaning: --value status:WORD=active",
+    "status.unknown": "use active, trial, inactive, suspended or cancelled, a synonym (tranship explain "
+    "status.unknown), or give the word a meaning: --value status:WORD=active",
     "net_terms.unreadable": "use a whole number of days",
     "net_terms.key": "if the column contains numbers of days, map it: --map net_terms=COLUMN",
     "net_terms.range": "use 0 to 3650 days",

@@ -14,14 +14,20 @@ _PASSWORD: Final = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]{0,40}:/{1,2}[^\s:/@\['\"]*):(?!password@|\d{1,5}[/?#])[^\s'\"]{1,1000}@"
 )
 """In an address, but not a port, and not the example in messages. An address shown as a path has one slash."""
+SECRET_OPTION: Final = re.compile(
+    r"([?&#;](?!sslkey)[\w.-]{0,60}?(?:pass|pwd|secret|token|key|sig|credential)[\w.-]{0,60}=)(?!\*\*\*)[^\s&'\"]+",
+    re.IGNORECASE,
+)
+"""An option of an address whose name marks it as a secret. `sslkey` is the path of a file."""
 
 
 def shown(text: str) -> str:
-    """Return a message on one line, as `visible` shows it, with `***` in place of the passwords of addresses in it.
+    """Return a message on one line, as `visible` shows it, with `***` for passwords and keys of addresses in it.
 
     Addresses are redacted where they belong; this is for those that were given as something else.
     """
-    return visible(_PASSWORD.sub(r"\1:***@", text) if "@" in text else text)
+    text = _PASSWORD.sub(r"\1:***@", text) if "@" in text else text
+    return visible(SECRET_OPTION.sub(r"\1***", text) if "://" in text and "=" in text else text)
 
 
 def visible(text: str) -> str:

@@ -24,6 +24,10 @@ NAMES = {
 """The value of `<name>` in each list."""
 
 
+WRITTEN_BY_SCRIPTS = ("profiles", "codes")
+"""Pages that nobody changes by hand."""
+
+
 def listed(kind: str) -> list[str]:
     """Return the files of one list, in order."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -35,7 +39,8 @@ def listed(kind: str) -> list[str]:
 def with_most(words: list[str], share: float) -> set[str]:
     """Return the files of the product, and of the helpers of tests, that contain at least this share of the words."""
     folders = (*FOLDERS, "tests/support")
-    files = [ROOT / "README.md", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if path.stem not in WRITTEN_BY_SCRIPTS]
+    files = [ROOT / "README.md", *pages, *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     found = set()
     for path in files:
         text = path.read_text(encoding="utf-8").lower()

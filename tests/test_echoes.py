@@ -299,8 +299,13 @@ def test_the_password_of_an_address_where_none_belongs_is_not_repeated(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "customers.csv").write_text(CUSTOMERS)
-    for scheme, password in [("https", PASSWORDS[0]), *(("postgresql", password) for password in PASSWORDS)]:
-        given = [word.format(f"{scheme}://ann:{password}@host.invalid/db") for word in words]
+    for address in (
+        f"https://ann:{PASSWORDS[0]}@host.invalid/db",
+        *(f"postgresql://ann:{password}@host.invalid/db" for password in PASSWORDS),
+        *(f"https://host.invalid/x.csv?{name}={PASSWORDS[0]}" for name in ("token", "n=1&X-Amz-Signature")),
+        f"postgresql://host.invalid/db?user=ann&password={PASSWORDS[0]}",
+    ):
+        given = [word.format(address) for word in words]
         code, found = left_behind(tmp_path, monkeypatch, capfd, *given, "--json")
         assert code == 2, dict(found)["stderr"]
         assert not [where for where, text in found if "hunter2" in text], given

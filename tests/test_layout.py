@@ -623,8 +623,8 @@ NAMING = (
     "pyproject.toml",
     "schemas/data/README.md",
     "benchmarks/README.md",
-    "docs/beyond-one-machine.md",
     "examples/README.md",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
 )
 A_PATH = re.compile(
     r"(?<![\w/.])((?:tranship|schemas|connectors|pipelines|tests|benchmarks|examples)/[\w/.]+\.(?:py|csv|md))\b"

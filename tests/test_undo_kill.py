@@ -65,7 +65,8 @@ def test_an_undo_at_a_provider_is_continued(
 
     given = {"state_dir": str(tmp_path / "state"), "undoes": run.run_id}
     plan = tmp_path / "killed.json"
-    plan.write_text(json.dumps({"settings": given, "moments": 150}))
+    # A process that lives for few moments leaves many to the next ones.
+    plan.write_text(json.dumps({"settings": given, "moments": max(6, 300 // KILLS) if KILLS else 150}))
     command = [str(plan), str(KILLS or 3), f"{provider} undo", str(tmp_path / "sent.log")]
     done = subprocess.run(
         [sys.executable, "-m", "support.killed_runs", *command],

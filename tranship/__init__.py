@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from tranship.connectors.contract import Watermark
     from tranship.connectors.errors import (
         Busy,
         ConfigError,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
         GateClosed,
         Interfered,
         Interrupted,
+        LocalFailure,
         Malformed,
         MissingDriver,
         Refused,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from tranship.pipelines.inspection import Column, Finding, Inspection
     from tranship.pipelines.report import Counts, Report
     from tranship.pipelines.run_list import RunList, RunSummary
-    from tranship.pipelines.states import Cleared
+    from tranship.pipelines.states import Cleared, Watermark
     from tranship.pipelines.verify import Verification
 
     __version__: str
@@ -84,6 +84,7 @@ __all__ = [
     "Interfered",
     "Interrupted",
     "Limit",
+    "LocalFailure",
     "LockOptions",
     "Malformed",
     "MissingDriver",
@@ -141,7 +142,7 @@ _HOME = {
     **dict.fromkeys(("Sandbox", "WeatherOptions"), "connectors.sandbox.session"),
     "Cleared": "pipelines.states",
     "Verification": "pipelines.verify",
-    "Watermark": "connectors.contract",
+    "Watermark": "pipelines.states",
     "Window": "pipelines.backfill",
 }
 """Name → the module from which it is imported when it is accessed; all errors are in one module."""

@@ -6,7 +6,11 @@ imported.
 import os
 import sys
 
-if not sys.flags.safe_path and sys.path and sys.path[0] == os.getcwd():  # noqa: PTH109  (pathlib may not be imported yet)
+try:
+    here = os.getcwd()  # noqa: PTH109  (pathlib may not be imported yet)
+except OSError:  # it was removed
+    here = ""
+if not sys.flags.safe_path and sys.path and sys.path[0] == here:
     del sys.path[0]
 
 from tranship import main

@@ -19,6 +19,9 @@ from tranship.connectors.files.unfolding import is_metadata
 _DASHED: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 """Start and length of each group of a UUID in its hexadecimal digits."""
 
+_CALENDAR: Final = (-96_465_290, 95_026_234)
+"""The days since 1970 that polars can hold in any time zone: about 262,000 years."""
+_PER_DAY: Final = {"day": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000}
 _MOST_DIGITS: Final = 38
 """Number of digits of a decimal in polars."""
 
@@ -54,6 +57,8 @@ def _plain(values: pa.Array) -> pa.Array:
     UTF-8, else (and if all have one length) in hexadecimal digits. Other columns are unchanged.
     """
     dtype = values.type
+    if pa.types.is_date(dtype) or pa.types.is_timestamp(dtype):
+        values = _within_calendar(values)
     plain = _plain_type(dtype)
     if plain == dtype:
         return values
@@ -75,6 +80,23 @@ def _plain(values: pa.Array) -> pa.Array:
     if pa.types.is_null(dtype) or pa.types.is_float16(dtype) or pa.types.is_timestamp(dtype):
         return values.cast(plain)
     return pa.array([_plain_value(value, dtype) for value in values.to_pylist()], plain)
+
+
+def _within_calendar(values: pa.Array) -> pa.Array:
+    """Return dates or times with those that polars cannot hold, such as `infinity` of a database, replaced by the last
+    or first ones that it can: no field accepts either of them.
+    """
+    dtype = values.type
+    unit = "day" if pa.types.is_date32(dtype) else "ms" if pa.types.is_date64(dtype) else dtype.unit
+    if unit == "ns":
+        return values
+    integer = pa.int32() if unit == "day" else pa.int64()
+    counts = pl.Series(values.view(integer))
+    first, last = (days * _PER_DAY[unit] for days in _CALENDAR)
+    least, most = counts.min(), counts.max()
+    if not isinstance(least, int) or not isinstance(most, int) or (least >= first and most <= last):
+        return values
+    return counts.clip(first, last).to_arrow().view(dtype)
 
 
 _LIST_TYPES: Final = (

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from msgspec import Struct
 
-from tranship.connectors.contract import Batch, joined
+from tranship.connectors.contract import Batch, from_arrow, joined
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files.csv_grammar import Grammar
 from tranship.connectors.files.csv_quotes import BLANK, MOST_BLANKS, Positions
@@ -135,9 +135,7 @@ class CsvPart(Struct):
                 null_values=[""],
             ),
         )
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)  # noqa: S101  (a table gives a frame)
-        return frame, faulty
+        return from_arrow(table), faulty
 
     def _may_repeat_header(self, data: bytes, starts: Positions) -> bool:
         """Return whether a record begins like one of the header's names, ignoring case: a few bytes of each record are

@@ -15,9 +15,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import IO, Final
 from xml.etree import ElementTree
 
+import pyarrow as pa
 from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError
@@ -39,6 +40,10 @@ _OF_ZIP: Final = (
     *(EOFError, NotImplementedError, OSError, ValueError),
 )
 """Exceptions of the standard library for a damaged archive."""
+_LOCAL_HEADER: Final = 30
+"""Bytes of the header in front of a part, without its name and extra fields, whose sizes are at its end."""
+_GZIP: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+"""The header of gzip. Its trailer has the checksum and the size, as the directory of the archive does."""
 _WORKSHEET: Final = "/worksheet"
 _NEEDED: Final = ("/styles", "/sharedStrings")
 _DAMAGED: Final = (
@@ -59,7 +64,7 @@ class Archive:
     """The parts of a workbook. Raises ConfigError if the bytes are not a workbook, or one of unreasonable size."""
 
     def __init__(self, name: str, data: bytes) -> None:
-        self._name = name
+        self._name, self._data = name, data
         _must_be_zip(name, data)
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
@@ -85,13 +90,31 @@ class Archive:
             raise ConfigError(f"{self._name}: is a ZIP archive with a password. Unpack it and name the workbook.")
         try:
             # The next piece is unpacked while this one is searched.
-            with self._zip.open(found) as content, ThreadPoolExecutor(1) as beside:
+            with self._opened(found) as content, ThreadPoolExecutor(1) as beside:
                 ahead = beside.submit(content.read, _PIECE)
+                left = found.file_size
                 while piece := ahead.result():
+                    left -= len(piece)
+                    if left < 0:
+                        raise self.damaged(f"{part} is longer than the directory says")
                     ahead = beside.submit(content.read, _PIECE)
                     yield piece
+                if left:
+                    raise self.damaged(f"{part} is shorter than the directory says")
         except _OF_ZIP as error:
             raise self.damaged(error) from error
+
+    def _opened(self, part: zipfile.ZipInfo) -> IO[bytes] | pa.CompressedInputStream:
+        """Open a part for reading. A large one is unpacked by Arrow, as gzip, in two thirds of the time."""
+        content = self._zip.open(part)
+        if part.compress_type != zipfile.ZIP_DEFLATED or part.compress_size < _PIECE:
+            return content
+        # The local header, which has just been checked, has a name and extra fields of its own.
+        sizes = struct.unpack_from("<HH", self._data, part.header_offset + _LOCAL_HEADER - 4)
+        start = part.header_offset + _LOCAL_HEADER + sum(sizes)
+        end = struct.pack("<II", part.CRC, part.file_size & 0xFFFFFFFF)
+        packed = b"".join((_GZIP, memoryview(self._data)[start : start + part.compress_size], end))
+        return pa.CompressedInputStream(pa.BufferReader(packed), "gzip")
 
     def rows(self, part: str, end: bytes) -> Iterator[bytes]:
         """Yield the XML of a sheet, cut behind rows: each piece but the last ends with `end`. Raises ConfigError."""

@@ -83,6 +83,11 @@ class Form(Struct, frozen=True):
         return self.kind in (b"", b"n") and self.content != b""
 
     @property
+    def is_text(self) -> bool:
+        """Whether the cell contains text, not as the result of a formula, or nothing."""
+        return self.kind in (b"s", b"inlineStr") or self.content == b""
+
+    @property
     def has_own_text(self) -> bool:
         """Whether the cell contains its own text."""
         return self.kind in (b"inlineStr", b"str")

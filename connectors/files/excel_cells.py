@@ -68,6 +68,8 @@ class Scan(Struct):
     """Whether the XML leaves out the place of some cells."""
     has_midnights: bool = False
     """Whether some text looks like a date with the time 00:00:00, as the library writes it."""
+    of_text: set[int] | None = None
+    """Columns of which no cell has anything but text; null if that is not known."""
 
 
 def column_name(number: int) -> str:
@@ -144,6 +146,7 @@ _PLACE: Final = re.compile(rb"([A-Za-z]{1,6})(\d{1,10})")
 _ROOT: Final = re.compile(rb"<(?:([\w.-]+):)?worksheet\b")
 _ANY_PREFIX: Final = re.compile(rb":(?:c|row)[\s/>]")
 _PREFIXED: Final = re.compile(rb"<((?:[\w.-]+:)?)(?:c|row)[\s/>]")
+_Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 _NONE: Final = np.empty(0, np.int64)
 _NO_NUMBERS: Final = Numbers(_NONE, _NONE, _NONE, pl.Series(dtype=pl.Float64))
 _SHARED: Final = "xl/sharedStrings.xml"
@@ -281,6 +284,8 @@ class _Search:
         self._archive, self._sheet, self._p, self._formats = archive, sheet, p, formats
         self._numbers: list[Numbers] = []
         self._last_row, self._is_begun, self._is_over = 0, False, False
+        self._not_of_text: _Mask | None = np.zeros(MOST_COLUMNS, np.bool_)
+        """Whether each column has a cell with anything but text; null if that is not known."""
 
     def add(self, piece: Piece) -> None:
         """Search a piece. Raises ConfigError if rows would be lost."""
@@ -308,6 +313,11 @@ class _Search:
             found.merged += [(int(top) - 1, int(bottom) - 1) for _, top, _, bottom in p.merged.findall(text)]
         if contents is None or any(form.has_own_text for form in contents.forms):
             found.has_midnights = found.has_midnights or _MIDNIGHT in text
+        if cells is None or contents is None:
+            self._not_of_text = None
+        elif self._not_of_text is not None:
+            others = [form for form in contents.forms if not form.is_text]
+            self._not_of_text[cells.columns[contents.those(others)] if others else _NONE] = True
         if cells is not None and contents is not None and not found.begins_in_first_column:
             found.begins_in_first_column = piece.has_value_in_first_column(cells, contents)
         numbers = None if cells is None or contents is None else self._plain_numbers(piece, cells, contents)
@@ -345,6 +355,8 @@ class _Search:
             )
             values = pl.concat([numbers.values for numbers in self._numbers])
             _show(self.found, Numbers(rows, columns, styles, values), self._formats.shown)
+        if self._not_of_text is not None:
+            self.found.of_text = {*np.flatnonzero(~self._not_of_text).tolist()}
         return self.found
 
     def _must_be_in_order(self, piece: Piece) -> None:

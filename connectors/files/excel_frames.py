@@ -84,14 +84,16 @@ class Book:
         """
         scan = excel_cells.scan(self.name, self.archive, sheet, self._formats)
         frame = self._load_at_once(sheet) if scan.begins_in_first_column else self._load(sheet)
-        if any(_may_be_large(column) for column in frame.iter_columns()):
+        # Numbers and dates are corrected; most columns have none.
+        columns = [column for column in frame.iter_columns() if int(column.name) not in (scan.of_text or ())]
+        if any(_may_be_large(column) for column in columns):
             excel_cells.find_large(scan, self.archive, sheet)
-        has_midnights = scan.has_midnights or self._opening.result()[1]
-        columns = [column if has_midnights else _without_midnights(column) for column in frame.iter_columns()]
+        if not scan.has_midnights and not self._opening.result()[1]:
+            columns = [_without_midnights(column) for column in columns]
         long = [_long_decimals(column) for column in columns]
         if any(len(at) for at in long) and not excel_cells.has_long_decimals(self.archive, sheet):
             columns = [_rounded(column, at) for column, at in zip(columns, long, strict=True)]
-        return _corrected(pl.DataFrame(columns), scan), scan
+        return _corrected(frame.with_columns(columns), scan), scan
 
     def _load_at_once(self, sheet: Sheet) -> pl.DataFrame:
         """Return what `_load` returns, in less time. The library does not tell in which column the cells begin: it must

@@ -69,9 +69,14 @@ def located(spec: str, is_table: IsTable) -> list[File]:
         raise ConfigError(
             f"{redacted(spec)}: no file matches this pattern. Put the pattern in quotes and check the folder."
         )
-    parts = local_path(spec).parts
-    fixed = Path(*parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))])
+    fixed = fixed_part(path)
     return [_local(found, (), fixed) for found in paths]
+
+
+def fixed_part(pattern: Path) -> Path:
+    """Return the folder below which a pattern is looked for."""
+    parts = pattern.parts
+    return Path(*parts[: next(at for at, part in enumerate(parts) if glob.has_magic(part))])
 
 
 def _is_meant(path: Path) -> bool:

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tranship.connectors.addresses import is_same_file, local_path, scheme_of
-from tranship.connectors.files.locating import located
+from tranship.connectors.files.folders import is_hidden, is_read
+from tranship.connectors.files.locating import fixed_part, located
 from tranship.connectors.files.storage import IsTable
 
 
@@ -38,6 +39,28 @@ def takes_in(spec: str, is_table: IsTable, path: Path) -> str | None:
     if glob.has_magic(spec) and not given.exists() and _fits_pattern(path, str(given)):
         return "matches the pattern that is read; the next run would read it"
     return None
+
+
+def reads(spec: str, is_table: IsTable, path: Path) -> bool:
+    """Return whether the source `spec` reads this file, or would once it is written."""
+    if takes_in(spec, is_table, path) is None:
+        return False
+    return not local_path(spec).is_dir() or is_read(path.name, is_table)
+
+
+def holds(spec: str, folder: Path) -> bool:
+    """Return whether the source `spec` would include the files below a folder: it is a folder above it, or a pattern of
+    folders at any depth. Neither includes hidden folders.
+    """
+    if scheme_of(spec):
+        return False
+    given = local_path(spec)
+    if not given.is_dir():
+        if "**" not in given.parts:
+            return False
+        given = fixed_part(given)
+    place, root = folder.resolve(), given.resolve()
+    return place.is_relative_to(root) and not any(map(is_hidden, place.relative_to(root).parts))
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tranship.connectors.contract import ArrowPart, Layout, notes_on, repeated, unique_names
+from tranship.connectors.contract import ArrowPart, Layout, from_arrow, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
@@ -49,7 +49,7 @@ class ParquetSource:
             twice = repeated(columns)
             fields = parquet.schema_arrow
             none = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in fields], schema=fields)
-            types = pl.DataFrame(_plain(none, list(columns))).schema
+            types = from_arrow(_plain(none, list(columns))).schema
             layouts.append(Layout(name, tuple(columns), (*notes_on(twice), *file.notes), twice, types))
         return layouts
 

@@ -60,7 +60,7 @@ def backfill_command(
 
 
 def _line(window: Window) -> str:
-    from tranship.pipelines.increment import shown
+    from tranship.pipelines.cursor import shown
 
     span = f"{shown(window.start)} to {shown(window.end)}"
     if window.report is None:

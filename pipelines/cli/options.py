@@ -46,7 +46,7 @@ GROUPS: Final = {
         "limit",
     ),
     "Beyond one machine": ("engine", "remote", "work"),
-    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces"),),
+    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces", "lineage"),),
     "This run": (
         "dry_run",
         "report_samples",
@@ -105,6 +105,7 @@ _METAVARS = {
     "on_failure": "COMMAND",
     "ping": "env:NAME",
     "metrics": "FILE.prom",
+    "lineage": "FILE|URL",
 }
 _HELP = {
     "source": "Source that replaces the one in the settings file. Repeatable.",

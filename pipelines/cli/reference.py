@@ -1,15 +1,68 @@
-"""The commands about the format of customers and settings: fields, schema."""
+"""The commands that explain: codes and errors, the fields of a customer, the format of settings files."""
 
 from __future__ import annotations
 
 import json
-from typing import Final
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
 from tranship.pipelines.cli.options import json_option
-from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.output import print_json, terminal_width
+from tranship.schemas.visible import visible_lines
+
+if TYPE_CHECKING:
+    from tranship.pipelines.explain import Page
+
+_WIDEST: Final = 100
+
+
+@click.command("explain", short_help="Explain a code, a reason, an exit code or an error.")
+@click.argument("codes", metavar="CODE...", nargs=-1)
+@json_option
+def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
+    """Explain CODE: a code or reason of a report, an exit code, or an error of the Python API. Without CODE, list
+    all of them. Nothing is read from the internet.
+
+    \b
+      tranship explain status.unknown
+      tranship explain 4
+      tranship explain "taken: email"
+    """
+    from tranship.pipelines import explain
+
+    if not codes:
+        if as_json:
+            print_json(json.dumps({"codes": explain.by_kind()}, indent=1))
+            return
+        for kind, known in explain.by_kind().items():
+            click.echo(f"{kind}\n{_wrapped(', '.join(known), '  ')}\n")
+        return
+    pages = [explain.page(code) for code in codes]
+    if as_json:
+        listed = [{**page._asdict(), "explanation": page.explanation._asdict()} for page in pages]
+        print_json(json.dumps({"explanations": listed}, indent=1))
+        return
+    click.echo(visible_lines("\n\n\n".join(map(_shown, pages))))
+
+
+def _shown(page: Page) -> str:
+    found = page.explanation
+    parts = [f"{page.code}: {page.kind}", _wrapped(found.sentence), _wrapped(found.meaning)]
+    parts.append(_wrapped(f"What to do: {found.advice}"))
+    if found.example:
+        parts.append("\n".join(["Example:", *(f"  {line}" for line in found.example.splitlines())]))
+    return "\n\n".join([*parts, f"Documentation: {page.link}"])
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """Return text in lines that fit the terminal; a line break in it is kept."""
+    width = min(terminal_width(sys.stdout) or _WIDEST, _WIDEST)
+    lines = [textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    return "\n".join(f"{indent}{line}" for wrapped in lines for line in wrapped)
 
 
 @click.command("fields")
@@ -33,4 +86,4 @@ def schema_command() -> None:
     print_json(json.dumps(Settings.model_json_schema(), indent=1))
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (fields_command, schema_command)
+COMMANDS: Final[tuple[click.Command, ...]] = (explain_command, fields_command, schema_command)

@@ -97,7 +97,7 @@ def run_command(
     Everything can be set in a settings file; `tranship inspect SOURCE --write pipeline.toml` creates one. Options
     override environment variables (TRANSHIP_MAX_REJECTS=2%), which override the file.
     """
-    from tranship.pipelines import run, settings
+    from tranship.pipelines import endpoints, run, settings
 
     sources, destination = _split_ends(ends)
     names = settings.pipelines_in(sources)
@@ -113,6 +113,7 @@ def run_command(
         only = chosen[0]
     configured = settings.from_command(sources, destination, given(options), os.environ, only=only)
     context.state_dir = configured.state_dir
+    endpoints.check_log(configured, log)
     if not configured.dry_run:
         _output_has_one_use(configured.destination, as_json)
     return execute(lambda display: run.run(configured, display), as_json, log, quiet, summarised=not no_summary)
@@ -150,10 +151,11 @@ def plan_command(
     The folder contains plan.html to read and to sign, changes.csv with every change, plan.parquet with the planned
     action for each record, and the requests for a provider.
     """
-    from tranship.pipelines import run, settings
+    from tranship.pipelines import endpoints, run, settings
 
     configured = settings.from_command(*_split_ends(ends), given(options), os.environ, only=only)
     context.state_dir = configured.state_dir
+    endpoints.check_log(configured, log)
     return execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pyspark.sql import functions as fn
 
@@ -27,6 +28,9 @@ from tranship.schemas.counted import counted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+_WRITING: Final = "not a directory|denied|forbidden|mkdirs failed|no such|read-only|unable to create"
+"""What engines say of a folder that they cannot write."""
 
 
 def clean(
@@ -55,8 +59,7 @@ def clean(
             raise ConfigError(
                 "Tranship is not installed on the machines of the cluster. Install it there in this version."
             ) from error
-        if folder in str(error):
-            why = next(iter(str(error).strip().splitlines()))[:300]
+        if (why := _unwritable(str(error), _address(work))) is not None:
             raise ConfigError(
                 f"work: the engine cannot write there ({why}). Name a folder that all machines can write."
             ) from error
@@ -81,6 +84,14 @@ def _address(work: object) -> str:
         given = repr(work) if isinstance(work, str) else type(work).__name__
         raise ConfigError(f"work: {given} is not accepted. Give a folder that all machines can write.")
     return text
+
+
+def _unwritable(text: str, folder: str) -> str | None:
+    """Return the line of an error that says why a folder cannot be written; null if the error is another. Engines name
+    the folder whenever a task fails, so the words decide.
+    """
+    lines = [line.strip() for line in text.splitlines() if folder.rstrip("/") in line]
+    return next((line[:300] for line in lines if re.search(_WRITING, line, re.IGNORECASE)), None)
 
 
 def _must_be_options(options: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -179,5 +180,13 @@ def failures() -> Iterator[None]:
             raise MissingDriver(
                 f"--engine spark: Java did not start; java -version must show 17 or newer. {_OTHER_JAVA}"
             ) from error
-        reason = known_secrets.safe_message(next(iter(text.strip().splitlines()), type(error).__name__))[:300]
-        raise Unreachable(f"The engine failed: {reason.rstrip('.')}. See its logs.") from error
+        raise Unreachable(f"The engine failed: {_reason(text) or type(error).__name__}. See its logs.") from error
+
+
+def _reason(text: str) -> str:
+    """Return the first line of an error of an engine, and the error of Python in it without its values: they may be
+    those of customers.
+    """
+    first = next(iter(text.strip().splitlines()), "").rstrip(".:")
+    within = re.search(r"^Traceback \(most recent call last\):\n(?:\s.*\n)+([\w.]+)", text, re.MULTILINE)
+    return known_secrets.safe_message(first)[:300] + (f", {within[1]}" if within else "")

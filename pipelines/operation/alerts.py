@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tranship.pipelines.operation.run_end import State
 from tranship.pipelines.operation_settings import ALERT_STATES
 
 Kind = Literal["change", "reminder", "recovered"]
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time, as it is kept in JSON."""
 
 _REMIND_AFTER: Final = timedelta(hours=23, minutes=30)
 """A day, less half an hour: a nightly run ends some minutes earlier or later, and reminds every night."""
@@ -33,26 +34,10 @@ class Sent(Struct, frozen=True):
     """
 
     state: State = "ok"
-    at: datetime | None = None
+    at: Moment | None = None
     claim: State | None = None
-    claimed_until: datetime | None = None
+    claimed_until: Moment | None = None
     number: int = 0
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Sent:
-        """Return it from the result of `values`. Raises KeyError, TypeError and ValueError."""
-        times = {name: values.get(name) and datetime.fromisoformat(values[name]) for name in ("at", "claimed_until")}
-        return cls(
-            values.get("state", "ok"), times["at"], values.get("claim"), times["claimed_until"], values["number"]
-        )
-
-    def values(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        times = {
-            "at": self.at and self.at.isoformat(),
-            "claimed_until": self.claimed_until and self.claimed_until.isoformat(),
-        }
-        return {"state": self.state, "claim": self.claim, "number": self.number, **times}
 
 
 def rule_of(text: str) -> Rule:

@@ -56,7 +56,7 @@ def start(due: Sequence[Due], deliveries: delivery.Deliveries) -> None:
 
 
 def settle(file: StateFile, due: Sequence[Due], failures: dict[str, str | None], now: datetime) -> None:
-    """Record what was delivered. Raises Busy and OSError; the claims expire then."""
+    """Record what was delivered. If that cannot be saved, the claims expire."""
     if not due:
         return
     with file.changed() as (state, _):

@@ -10,10 +10,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from tranship.connectors.errors import ConfigError, TranshipError
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.operation import delivery, dispatch
 from tranship.pipelines.operation.pipeline_state import PipelineState, StateFile, all_states
-from tranship.pipelines.operation.run_end import message_of
 from tranship.pipelines.operation_settings import alert_rules
 
 _UNITS: Final = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
@@ -73,9 +72,7 @@ def check(
 
 
 def _check_one(file: StateFile, limit: timedelta, rules: tuple[str, ...], now: datetime) -> tuple[Freshness, list[str]]:
-    problems = []
-    with file.changed() as (state, note):
-        problems += [note] if note else []
+    with file.changed() as (state, problems):
         age = now - state.last_success if state.last_success else None
         late = age is None or age > limit
         if late and state.state not in ("failed", "stopped"):
@@ -89,10 +86,7 @@ def _check_one(file: StateFile, limit: timedelta, rules: tuple[str, ...], now: d
     dispatch.start(due, deliveries)
     failures = deliveries.wait()
     problems += [f"{name}: {reason}" for name, reason in failures.items() if reason]
-    try:
-        dispatch.settle(file, due, failures, now)
-    except (TranshipError, OSError) as error:
-        problems.append(f"alerts were sent, and may be sent again, because that cannot be saved: {message_of(error)}")
+    dispatch.settle(file, due, failures, now)
     return Freshness(state.pipeline, late, state.last_success), problems
 
 

@@ -12,6 +12,7 @@ from tranship.pipelines.operation.alerts import Kind
 from tranship.pipelines.operation.pipeline_state import PipelineState
 from tranship.pipelines.operation.run_end import RunEnd, State
 from tranship.schemas.counted import counted
+from tranship.schemas.visible import visible
 
 _MOST_REASONS: Final = 5
 
@@ -21,7 +22,7 @@ def message(kind: Kind, before: State, state: PipelineState, now: datetime, end:
     pipeline that is late.
     """
     return {
-        "text": "\n".join(_lines(kind, before, state, now, end)),
+        "text": "\n".join(map(visible, _lines(kind, before, state, now, end))),
         "kind": kind,
         "pipeline": state.pipeline,
         "state": state.state,

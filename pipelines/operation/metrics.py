@@ -19,7 +19,6 @@ from typing import Final
 from tranship.connectors import durable
 from tranship.pipelines.operation.delivery import UndeliveredError
 from tranship.pipelines.operation.run_end import RunEnd, State
-from tranship.pipelines.run_directory import RunDirectory
 
 _HELP: Final = {
     "tranship_last_run_timestamp_seconds": "End of the last run.",
@@ -59,7 +58,7 @@ def write(file: Path, end: RunEnd, last_success: datetime | None) -> None:
                 text = ",".join(f'{name}="{_escaped(label)}"' for name, label in named.items())
                 lines.setdefault(metric, []).append(f"{metric}{{{text}}} {value!r}")
             with durable.replacing(file) as temporary:
-                temporary.write_text(_text(lines), encoding="utf-8")
+                temporary.write_text(_text(lines), encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise UndeliveredError(f"{file}: cannot be written ({(error.strerror or 'error').lower()})") from None
 
@@ -87,15 +86,9 @@ def samples(end: RunEnd, last_success: datetime | None) -> Iterator[Sample]:
     for code, count in report.rejects_by_code.items():
         yield "tranship_last_run_rejected_records", {"code": code}, count
     yield "tranship_last_run_warnings", {}, counts["warnings"]
-    if (size := _source_bytes(Path(report.run_dir))) is not None:
+    if (size := end.source_bytes) is not None:
         yield "tranship_last_run_source_bytes", {}, size
     yield "tranship_last_run_peak_memory_bytes", {}, report.peak_memory_bytes
-
-
-def _source_bytes(folder: Path) -> int | None:
-    """Return the size of the source, null if it is not known, as of a table or a provider."""
-    sizes = [part.get("size") for part in RunDirectory.at(folder).manifest.get("source", [])]
-    return sum(sizes) if sizes and all(isinstance(size, int) for size in sizes) else None
 
 
 def _lines_that_stay(file: Path, pipeline: str, kept: str) -> dict[str, list[str]]:

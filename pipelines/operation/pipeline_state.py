@@ -7,19 +7,19 @@ remains intact if several runs end at the same time, or are killed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct, field
 
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy, Damaged
+from tranship.connectors.errors import Damaged, TranshipError
 from tranship.pipelines.locks import Lock
-from tranship.pipelines.operation.alerts import Sent
+from tranship.pipelines.operation.alerts import Moment, Sent
 from tranship.pipelines.operation.expectations import LEARNS_FROM, Measured
 from tranship.pipelines.operation.run_end import RunEnd, State
 
@@ -36,11 +36,11 @@ class PipelineState(Struct):
     pipeline: str
     rules: tuple[str, ...] = ()
     state: State = "ok"
-    state_since: datetime | None = None
-    first_seen: datetime | None = None
-    last_end: datetime | None = None
-    last_success: datetime | None = None
-    last_change: datetime | None = None
+    state_since: Moment | None = None
+    first_seen: Moment | None = None
+    last_end: Moment | None = None
+    last_success: Moment | None = None
+    last_change: Moment | None = None
     runs: list[Measured] = field(default_factory=list)
     sent: dict[str, Sent] = field(default_factory=dict)
 
@@ -78,37 +78,61 @@ class StateFile:
     def read(self) -> PipelineState:
         """Return the state; a new one if there is none. Raises Damaged."""
         try:
-            return _state(durable.read_json(self._file))
+            return msgspec.convert(durable.read_json(self._file), PipelineState)
         except FileNotFoundError:
             return PipelineState(self._pipeline)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except msgspec.ValidationError as error:
             raise durable.damaged(self._file) from error
 
     @contextmanager
-    def changed(self) -> Iterator[tuple[PipelineState, str | None]]:
-        """Yield the state, and save it at the end of the block; the text is a warning about a damaged file, or null.
+    def changed(self) -> Iterator[tuple[PipelineState, list[str]]]:
+        """Yield the state, and save it at the end of the block; the list is complete after it, and has what went wrong.
 
-        Raises Busy if another process has locked it for too long, and ConfigError where files cannot be locked.
+        A state that cannot be locked or saved, as on a full disk, is used all the same: an alert that may be repeated
+        is better than none.
         """
-        for folder in (self._state_dir, self._file.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        problems: list[str] = []
         lock = Lock(self._file.with_suffix(".lock"))
-        if self._locks and not lock.take(_LOCK_SECONDS):
-            raise Busy(f"{self._file}: is locked by {lock.last_holder()}.")
+        can_be_saved = self._lock(lock, problems)
         try:
-            note = None
-            try:
-                state = self.read()
-            except Damaged as error:
-                aside = durable.move_aside(self._file)
-                state, note = (
-                    PipelineState(self._pipeline),
-                    f"{error} A new one was started; the damaged file is {aside}.",
-                )
-            yield state, note
-            durable.write_json(self._file, _values(state))
+            state = self._read_or_new(problems)
+            yield state, problems
+            if can_be_saved:
+                self._save(state, problems)
         finally:
             lock.release()
+
+    def _lock(self, lock: Lock, problems: list[str]) -> bool:
+        """Lock the state, and return whether it may be saved."""
+        try:
+            for folder in (self._state_dir, self._file.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._locks or lock.take(_LOCK_SECONDS):
+                return True
+            problems.append(self._unsaved(f"locked by {lock.last_holder()}"))
+        except OSError as error:
+            problems.append(self._unsaved((error.strerror or "error").lower()))
+        except TranshipError as error:
+            problems.append(self._unsaved(str(error)))
+        return False
+
+    def _read_or_new(self, problems: list[str]) -> PipelineState:
+        try:
+            return self.read()
+        except Damaged as error:
+            with suppress(OSError):
+                aside = durable.move_aside(self._file)
+                problems.append(f"{error} A new one was started; the damaged file is {aside}.")
+            return PipelineState(self._pipeline)
+
+    def _save(self, state: PipelineState, problems: list[str]) -> None:
+        try:
+            durable.write_json(self._file, msgspec.to_builtins(state))
+        except OSError as error:
+            problems.append(self._unsaved((error.strerror or "error").lower()))
+
+    def _unsaved(self, reason: str) -> str:
+        return f"{self._file}: cannot be saved ({reason}). Alerts may be repeated."
 
     def forget(self) -> bool:
         """Remove the file; return whether there was one."""
@@ -122,35 +146,9 @@ def all_states(state_dir: Path) -> tuple[list[PipelineState], list[str]]:
     found, damaged = [], []
     for file in sorted((state_dir / FOLDER).glob("*.json")):
         try:
-            found.append(_state(durable.read_json(file)))
+            found.append(msgspec.convert(durable.read_json(file), PipelineState))
         except Damaged as error:
             damaged.append(str(error))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except msgspec.ValidationError:
             damaged.append(str(durable.damaged(file)))
     return sorted(found, key=lambda state: state.pipeline), damaged
-
-
-_TIMES: Final = ("state_since", "first_seen", "last_end", "last_success", "last_change")
-
-
-def _state(values: Mapping[str, Any]) -> PipelineState:
-    return PipelineState(
-        pipeline=str(values["pipeline"]),
-        rules=tuple(map(str, values["rules"])),
-        state=values["state"],
-        runs=[Measured(**run) for run in values["runs"]],
-        sent={str(rule): Sent.of(sent) for rule, sent in values["sent"].items()},
-        **{name: datetime.fromisoformat(values[name]) if values[name] else None for name in _TIMES},
-    )
-
-
-def _values(state: PipelineState) -> dict[str, Any]:
-    times = {name: getattr(state, name) for name in _TIMES}
-    return {
-        "pipeline": state.pipeline,
-        "rules": list(state.rules),
-        "state": state.state,
-        "runs": msgspec.to_builtins(state.runs),
-        "sent": {rule: sent.values() for rule, sent in state.sent.items()},
-        **{name: time.isoformat() if time else None for name, time in times.items()},
-    }

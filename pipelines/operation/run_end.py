@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from msgspec import Struct
 from tranship.connectors import known_secrets
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines.report import Report
+from tranship.pipelines.run_directory import RunDirectory
 
 State = Literal["ok", "degraded", "stopped", "failed", "late"]
 """Of a pipeline. degraded: done, but records were rejected or refused, or something unexpected was measured. stopped:
@@ -51,6 +53,14 @@ class RunEnd(Struct, frozen=True):
     def seconds(self) -> float:
         """How long it took."""
         return (self.ended_at - self.started_at).total_seconds()
+
+    @property
+    def source_bytes(self) -> int | None:
+        """The size of the source; null if it is not known, as of a table or a provider."""
+        if self.report is None:
+            return None
+        sizes = [part.get("size") for part in RunDirectory.at(Path(self.report.run_dir)).manifest.get("source", [])]
+        return sum(sizes) if sizes and all(isinstance(size, int) for size in sizes) else None
 
 
 def exit_code_of(error: BaseException) -> int:

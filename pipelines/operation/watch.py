@@ -11,13 +11,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report_step
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.operation import alerts, dispatch, expectations, health_check
@@ -29,6 +29,7 @@ from tranship.pipelines.report import Report
 from tranship.pipelines.settings_model import Settings
 
 if TYPE_CHECKING:
+    from tranship.pipelines.operation.lineage_events import LineageRun
     from tranship.pipelines.operation.traces import Stopwatch
 
 log = logging.getLogger("tranship")
@@ -64,15 +65,29 @@ class _Watch:
         self.report: Report | None = None
         """The report with what was unexpected, if anything was."""
         self._last_success: datetime | None = None
+        self._lineage: LineageRun | None = None
         self._file = StateFile(settings.state_dir, settings.pipeline_name, locks=settings.locks)
 
     def begin(self) -> None:
         """Report the start, in the background."""
+        try:
+            self._begin()
+        except Exception as failure:  # the run must not depend on it
+            self._warn(f"notifying of the start of this run failed: {message_of(failure)}")
+
+    def _begin(self) -> None:
         if self._settings.ping:
             ping = self._settings.ping
             self._beginning.start(
                 f"start to --ping {ping} was not delivered", lambda: health_check.ping(ping, health_check.START)
             )
+        if self._settings.lineage:
+            from tranship.pipelines.operation import lineage
+
+            to, run = self._settings.lineage, lineage.begun(self._settings)
+            self._lineage = run
+            began = datetime.now(UTC)
+            self._beginning.start("--lineage failed at the start", lambda: lineage.send_start(to, run, began))
 
     def end(self, report: Report | None, error: BaseException | None) -> None:
         """Notify of the end of the run."""
@@ -84,14 +99,9 @@ class _Watch:
     def _end(self, report: Report | None, error: BaseException | None) -> None:
         ended = time.time_ns()
         end = self._run_end(report, error)
-        if end.exit_code == SKIPPED:
-            self._warn_of(self._beginning.wait())
-            return
         due: list[Due] = []
-        try:
+        if end.exit_code != SKIPPED:
             end, due = self._keep(end)
-        except (TranshipError, OSError) as failure:
-            self._warn(f"no alert was sent, because the state of the pipeline cannot be saved: {message_of(failure)}")
         deliveries = Deliveries()
         dispatch.start(due, deliveries)
         self._start_others(end, ended, deliveries)
@@ -100,10 +110,7 @@ class _Watch:
         for rule in map(alerts.rule_of, self._settings.alert):
             if not os.environ.get(rule.variable) and rule.text not in {one.rule.text for one in due}:
                 self._warn(f"alerts to {rule.text} cannot be sent: the environment variable {rule.variable} is not set")
-        try:
-            dispatch.settle(self._file, due, failures, self._now())
-        except (TranshipError, OSError) as failure:
-            self._warn(f"alerts were sent, and may be sent again, because that cannot be saved: {message_of(failure)}")
+        dispatch.settle(self._file, due, failures, self._now())
 
     def _run_end(self, report: Report | None, error: BaseException | None) -> RunEnd:
         settings = self._settings
@@ -120,13 +127,14 @@ class _Watch:
 
     def _keep(self, end: RunEnd) -> tuple[RunEnd, list[Due]]:
         """Judge the run, add it to the state of its pipeline, and return it with the alerts that are due."""
-        with self._file.changed() as (state, note):
-            if note is not None:
-                self._warn(note)
+        with self._file.changed() as (state, problems):
             end = self._judged(end, state)
             state.rules = self._settings.alert
             self._last_success = state.last_success
-            return end, dispatch.claim(state, end.ended_at, end)
+            due = dispatch.claim(state, end.ended_at, end)
+        for problem in problems:
+            self._warn(problem)
+        return end, due
 
     def _judged(self, end: RunEnd, state: PipelineState) -> RunEnd:
         report, run = end.report, None
@@ -147,11 +155,17 @@ class _Watch:
         for note in notes:
             self._warn(note)
         self.report = dataclasses.replace(report, notes=(*report.notes, *notes))
-        report_step.write_again(self.report, self._observer)
+        with suppress(OSError):  # a full disk: it is said here, and in the alert
+            report_step.write_again(self.report, self._observer)
         return replace(end, report=self.report)
 
     def _start_others(self, end: RunEnd, ended: int, deliveries: Deliveries) -> None:
         settings = self._settings
+        if settings.lineage and self._lineage is not None:
+            to, run = settings.lineage, self._lineage
+            deliveries.start("--lineage failed", lambda: self._send_lineage(to, run, end))
+        if end.exit_code == SKIPPED:
+            return
         if settings.ping:
             ping = settings.ping
             deliveries.start(f"exit code to --ping {ping} was not delivered", lambda: self._ping_end(ping, end))
@@ -172,6 +186,12 @@ class _Watch:
             stopwatch = self._stopwatch
             deliveries.start("--traces failed", lambda: traces.send(stopwatch, ended, end))
 
+    def _send_lineage(self, to: str, run: LineageRun, end: RunEnd) -> None:
+        from tranship.pipelines.operation import lineage
+
+        self._beginning.wait()
+        lineage.send_end(to, run, end)
+
     def _ping_end(self, ping: str, end: RunEnd) -> None:
         self._beginning.wait()  # the service must not get the end first
         health_check.ping(ping, str(end.exit_code))
@@ -187,4 +207,5 @@ class _Watch:
 
     def _warn(self, text: str) -> None:
         log.info(text)
-        self._observer.warn(text)
+        with suppress(Exception):  # an observer of the user may raise, which would hide the result of the run
+            self._observer.warn(text)

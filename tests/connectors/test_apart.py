@@ -1,4 +1,5 @@
-"""A database of another package is kept apart from the sources, and recognised again, like the built-in ones."""
+"""A run does not read what it writes: the database of another package is recognised like the built-in ones, and the files
+of runs are not read."""
 
 from __future__ import annotations
 
@@ -54,3 +55,48 @@ def test_sizes_of_connectors_that_declare_no_unit_are_not_added_to_others(tmp_pa
         source = opening.open_sources(sources)
         assert source.size == size
         source.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [("in", "in"), ("in", "in/state"), ("in", "in/a/state"), (".", "state"), ("in/**/*.csv", "in/state")],
+)
+def test_a_folder_of_runs_is_not_read(source: str, folder: str) -> None:
+    Path("in/a").mkdir(parents=True)
+    Path("in/a/x.csv").write_text("external_id,name\n1,Ann\n")
+    with pytest.raises(ConfigError, match="later runs would read the files of this one"):
+        apart.must_not_hold(["y.csv", source], Path(folder), f"--state-dir {folder}")
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [(".", ".tranship"), ("in", ".tranship"), ("in", "state"), ("in", "in/.runs/state"), ("in/*.csv", "in/state")],
+)
+def test_a_folder_of_runs_elsewhere_or_hidden_is_not_in_the_way(source: str, folder: str) -> None:
+    Path("in").mkdir()
+    Path("in/x.csv").write_text("external_id,name\n1,Ann\n")
+    apart.must_not_hold([source, "s3://bucket/in", "-"], Path(folder), f"--state-dir {folder}")
+
+
+@pytest.mark.parametrize(
+    ("source", "log"),
+    [("in", "in/log.jsonl"), ("in", "in/a/log.json"), ("in/*.jsonl", "in/log.jsonl"), ("in/x.csv", "in/x.csv")],
+)
+def test_a_log_is_not_read_as_a_source(source: str, log: str) -> None:
+    Path("in/a").mkdir(parents=True)
+    Path("in/x.csv").write_text("external_id,name\n1,Ann\n")
+    with pytest.raises(ConfigError, match="would be read as a source"):
+        apart.must_be_unused(Path(log), [source], "out.csv", f"--log {log}")
+
+
+def test_a_log_is_not_the_destination() -> None:
+    for destination, log in (("out.csv", "./out.csv"), ("duckdb:///w.duckdb?table=t", "w.duckdb")):
+        with pytest.raises(ConfigError, match="is the destination"):
+            apart.must_be_unused(Path(log), ["in.csv"], destination, f"--log {log}")
+
+
+def test_a_log_beside_the_files_that_are_read_is_not_in_the_way() -> None:
+    Path("in").mkdir()
+    Path("in/x.csv").write_text("external_id,name\n1,Ann\n")
+    for log in ("in/run.log", "in/.log.jsonl", "log.jsonl"):
+        apart.must_be_unused(Path(log), ["in", "in/*.csv", "-", TABLE], "metronome://", f"--log {log}")

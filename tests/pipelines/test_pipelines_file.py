@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from support.commands import told
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.pipelines_file import chosen, filled
 from tranship.pipelines.settings import from_command, pipelines_in
@@ -129,3 +130,18 @@ def test_variables_are_filled_in(value: object, made: object) -> None:
 def test_a_variable_has_a_name(value: str) -> None:
     with pytest.raises(ConfigError, match="is not a name of a variable"):
         filled(value, "x", {})
+
+
+def test_a_settings_file_that_is_written_for_a_user_keeps_names_with_dollars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("crm ${x}.csv").write_text("id,email,name,${plan}\n1,a@acme.example,Ann,Gold\n")
+    words = ("--map", 'city="${plan}"', "--value", "status:${a}=active")
+    assert told("inspect", "crm ${x}.csv", *words, "--write", "p.toml")[0] == 0
+
+    code, _, err = told("run", "p.toml", "--destination", "out.jsonl")
+    assert (code, "mapped 4 of 4 columns" in err) == (0, True)
+    code, _, err = told("run", "crm ${x}.csv", "second.jsonl", "--profile", "p.toml")
+    assert (code, "mapped 4 of 4 columns" in err) == (0, True)
+    assert Path("second.jsonl").read_text() == Path("out.jsonl").read_text()

@@ -88,7 +88,7 @@ def test_files_are_forgotten(tmp_path: Path, destination: str) -> None:
     write_csv(tmp_path / "in" / "a.csv", ROWS)
     warehouse.load(tmp_path / "in", new_files=True, destination=destination)
     assert fates(warehouse.load(tmp_path / "in", new_files=True, destination=destination)) == {}
-    assert states.clear(destination, tmp_path / "state", None) == ([], 1)
+    assert states.clear(destination, tmp_path / "state", None) == ((), 1)
     assert warehouse.load(tmp_path / "in", new_files=True, destination=destination).counts.read == 4
 
 

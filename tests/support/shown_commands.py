@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import io
 import os
 import re
 import shlex
 import shutil
+import signal
 import string
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
+
+import psycopg
 
 from tranship.pipelines.cli.main import main
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
@@ -117,7 +121,7 @@ def given_to_tranship(command: str, variables: dict[str, str]) -> list[str] | No
     return [string.Template(word).substitute(variables) for word in shlex.split(command)[1:]]
 
 
-FILTERED = re.compile(r"(?P<command>tranship .+?) 2>(?P<errors>&1|/dev/null) \| (?P<filter>(?:cut|grep) .+)")
+FILTERED = re.compile(r"(?P<command>tranship .+?) 2>(?P<errors>&1|/dev/null) \| (?P<filter>(?:cut|grep|head) .+)")
 """A command whose output a person filters."""
 
 
@@ -161,3 +165,92 @@ def run_in_shell(command: str, folder: Path, variables: dict[str, str], given: s
         check=False,
     )
     return ran.returncode, ran.stdout.splitlines()
+
+
+PORT = re.compile(r"127\.0\.0\.1:(\d+)")
+
+
+def on_actual_ports(command: str, ports: dict[str, str]) -> str:
+    """Return the command with each sandbox's usual port replaced by its actual one; a sandbox itself chooses a free
+    port."""
+    if command.startswith("tranship sandbox "):
+        command += " --port 0"
+    return PORT.sub(lambda match: f"127.0.0.1:{ports.get(match[1], match[1])}", command)
+
+
+def on_usual_ports(lines: list[str], ports: dict[str, str]) -> list[str]:
+    """Return output in the form that pages show."""
+    usual = {actual: port for port, actual in ports.items()}
+    return [PORT.sub(lambda match: f"127.0.0.1:{usual.get(match[1], match[1])}", line) for line in lines]
+
+
+@contextmanager
+def left_running(command: str, folder: Path, variables: dict[str, str]) -> Iterator[list[str]]:
+    """Run a sandbox as a person does in another shell; yields the first two lines of its output, which show that it is
+    ready."""
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {command}"], cwd=folder, env=variables, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr
+        yield [process.stderr.readline().rstrip(), process.stderr.readline().rstrip()]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+
+
+class Reader:
+    """A reader who types the commands of some pages, in order, into one folder, after the SQL of a page. A command that
+    a later page repeats is not run again: the page must show what it gave."""
+
+    def __init__(self, folder: Path, variables: dict[str, str]) -> None:
+        self.folder = folder
+        self.variables = environment(folder) | variables
+        self._given: dict[str, list[str]] = {}
+        self._ports: dict[str, str] = {}  # the usual port of each sandbox → its actual one
+        self._last = 0
+
+    def follow(self, pages: Sequence[Path]) -> None:
+        """Run the commands of these pages; raise AssertionError if one fails or gives something else than shown."""
+        with ExitStack() as sandboxes:
+            for page in pages:
+                self._follow(page, sandboxes)
+
+    def _follow(self, page: Path, sandboxes: ExitStack) -> None:
+        text = page.read_text(encoding="utf-8")
+        earlier = dict(self._given)
+        for block in blocks(text, "toml"):
+            name = re.match(r"# (\S+\.toml)$", block.text.splitlines()[0])
+            if name:
+                (self.folder / name[1]).write_text(block.text)
+        for block in blocks(text, "sql"):
+            with psycopg.connect(self.variables["DATABASE_URL"], autocommit=True) as connection:
+                connection.execute(block.text.encode())
+        for command in commands(text):
+            where = f"{page.relative_to(ROOT)}:{command.line}"
+            if command.text.startswith(NOT_RUN):
+                continue
+            if command.text.startswith("export "):
+                self.variables |= dict(pair.split("=", 1) for pair in shlex.split(command.text)[1:])
+                continue
+            given = earlier[command.text] if command.text in earlier else self._run(command.text, where, sandboxes)
+            self._given[command.text] = given
+            shown = comparable(command.output)
+            assert not shown or matches(shown, comparable(given)), f"{where}: $ {command.text}\ngives\n" + "\n".join(
+                given
+            )
+
+    def _run(self, command: str, where: str, sandboxes: ExitStack) -> list[str]:
+        if command == "echo $?":
+            return [str(self._last)]
+        typed = on_actual_ports(command, self._ports)
+        if command.startswith("tranship sandbox "):
+            given = sandboxes.enter_context(left_running(typed, self.folder, self.variables))
+            actual = PORT.search(given[0])
+            assert actual, f"{where}: the sandbox did not start: {given}"
+            module = importlib.import_module(f"tranship.connectors.sandbox.{command.split()[2]}")
+            self._ports[str(module.PORT)] = actual[1]
+        else:
+            self._last, given = run_as_typed(typed, self.folder, self.variables)
+            assert self._last in (0, 4, 5), f"{where}: exit {self._last}\n" + "\n".join(given)
+        return on_usual_ports(given, self._ports)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from support.engines import PACKAGES, ROOT
+from support.engines import BRIEF_JAVA, PACKAGES, ROOT
 
 PATIENCE = 600
 """Seconds for a process to say that it is ready."""
@@ -51,6 +51,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         start = [master if word.startswith("spark://") else word for word in start]
         settings = {"spark.connect.grpc.binding.port": 0, "spark.connect.grpc.binding.address": "127.0.0.1"}
         settings |= {"spark.ui.enabled": "false", "spark.cores.max": 2, "spark.executor.cores": 1}
+        settings |= {f"spark.{of}.extraJavaOptions": BRIEF_JAVA for of in ("driver", "executor")}
         start += [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
         ready = r"started at: 127\.0\.0\.1:\d+"
         told = running.enter_context(_started([*start, resource], ready, folder / "connect.log"))

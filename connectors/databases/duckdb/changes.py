@@ -50,10 +50,11 @@ class ChangeLog:
         self._connection, self._address, self._request = connection, address, request
         if table_exists(connection, address, CHANGES):
             return
+        json = _compressed_json(connection, address)
         connection.execute(
             f"CREATE TABLE {address.changes_table} (run_id VARCHAR NOT NULL, "
             "table_name VARCHAR NOT NULL, customer_key VARCHAR, action VARCHAR NOT NULL, changed_fields VARCHAR[], "
-            "before JSON, after JSON, reason VARCHAR, changed_at TIMESTAMP WITH TIME ZONE NOT NULL)"
+            f"before {json}, after {json}, reason VARCHAR, changed_at TIMESTAMP WITH TIME ZONE NOT NULL)"
         ).fetchall()
         connection.execute(f"COMMENT ON TABLE {address.changes_table} IS {literal(COMMENT)}").fetchall()
 
@@ -111,6 +112,16 @@ class ChangeLog:
             f"{literal(self._address.table)}, customer_key, {literal(action)}, changed_fields, before, after, reason, "
             f"now() FROM ({changes}) c"
         ).fetchall()
+
+
+def _compressed_json(connection: duckdb.DuckDBPyConnection, address: DuckDbAddress) -> str:
+    """Return the type of a column of JSON: with zstd, writing takes three quarters of the time, and the file less than
+    half of the space. A file in the format of DuckDB before 1.2 does not have it.
+    """
+    [(version,)] = connection.execute(
+        f"SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = {literal(address.database)}"
+    ).fetchall()
+    return "JSON" if version in (None, "v1.0.0+") else "JSON USING COMPRESSION zstd"
 
 
 class _DuckDb:

@@ -51,7 +51,9 @@ class DuckDbSource:
             for hidden in ours:
                 del types[hidden]
             kept = f" WHERE {quoted(DELETED)} IS NULL" if DELETED in ours else ""
-            endless = [name for name, dtype in types.items() if dtype.startswith(("DATE", "TIMESTAMP"))]
+            endless = [
+                name for name, dtype in types.items() if dtype.startswith(("DATE", "TIMESTAMP")) and dtype[-1] != "]"
+            ]
             counted = self._connection.execute(
                 f"SELECT count(*) {''.join(f', bool_or(isinf({quoted(name)}))' for name in endless)} "
                 f"FROM {relation}{kept}"

@@ -93,21 +93,53 @@ class PostgresUndoneTable(PostgresComparedTable):
 
     def load_current(self) -> None:
         """Create `_now`, with the JSON that changes need (`known_rows.py`)."""
-        context, relation = self._context, self._existing
-        rows = context.duck.sql("SELECT n::BIGINT AS n, target FROM _found ORDER BY target")
-        copy_to_server(context.connection, _FOUND, rows)
-        context.connection.execute(f"ANALYZE pg_temp.{_FOUND}")
+        context = self._context
+        [(most,)] = context.duck.execute(
+            "SELECT 2 * (SELECT count(*) FROM _found) > (SELECT count(*) FROM _table)"
+        ).fetchall()
+        texts, empty = list(self._fillable), self._empty_columns() if most else []
+        texts = [name for name in texts if name not in empty]
         as_json = sent_as_json(context.types) if context.request.record_changes else []
-        values = numbered([f"t.{quoted(name)}::text" for name in self._fillable])
+        values = numbered([f"t.{quoted(name)}::text" for name in texts])
         values += "".join(f", to_json(t.{quoted(name)})::text AS j{number}" for number, name in enumerate(as_json))
-        named = "".join(f", j{number} AS {json_image(name)}" for number, name in enumerate(as_json))
+        images = named_images(texts) + "".join(f", NULL::VARCHAR AS {image(name)}" for name in empty)
+        images += "".join(f", j{number} AS {json_image(name)}" for number, name in enumerate(as_json))
+        if most:
+            self._load_scanned(values, images)
+        else:
+            self._load_by_place(values, images)
+
+    def _empty_columns(self) -> list[str]:
+        """Return the columns without any value, which need not be sent: time depends on the number of fields."""
+        names = list(self._fillable)
+        counts = ", ".join(f"count(t.{quoted(name)})" for name in names)
+        [found] = self._context.connection.query(f"SELECT {counts} FROM {self._existing.name} t")
+        return [name for name, count in zip(names, found, strict=True) if not count]
+
+    def _load_scanned(self, values: str, images: str) -> None:
+        """Create `_now` from a scan of the whole table, which is faster if most rows are wanted."""
+        relation = self._existing
+        place = "s.ctid" if relation.partitions else "('0x' || hex(s.ctid))::BIGINT"
+        with exact_texts(self._context.connection):
+            stream = self._context.connection.stream(
+                f"SELECT {relation.row_id_sent} AS ctid{values} FROM {relation.name} t"
+            )
+            rows = f"SELECT f.n, f.target{images} FROM _stream s JOIN _found f ON f.target = {place}"
+            stream_into(self._context.duck, f"CREATE OR REPLACE TEMP TABLE _now AS {rows}", stream)
+
+    def _load_by_place(self, values: str, images: str) -> None:
+        """Create `_now` from the rows at the places in `_found`."""
+        context, relation = self._context, self._existing
+        places = context.duck.sql("SELECT n::BIGINT AS n, target FROM _found ORDER BY target")
+        copy_to_server(context.connection, _FOUND, places)
+        context.connection.execute(f"ANALYZE pg_temp.{_FOUND}")
         with rows_by_place(context.connection), exact_texts(context.connection):
             stream = context.connection.stream(
                 f"SELECT u.n, u.target{values} FROM pg_temp.{_FOUND} u "
                 f"JOIN {relation.name} t ON {relation.is_at('u.target')}"
             )
-            rows_of = f"SELECT n::UBIGINT AS n, target{named_images(list(self._fillable))}{named} FROM _stream"
-            stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _now AS {rows_of}", stream)
+            rows = f"SELECT n::UBIGINT AS n, target{images} FROM _stream"
+            stream_into(context.duck, f"CREATE OR REPLACE TEMP TABLE _now AS {rows}", stream)
         context.connection.execute(f"DROP TABLE pg_temp.{_FOUND}")
 
     def load_last_written(self) -> None:

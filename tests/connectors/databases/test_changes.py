@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from support.postgres_server import Database
@@ -134,6 +135,23 @@ def test_with_changes_off_none_are_recorded(table: Table) -> None:
     report = table.load([{**ANN, "name": "Anna"}], **MIRROR, changes="off")
     assert fates(report) == {"updated": 1, "deleted": 1}
     assert not has_changes(table)
+
+
+@pytest.mark.parametrize(("version", "compression"), [("v1.0.0", set()), ("latest", {"ZSTD"})])
+def test_a_file_of_an_earlier_duckdb_is_written_as_well(tmp_path: Path, version: str, compression: set[str]) -> None:
+    warehouse = Warehouse(tmp_path)
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{warehouse.file}' (STORAGE_VERSION '{version}')").fetchall()
+    for name in ("A", "B"):
+        report = warehouse.load([{"external_id": "1", "email": "a@acme.com", "name": name}])
+    assert changes(warehouse, report)["1"]["after"] == {"name": "B"}
+    with duckdb.connect(str(warehouse.file)) as connection:
+        connection.execute("CHECKPOINT").fetchall()
+        found = connection.execute(
+            f"SELECT DISTINCT compression FROM pragma_storage_info('{CHANGES}') "
+            "WHERE column_name = 'after' AND segment_type <> 'VALIDITY'"
+        ).fetchall()
+    assert {name for (name,) in found} & {"ZSTD"} == compression
 
 
 def test_tables_of_one_schema_share_the_table(table: Table) -> None:

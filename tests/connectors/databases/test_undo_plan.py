@@ -252,8 +252,8 @@ def test_values_of_any_type_return_exactly(tmp_path: Path, postgres_database: Da
     long = "n" * 63
     table.do(
         f"""CREATE TABLE customers (nr numeric(10,2) PRIMARY KEY, "Mail" varchar(60), {long} text NOT NULL DEFAULT 'x',
-        terms interval, tags text[], metadata jsonb, updated_at text, price double precision, raw bytea, seen timestamptz
-        DEFAULT now())""",
+        terms interval, tags text[] DEFAULT '{{"x,y",NULL}}', metadata jsonb, updated_at text, price double precision
+        DEFAULT 'NaN', raw bytea, seen timestamptz DEFAULT now(), twice numeric GENERATED ALWAYS AS (nr * 2) STORED)""",
         """INSERT INTO customers VALUES (1, 'ANN@acme.com', 'Ann', '1 mon 2 days', '{"a,b",NULL}',
         '{"z": 1.50, "a": "\\u00e9"}', 'yesterday', 0.1, '\\x00ff', 'infinity')""",
     )
@@ -266,12 +266,35 @@ def test_values_of_any_type_return_exactly(tmp_path: Path, postgres_database: Da
     assert fates(run) == {"created": 1, "updated": 1}
     after = table.rows(exact)
     assert after != before
+    [created] = table.rows("SELECT jsonb_strip_nulls(to_jsonb(t)) AS row FROM customers t WHERE nr = 3")
 
     back = take_back(table, run)
     assert (left(back), fates(back)) == ({}, {"updated": 1, "deleted": 1})
+    recorded = table.rows(f"SELECT action, before, reason FROM {CHANGES} WHERE run_id = '{back.run_id}' ORDER BY 1")
+    assert [(row["action"], row["reason"]) for row in recorded] == [("delete", "undo"), ("update", "undo")]
+    assert recorded[0]["before"] == created["row"]
     assert table.rows(exact) == before
     assert left(take_back(table, back)) == {}
     assert table.rows(exact) == after
+
+
+@pytest.mark.parametrize("others", [0, 9])
+def test_a_partitioned_table_most_of_which_is_taken_back_or_little(
+    tmp_path: Path, postgres_database: Database, others: int
+) -> None:
+    table = PostgresWarehouse(tmp_path, postgres_database)
+    table.do(
+        "CREATE TABLE customers (external_id text, email text, name text, note text) PARTITION BY HASH (external_id)",
+        *(f"CREATE TABLE p{n} PARTITION OF customers FOR VALUES WITH (MODULUS 2, REMAINDER {n})" for n in (0, 1)),
+        f"INSERT INTO customers SELECT 'o' || n, 'o' || n || '@acme.com', 'O' FROM generate_series(1, {others}) n",
+        "INSERT INTO customers VALUES ('1', 'ann@acme.com', 'Ann'), ('2', 'bob@acme.com', 'Bob')",
+    )
+    before = table.rows("SELECT * FROM customers ORDER BY 1")
+    emails = {"1": "ann@acme.com", "2": "bob@acme.com", "3": "new@acme.com"}
+    run = table.load([{"external_id": key, "email": email, "name": "X"} for key, email in emails.items()])
+    back = take_back(table, run)
+    assert (left(back), fates(back)) == ({}, {"updated": 2, "deleted": 1})
+    assert table.rows("SELECT * FROM customers ORDER BY 1") == before
 
 
 def test_a_duckdb_table_of_ones_own(tmp_path: Path) -> None:

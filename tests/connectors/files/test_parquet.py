@@ -162,36 +162,94 @@ def test_nested_customers_are_loaded(tmp_path: Path) -> None:
 EXAMPLES = int(os.environ.get("TRANSHIP_EXAMPLES", "100"))
 
 
+ROWS = 30
+
+
+def any_value(chance: random.Random, dtype: pa.DataType) -> object:
+    """A value of one of the types of `COLUMN_TYPES`, often at an end of its range."""
+    if chance.random() < 0.2:
+        return None
+    if pa.types.is_decimal(dtype):
+        return decimal.Decimal(chance.choice(("0", "7.00", "-0.01", "999.99", "-999.99")))
+    if pa.types.is_boolean(dtype):
+        return chance.random() < 0.5
+    if pa.types.is_floating(dtype):
+        return chance.choice((0.0, -0.0, 1.5, 1e300, -1e-300, float("nan"), float("inf"), 12345678901234567.0))
+    if pa.types.is_integer(dtype):
+        return chance.choice((0, 1, -(2**63), 2**63 - 1, chance.randrange(10**6)))
+    if pa.types.is_timestamp(dtype) or pa.types.is_date(dtype):
+        return pa.scalar(chance.choice((0, -1, 19_000, -800_000, 2_900_000)), pa.int32()).cast(pa.int64()).as_py()
+    if pa.types.is_binary(dtype):
+        return chance.choice((b"", b"abc", b"\xff\xfe", bytes(16), chance.randbytes(16)))
+    if pa.types.is_list(dtype):
+        return [any_value(chance, dtype.value_type) for _ in range(chance.randrange(3))]
+    if pa.types.is_struct(dtype):
+        return {field.name: any_value(chance, field.type) for field in dtype}
+    return chance.choice(("", " ", "x", "M\u00fcller", "\0", "\u202e", "0017", "1e22", '"', "a" * 5000, "\U0001f600"))
+
+
+COLUMN_TYPES = (
+    *(pa.string(), pa.string(), pa.large_string(), pa.int64(), pa.float64(), pa.bool_(), pa.decimal128(5, 2)),
+    *(pa.binary(), pa.timestamp("us", "UTC"), pa.timestamp("ns"), pa.date32(), pa.list_(pa.string()), pa.null()),
+    *(pa.struct([("a", pa.string()), ("b", pa.int64())]), pa.list_(pa.struct([("c", pa.string())]))),
+)
+NAMES = ("name", "n", "s", "l", "a.b", "", " ", "Name", "name ", "\0", "M\u00fcller", "x" * 500, "metadata", "s.a")
+
+
+def any_column(chance: random.Random) -> pa.Array:
+    dtype = chance.choice(COLUMN_TYPES)
+    if pa.types.is_null(dtype):
+        return pa.nulls(ROWS)
+    plain = pa.int64() if pa.types.is_timestamp(dtype) else pa.int32() if pa.types.is_date(dtype) else dtype
+    values = pa.array([any_value(chance, dtype) for _ in range(ROWS)], plain).cast(dtype)
+    return values.dictionary_encode() if pa.types.is_string(dtype) and chance.random() < 0.3 else values
+
+
 def made(chance: random.Random) -> bytes:
-    columns = {
-        "id": [f"tok{number}" for number in range(30)],
-        "n": list(range(30)),
-        "s": [{"a": "x", "b": number} for number in range(30)],
-        "l": [[1, 2]] * 30,
-        "kind": pa.array(["a", "b", "c"] * 10).dictionary_encode(),
-    }
+    """A file with a token in each record, and columns of any name, type and value."""
+    columns = [pa.array([f"tok{number}" for number in range(ROWS)]), *(any_column(chance) for _ in range(4))]
+    names = ["id", *(chance.choice(NAMES) for _ in columns[1:])]
+    fields = [
+        pa.field(
+            name, column.type, metadata={"PARQUET:field_id": f"{chance.randrange(9)}"} if chance.random() < 0.2 else {}
+        )
+        for name, column in zip(names, columns, strict=True)
+    ]
+    # What other programs keep beside the table, or what is left of it.
+    metadata = chance.choice((None, {"pandas": "{}"}, {"\0": "x" * 1000}))
     out = io.BytesIO()
     pq.write_table(
-        pa.table(columns),
+        pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata)),
         out,
-        compression=chance.choice(["snappy", "zstd", "none", "gzip"]),
-        row_group_size=chance.choice([7, 100]),
+        compression=chance.choice(["snappy", "zstd", "none", "gzip", "brotli", "lz4"]),
+        row_group_size=chance.choice([1, 7, 100]),
         use_dictionary=chance.random() < 0.5,
         data_page_version=chance.choice(["1.0", "2.0"]),
+        write_statistics=chance.random() < 0.7,
+        write_page_index=chance.random() < 0.3,
+        write_page_checksum=chance.random() < 0.3,
+        store_schema=chance.random() < 0.5,
+        data_page_size=chance.choice([10, None]),
     )
     return out.getvalue()
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
+    """The file with bytes changed, put in or removed: of values, or of the metadata at its end. A third is whole."""
     changed = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 5))):
-        at = chance.choice((chance.randrange(len(changed)), len(changed) - chance.randrange(1, 600)))
-        kind = chance.randrange(4)
-        if kind == 0:
-            changed[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            changed[at : at + 1] = chance.randbytes(1)
-        elif kind == 2:
+    size = int.from_bytes(data[-8:-4], "little")
+    kind = chance.randrange(6)
+    if kind < 2:
+        return data
+    if kind < 4:  # one bit of the values or of the metadata, which keep their places
+        first, last = ((4, len(data) - 8 - size), (len(data) - 8 - size, len(data) - 8))[kind == 3]
+        changed[chance.randrange(first, last)] ^= 1 << chance.randrange(8)
+        return bytes(changed)
+    for _ in range(chance.choice((1, 2, 5))):
+        at = chance.choice((chance.randrange(len(changed)), len(changed) - chance.randrange(1, min(600, len(changed)))))
+        if kind == 4:
+            changed[at] = chance.randrange(256)
+        elif chance.random() < 0.5:
             del changed[at : at + chance.choice((1, 2, 10, 100))]
         else:
             changed[at:at] = chance.randbytes(chance.choice((1, 4, 50)))
@@ -199,21 +257,27 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.fuzz("Parquet")
-def test_a_damaged_file_is_read_whole_or_refused(tmp_path: Path, tried: Counter[str]) -> None:
+def test_any_file_is_read_whole_or_refused(tmp_path: Path, tried: Counter[str]) -> None:
     """`TRANSHIP_EXAMPLES` is the number of files."""
     path = tmp_path / "in.parquet"
     for number in seeds(EXAMPLES):
         chance = random.Random(number)
-        path.write_bytes(damaged(made(chance), chance))
+        whole = made(chance)
+        given = damaged(whole, chance)
+        path.write_bytes(given)
         try:
             found = read(path)
         except ConfigError as error:
-            assert str(error).startswith(f"{path}: "), number  # noqa: PT017  (either it is read, or it says why not)
+            said = str(error)
+            assert said.startswith(f"{path}: "), number
+            assert given != whole, (number, said)
             tried["refused"] += 1
             continue
-        tried["read"] += 1
-        assert found.height == 30, number
-        assert found.rows()
+        tried["read whole" if given == whole else "read"] += 1
+        assert found.height == ROWS, number
+        assert all(as_text(column).dtype == pl.String for column in found.iter_columns()), number
+        if given == whole:
+            assert found["id"].to_list() == [f"tok{row}" for row in range(ROWS)], number
     assert 0 < tried["refused"] < EXAMPLES
 
 
@@ -226,10 +290,41 @@ def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_has_fewer_rows_than_it_says_is_refused(tmp_path: Path) -> None:
-    """Damage of the two seeds that was found with 10,000 files: a row group is missing or shorter."""
+    """Damage of three seeds that was found with 10,000 files: a row group is missing or shorter."""
     path = tmp_path / "in.parquet"
-    for number in (6392, 7147):
+    for number in (51280, 52987, 56782):
         chance = random.Random(number)
         path.write_bytes(damaged(made(chance), chance))
         with pytest.raises(ConfigError, match="damaged Parquet: it should have 30 rows, and has"):
             read(path)
+
+
+@pytest.mark.parametrize("others", [{}, {"a": pa.array(["y"])}], ids=["alone", "beside"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_name_with_a_zero_byte_is_kept(tmp_path: Path, others: dict[str, pa.Array], suffix: str) -> None:
+    """Arrow hands names over as C strings, which end there: two columns were `a`, or the values were lost."""
+    columns = {"id": pa.array(["1"]), "name": pa.array(["Ann"]), "a\0b": pa.array(["x"]), **others}
+    path = written(tmp_path, **columns)
+    if suffix == ".csv":
+        path = tmp_path / "in.csv"
+        path.write_text(f"{','.join(columns)}\n{','.join(column[0].as_py() for column in columns.values())}\n")
+    assert read(path).columns == [*columns]
+    Warehouse(tmp_path).load(path)
+    [row] = Warehouse(tmp_path).rows("SELECT metadata FROM customers")
+    assert json.loads(row["metadata"])["a\0b"] == "x"
+
+
+def test_dates_that_polars_cannot_hold_are_out_of_range(tmp_path: Path) -> None:
+    """DuckDB writes `infinity` as the largest number of days or microseconds: polars ended with a panic."""
+    most = {"created_at": pa.array([2**31 - 1], pa.int32()).view(pa.date32())}
+    most |= {f"at_{unit}": pa.array([2**63 - 1]).view(pa.timestamp(unit)) for unit in ("ms", "us")}
+    most["paid"] = pa.array([-(2**63)]).view(pa.timestamp("us", "Europe/Berlin"))
+    most["gone"] = pa.array([None], pa.date32())
+    path = written(tmp_path, id=pa.array(["1"]), name=pa.array(["Ann"]), **most)
+    report = Warehouse(tmp_path).load(path)
+    assert report.counts.warnings == 1
+    [row] = Warehouse(tmp_path).rows("SELECT created_at, metadata FROM customers")
+    assert row["created_at"] is None
+    kept = json.loads(row["metadata"])
+    assert kept.keys() == {*most} - {"gone"}
+    assert all(text.startswith(("+26214", "-26214")) for name, text in kept.items())

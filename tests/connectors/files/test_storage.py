@@ -486,7 +486,7 @@ def test_a_mode_that_needs_a_table_is_refused_before_anything_is_read(ending: st
     assert not Path(".tranship/runs").exists()
 
 
-@pytest.mark.parametrize("source", ["in", "in/*.csv", "**/*.csv"])
+@pytest.mark.parametrize("source", ["in", "in/*.csv", "in/**/*.csv"])
 def test_a_link_that_leads_nowhere_is_not_passed_over(tmp_path: Path, source: str) -> None:
     (tmp_path / "in").mkdir()
     write_csv(tmp_path / "in" / "a.csv", [ANN])

@@ -362,15 +362,23 @@ def test_a_log_is_json_lines_of_the_owner(command: Command) -> None:
     assert stat.S_IMODE(Path("log.jsonl").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("name", ["clean.csv", "link.csv", "out.csv"])
-def test_a_log_is_not_written_into_a_file_that_is_none(name: str, command: Command) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("clean.csv", "would be read as a source"),
+        ("link.csv", "would be read as a source"),
+        ("out.csv", "is the destination"),
+        ("dirty.csv", "exists, is not a Tranship log"),
+    ],
+)
+def test_a_log_is_not_written_into_a_file_that_is_none(name: str, why: str, command: Command) -> None:
     assert command("run", "clean.csv", "out.csv").code == 0
     Path("link.csv").symlink_to("clean.csv")
     before = Path(name).read_bytes()
     said = command("run", "clean.csv", "out.csv", "--log", name)
 
     assert said.code == 2
-    assert f"--log {name}: exists, is not a Tranship log" in said.err
+    assert f"--log {name}: {why}" in said.err
     assert Path(name).read_bytes() == before
 
 
@@ -640,6 +648,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         ping="env:PING_URL",
         metrics=Path("crm.prom"),
         traces=True,
+        lineage="http://marquez:5000",
     )
     others = [name for name in Settings.model_fields if name not in ("source", "destination")]
     assert said.model_fields_set == set(Settings.model_fields)

@@ -55,6 +55,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     assert (said.returncode, said.stderr) == (0, "")
 
 
+def test_a_working_directory_that_was_removed_is_no_error(folder: Path) -> None:
+    said = shell("mkdir gone && cd gone && rmdir ../gone && $T --version", folder)
+    assert (said.returncode, said.stderr) == (0, ""), said.stderr
+
+
 def test_records_that_cannot_be_printed_are_an_error(folder: Path) -> None:
     said = shell("$T run in.csv - >/dev/full", folder)
     assert said.returncode == 2

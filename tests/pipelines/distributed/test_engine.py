@@ -77,3 +77,9 @@ def test_java_that_does_not_start_is_named() -> None:
         raise kind("[JAVA_GATEWAY_EXITED] Java gateway process exited before sending its port number.")
     with pytest.raises(Unreachable, match=r"^The engine failed: It broke\. See its logs\.$"), engine.failures():
         raise kind("It broke.")
+    text = "An exception was thrown from the Python worker:\nTraceback (most recent call last):\n  File x\n    y\n"
+    with (
+        pytest.raises(Unreachable, match=r"^The engine failed: .* the Python worker, pl\.Oops\. See its logs\.$"),
+        engine.failures(),
+    ):
+        raise kind(f"{text}pl.Oops: jane@acme.com\n\nJVM stacktrace:\n")

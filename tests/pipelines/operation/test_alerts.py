@@ -54,9 +54,3 @@ def test_a_slow_delivery_does_not_undo_a_later_one() -> None:
 
     assert alerts.settled(second, 1, NOW) == second
     assert second.state == "ok"
-
-
-def test_what_was_told_is_kept_as_json() -> None:
-    sent = alerts.claimed(SOME, "late", Sent("failed", NOW), NOW)
-
-    assert Sent.of(sent.values()) == sent

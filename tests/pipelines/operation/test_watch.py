@@ -347,6 +347,9 @@ def test_an_alert_that_cannot_be_delivered_is_one_line_and_is_sent_the_next_nigh
     assert nights.run() == 4
 
     assert [(alert["kind"], alert["before"]) for alert in nights.alerts()] == [("change", "ok")]
+    kept = [file for file in Path().rglob("*") if file.is_file()]
+    assert len(kept) > 20
+    assert not [file for file in kept if SECRET.encode() in file.read_bytes()]
 
 
 def test_a_variable_that_is_missing_is_said_before_an_alert_is_due(
@@ -376,21 +379,30 @@ def test_an_address_that_never_answers_holds_the_run_for_a_moment_only(
     assert nights.warnings == ["alert to env:HOOK was not delivered: no answer within 0.3 s"]
 
 
-def test_a_state_that_cannot_be_kept_is_said_and_changes_nothing(nights: Nights) -> None:
+def test_a_state_that_cannot_be_saved_is_said_and_the_alert_is_sent(nights: Nights) -> None:
     Path(".tranship").mkdir()
     Path(".tranship/pipelines").touch()
     nights.records(USUAL)
 
     assert nights.run() == 0
     (said,) = nights.warnings
-    assert said.startswith("no alert was sent, because the state of the pipeline cannot be saved: ")
+    assert said.endswith("cannot be saved (file exists). Alerts may be repeated.")
+    nights.records(0)
+    assert [nights.run(), nights.run()] == [5, 5]
+    assert [alert["kind"] for alert in nights.alerts()] == ["change", "change"]
 
 
 def test_a_damaged_state_begins_anew(nights: Nights) -> None:
     nights.records(USUAL)
     nights.run()
     (file,) = Path(".tranship/pipelines").glob("*.json")
-    for content in (b"", b"[]", b'{"pipeline": "crm"}', file.read_bytes()[:-9], b'{"runs": 5, "told": []}'):
+    for content in (
+        b"",
+        b"[]",
+        b'{"pipeline": "crm", "runs": [{}]}',
+        file.read_bytes()[:-9],
+        b'{"runs": 5, "told": []}',
+    ):
         file.write_bytes(content)
         nights.now += timedelta(days=1)
         assert nights.run() == 0

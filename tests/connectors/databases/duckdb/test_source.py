@@ -126,6 +126,13 @@ def test_an_instant_no_customer_has_is_out_of_range(warehouse: Warehouse, value:
     assert report.warnings_by_code == {"cancel_date.range": 1}
 
 
+def test_a_list_of_dates_is_read(warehouse: Warehouse) -> None:
+    warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name, [DATE '2024-01-02'] AS visits")
+    warehouse.load(warehouse.address("people"))
+
+    assert "2024-01-02" in warehouse.rows("SELECT metadata FROM customers")[0]["metadata"]
+
+
 def test_deleted_customers_of_our_table_are_not_read(warehouse: Warehouse) -> None:
     warehouse.load([ANN, BOB])
     warehouse.load([ANN], mode="mirror", max_deletes="1")

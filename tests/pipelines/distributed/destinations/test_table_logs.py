@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not engines.IS_SPARK, reason="on Sail, tables are written: test_lake_table.py"),
+    pytest.mark.skipif(
+        not engines.IS_SPARK or bool(engines.DELTA), reason="with Delta Lake, tables are written: test_lake_table.py"
+    ),
 ]
 KILLABLE = Path(engines.__file__).with_name("killable_engine_run.py")
 SAIL = engines.ROOT / "build" / "sail"

@@ -1,0 +1,1 @@
+"""Texts about codes: what each means and what to do, for `tranship explain` and the documentation."""
