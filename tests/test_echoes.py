@@ -41,9 +41,9 @@ CUSTOMERS = (
 )
 RECORDS = (
     *("customers.csv", "failed.csv", "successful.csv", "unprocessed.csv", "rejects.csv", "crosswalk.csv"),
-    *(".parquet", "destination.duckdb", "/data", "journal.sqlite"),
+    *(".parquet", "destination.duckdb", "/data", "journal.sqlite", "report.html", "migration.html"),
 )
-"""Files that contain records, or messages of a provider about them."""
+"""Files that contain records or samples of them, or messages of a provider about them."""
 
 QUICK = [
     *((provider, "400", every) for provider in PROVIDERS for every in (False, True)),

@@ -6,6 +6,7 @@ Records are looked for in the first files of the stage only. Files that are miss
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -159,8 +160,30 @@ def _before(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
     kept = pl.scan_parquet(images, glob=False).filter(pl.col("row").is_in(rows.implode()))
     names = set(kept.collect_schema().names())
     columns = {field: f"={column}" for field, column in stored.items() if f"={column}" in names}
-    found_rows = kept.select("row", **{field: pl.col(column) for field, column in columns.items()}).collect()
+    schema = kept.collect_schema()
+    shown = {field: _without_infinity(pl.col(column), schema[column]) for field, column in columns.items()}
+    found_rows = kept.select("row", **shown).collect()
     return {record["row"]: _shown(record) for record in found_rows.iter_rows(named=True)}
+
+
+def _without_infinity(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Return dates and times as text where Python cannot hold them all, such as `infinity` of a database."""
+    if not isinstance(dtype, pl.Date | pl.Datetime):
+        return value
+    a_day = 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
+    last = min((date.max - date(1970, 1, 1)).days * a_day, (1 << 63) - 1)
+    first = max((date.min - date(1970, 1, 1)).days * a_day, 1 - (1 << 63))
+    number = value.to_physical().cast(pl.Int64)
+    form = _INSTANT if isinstance(dtype, pl.Datetime) else "%Y-%m-%d"
+    text = (
+        number.clip(first, last)
+        .cast(pl.Int32 if isinstance(dtype, pl.Date) else pl.Int64)
+        .cast(dtype)
+        .dt.strftime(form)
+    )
+    return (
+        pl.when(number > last).then(pl.lit("infinity")).when(number < first).then(pl.lit("-infinity")).otherwise(text)
+    )
 
 
 def _text_fields(record: Mapping[str, Any]) -> dict[str, str | None]:

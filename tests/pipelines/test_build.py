@@ -458,7 +458,7 @@ def test_a_report_says_what_became_of_the_columns(warehouse: Warehouse) -> None:
         'left out: "on"'
     )
     assert line in render.of_report(report).splitlines()
-    assert "mapped 5 of 6 columns" in Path(report.files["page"]).read_text()
+    assert "5 of 6 columns mapped to fields" in Path(report.files["page"]).read_text()
     assert Report.from_json(report.to_json()) == report
 
     wide = [{"id": "1", "name": "A", **{f"x{n}": "v" for n in range(5)}}]

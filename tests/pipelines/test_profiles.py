@@ -350,7 +350,7 @@ def test_a_run_names_its_profile_and_keeps_it_when_resumed(tmp_path: Path) -> No
 
     assert (planned.recognised, applied.recognised) == ("Recurly accounts", "Recurly accounts")
     assert json.loads(applied.to_json())["recognised"] == "Recurly accounts"
-    assert "recognised: Recurly accounts" in (Path(applied.run_dir) / "report.html").read_text(encoding="utf-8")
+    assert "recognised as Recurly accounts" in (Path(applied.run_dir) / "report.html").read_text(encoding="utf-8")
 
 
 # Files derived from the profiles ----------------------------------------------------------------------------------

@@ -391,7 +391,7 @@ def as_if_died(report: Report, *, after: str | None) -> None:
 def said(report: Report) -> dict[str, Any]:
     """Return the parts of the report that must be equal for a run that died on the way."""
     whole = json.loads(report.to_json())
-    for name in ("seconds", "peak_memory_bytes", "notes", "files"):
+    for name in ("seconds", "peak_memory_bytes", "memory_bytes", "notes", "files"):
         del whole[name]
     return whole
 
