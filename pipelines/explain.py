@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from tranship.connectors import errors, suggestions
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.schemas.customer import COLUMNS
-from tranship.schemas.explanations import refusals, rejects, warnings
+from tranship.schemas.explanations import refusals, rejects, warning_codes
 from tranship.schemas.explanations.explanation import Explanation
 from tranship.schemas.faults import RULES, WARNINGS
 
@@ -138,7 +138,7 @@ def page(code: str) -> Page:
     if code in RULES:
         return _at(code, "a reason for a reject, or for a value that was left empty", rejects.of_reject(code))
     if code in WARNINGS:
-        return _at(code, "a warning: the record was loaded", warnings.of_warning(code))
+        return _at(code, "a warning: the record was loaded", warning_codes.of_warning(code))
     if name in refusals.REFUSALS:
         return _at(name, "the destination has refused the record", refusals.of_refusal(name))
     if name in refusals.STALE:
