@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_a_failure_of_a_task_is_a_sentence_without_the_password(both: Both, monk
 
     with nobody() as url:
         server = f"postgresql://u:s3cret@{urlsplit(url).netloc}/db"
-        monkeypatch.setattr(postgres, "CopyTask", lambda place: copied(replace(place, server=server)))
+        monkeypatch.setattr(postgres, "CopyTask", lambda place: copied(dataclasses.replace(place, server=server)))
         with pytest.raises(Unreachable, match="A machine of the cluster could not copy its customers") as failed:
             both.table.plan(request)
     assert "s3cret" not in f"{failed.value} {failed.value.__cause__}"
