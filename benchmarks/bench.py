@@ -46,6 +46,7 @@ from measure import (
 )
 
 SCRIPT = "SQL script"
+DIRTY_CASE = "very dirty, fresh"
 # ingestr needs an ADBC driver for DuckDB, and downloads one if it finds none; the library here is one.
 ADBC_DUCKDB = ("@duckdb/node-bindings-{}", "1.5.6-r.1")
 
@@ -64,6 +65,10 @@ def tranship_parquet(data: Data) -> Contender:
     return Contender(TRANSHIP, _tranship_command(), {case: data.parquet}, expected={case: data.fresh()})
 
 
+def tranship_dirty(data: Data) -> Contender:
+    return Contender(TRANSHIP, _tranship_command(), {DIRTY_CASE: data.csv}, expected={DIRTY_CASE: data.fresh()})
+
+
 def tranship_large(data: Data) -> Contender:
     return Contender(TRANSHIP, _tranship_command(), {"large, fresh": data.csv}, expected={"large, fresh": data.fresh()})
 
@@ -76,6 +81,10 @@ def _tranship_command(state: str = "{state}") -> tuple[str, ...]:
 def sql_script(data: Data) -> Contender:
     command = (sys.executable, str(HERE / "duckdb_script.py"), "{input}", "{db}")
     return Contender(SCRIPT, command, {"fresh": data.csv, "again": data.csv})
+
+
+def sql_script_dirty(data: Data) -> Contender:
+    return Contender(SCRIPT, sql_script(data).command, {DIRTY_CASE: data.csv})
 
 
 def dlt(data: Data, out: Path) -> Contender:
@@ -135,6 +144,8 @@ def targets(results: Results, times: float) -> Iterator[tuple[str, float, float,
     yield "fresh: memory of the SQL script", ours.resident() / script.resident(), 1.0, "x"
     yield "again: time of the SQL script", again.seconds() / script_again.seconds(), 0.8, "x"
     yield "again, without reuse: time of the SQL script", anew.seconds() / script_again.seconds(), 0.8, "x"
+    dirty, script_dirty = (results[DIRTY_CASE, name] for name in (TRANSHIP, SCRIPT))
+    yield "very dirty, fresh: time of the SQL script", dirty.seconds() / script_dirty.seconds(), 1.3, "x"
     yield "from Parquet: time from CSV", parquet.seconds() / ours.seconds(), 0.8, "x"
     large = results.get(("large, fresh", TRANSHIP))
     if large:
@@ -156,7 +167,8 @@ def main() -> None:
     changed = generated(args.out / "data", args.rows, args.seed, change=CHANGED) if args.changes else None
     contenders = [tranship(data, changed=changed), tranship(data, ANEW, "{new_state}")]
     contenders += [tranship(data, OFF, changed=changed)] if args.changes else []
-    contenders += [sql_script(data), tranship_parquet(data), *peers]
+    dirty = generated(args.out / "data", args.rows, args.seed, dirt="high")
+    contenders += [sql_script(data), tranship_parquet(data), tranship_dirty(dirty), sql_script_dirty(dirty), *peers]
     results, unmeasured = in_turns(contenders, args.repeats, args.out, new_file)
     unmeasured |= missing
     if args.large:
@@ -165,7 +177,7 @@ def main() -> None:
 
     results = ordered(
         results,
-        ("fresh", "again", CHANGED_CASE, "from Parquet, fresh", "large, fresh"),
+        ("fresh", "again", CHANGED_CASE, "from Parquet, fresh", DIRTY_CASE, "large, fresh"),
         (TRANSHIP, ANEW, OFF, SCRIPT, *PEERS),
     )
     described = machine("duckdb", "polars", "pyarrow")

@@ -1,11 +1,14 @@
 """Generate millions of dirty customer records, and the counts that a correct load of them must report.
 
-    python benchmarks/generate.py --rows 1000000 --seed 7 --out data/1m [--shuffle] [--change 0.05]
+    python benchmarks/generate.py --rows 1000000 --seed 7 --out data/1m [--shuffle] [--change 0.05] [--dirt high]
 
 writes customers.csv, customers.parquet and expected.json into the directory. Every record is a pure function of the
 seed and its record number, so a file of any length is generated chunk by chunk, and `--shuffle` writes the same records
 in another order. The kind of a record (a customer, an older version of one, a repeat without id, a faulty record)
 follows from its number alone; expected.json sums these up, independently of the product.
+
+`--dirt high` writes records of which hardly a value is in order: every name with stray blanks, every e-mail address in
+capitals between blanks, five forms of dates, half of the phone numbers national, a tenth of them older versions.
 
 The Parquet file contains the same values. `Updated At` (timestamp, UTC) and `Net Terms` (integer) are typed, because
 all their forms are readable; `Created (UTC)` stays text, because some of its dates are unreadable.
@@ -37,7 +40,6 @@ COLUMNS = (
 )  # fmt: skip
 
 # Shares of all records. The rest are customers with one record each.
-OLDER_VERSIONS = 0.045  # same external id, earlier updated_at
 MAIL_REPEATS = 0.010  # no id, a customer's e-mail in another case; every other one is the newest
 MAIL_CUSTOMERS = 0.020  # known by e-mail alone
 MAIL_CUSTOMER_REPEATS = 0.004  # their repeats, in another case
@@ -52,6 +54,24 @@ BLOCKED_IDS = 0.010  # of the customers known by e-mail alone
 NO_MAIL = 0.050
 NO_UPDATED_AT = 0.010
 STRAY_SPACE = 0.020
+
+
+@dataclass(frozen=True)
+class Dirt:
+    """How dirty the records are: shares of all records or, of names and e-mail addresses, within the column."""
+
+    older: float  # same external id, earlier updated_at
+    spaced_names: float
+    upper_mails: float
+    spaced_mails: float
+    national_phones: int  # of ten, in countries with a trunk prefix
+    written_dates: bool  # as programs and people write them, instead of ISO 8601 and epoch numbers
+
+
+DIRT = {
+    "usual": Dirt(0.045, STRAY_SPACE, 0.04, STRAY_SPACE, 3, written_dates=False),
+    "high": Dirt(0.100, 1.0, 1.0, 1.0, 5, written_dates=True),
+}
 
 
 @dataclass(frozen=True)
@@ -186,8 +206,8 @@ class Layout:
     pairs: int
 
     @classmethod
-    def of(cls, rows: int) -> Layout:
-        older, repeats, faulty = int(rows * OLDER_VERSIONS), int(rows * MAIL_REPEATS), int(rows * FAULTY)
+    def of(cls, rows: int, dirt: Dirt) -> Layout:
+        older, repeats, faulty = int(rows * dirt.older), int(rows * MAIL_REPEATS), int(rows * FAULTY)
         mails, mail_repeats = int(rows * MAIL_CUSTOMERS), int(rows * MAIL_CUSTOMER_REPEATS)
         pairs = int(rows * SHARED_MAIL_PAIRS)
         ambiguous = min(int(rows * AMBIGUOUS_MAILS), pairs)
@@ -245,15 +265,17 @@ def _at(index: pl.Expr, values: Sequence[str | int]) -> pl.Expr:
     return pl.lit(pl.Series(values)).gather(index)
 
 
-def chunks(rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0) -> Iterator[pl.DataFrame]:
+def chunks(
+    rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0, dirt: Dirt = DIRT["usual"]
+) -> Iterator[pl.DataFrame]:
     """Yield the records in file order: the columns of the file, and the generator's own data in columns `_…`."""
     order = pl.select(pl.int_range(rows, dtype=pl.UInt64).alias("number")).select(
         Dice(seed, "number").draw("shuffled order" if shuffle else "order").arg_sort().alias("number")
     )
-    layout = Layout.of(rows)
+    layout = Layout.of(rows, dirt)
     for offset in range(0, rows, CHUNK_ROWS):
         numbers = order.slice(offset, CHUNK_ROWS).select(pl.col("number").cast(pl.UInt64))
-        yield _records(_kinds(numbers, layout, seed), layout, seed, change)
+        yield _records(_kinds(numbers, layout, seed), layout, seed, change, dirt)
 
 
 def _kinds(numbers: pl.DataFrame, layout: Layout, seed: int) -> pl.DataFrame:
@@ -299,7 +321,7 @@ def _kinds(numbers: pl.DataFrame, layout: Layout, seed: int) -> pl.DataFrame:
     return frame.with_columns(wins.alias("survives"))
 
 
-def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> pl.DataFrame:
+def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float, dirt: Dirt) -> pl.DataFrame:
     who, what = Dice(seed, "customer"), Dice(seed, "number")  # random draws of a customer, and of one record
     kind, survives = pl.col("kind"), pl.col("survives")
     faulty = kind == "faulty"
@@ -327,13 +349,15 @@ def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> p
         _updated(what, kind, alone).alias("updated"),
         (pl.col("updated_base") - (who.below("age", 2900).cast(pl.Int64) + 400) * DAY).alias("created"),
     )
+    date_text = _written_date if dirt.written_dates else _date_text
+    instant = _to_the_second("updated") if dirt.written_dates else _at_form("updated", "updated_form")
     columns = {
         "Customer ID": _external_id(what, kind),
-        "E-mail": _email(who, what, layout, paired | (kind == "ambiguous")),
-        "Name": _name(who, what),
+        "E-mail": _email(who, what, layout, paired | (kind == "ambiguous"), dirt),
+        "Name": _name(who, what, dirt),
         "Legal Name": _legal_name(who, what),
         "Customer Type": _customer_type(what),
-        "Phone": _phone(what, faulty),
+        "Phone": _phone(what, faulty, dirt),
         "Address Line 1": _street(who, what),
         "Address Line 2": _mostly(who, "no second line", 0.75, who.pick("second line", SECOND_LINES)),
         "City": _city(who, what),
@@ -345,11 +369,11 @@ def _records(frame: pl.DataFrame, layout: Layout, seed: int, change: float) -> p
         "Language": _language(what),
         "Status": what.pick("status", STATUSES),
         "Net Terms": _mostly(what, "no net terms", 0.3, who.pick("net terms", NET_TERMS).cast(pl.Int32)),
-        "Created (UTC)": _mostly(what, "no created", 0.03, _date_text("created", "created_form")),
-        "Updated At": _date_text("updated", "updated_form"),
+        "Created (UTC)": _mostly(what, "no created", 0.03, date_text("created", "created_form")),
+        "Updated At": date_text("updated", "updated_form"),
         "Metadata": _metadata(who),
     }
-    frame = frame.with_columns(_at_form("updated", "updated_form").alias("_updated_instant"))
+    frame = frame.with_columns(instant.alias("_updated_instant"))
     made = frame.select(
         *(text.alias(column) for column, text in columns.items()),
         "kind", "survives", "repeat_wins", "_updated_instant",
@@ -395,7 +419,7 @@ def _external_id(what: Dice, kind: pl.Expr) -> pl.Expr:
     )  # fmt: skip
 
 
-def _email(who: Dice, what: Dice, layout: Layout, paired: pl.Expr) -> pl.Expr:
+def _email(who: Dice, what: Dice, layout: Layout, paired: pl.Expr, dirt: Dirt) -> pl.Expr:
     first = _at(who.below("first name", len(FIRST_NAMES)), [ascii for _, ascii in FIRST_NAMES])
     last = _at(who.below("last name", len(LAST_NAMES)), [ascii for _, ascii in LAST_NAMES])
     pair = (pl.col("customer") - _u64(layout.first_pair)) // _u64(2)
@@ -411,17 +435,20 @@ def _email(who: Dice, what: Dice, layout: Layout, paired: pl.Expr) -> pl.Expr:
         .otherwise(address)
     )  # fmt: skip
     repeat = pl.col("kind").is_in(["mail_repeat", "mail_customer_repeat", "ambiguous"])
+    upper = what.chance("upper case mail", dirt.upper_mails)
+    spaced = what.chance("space in mail", dirt.spaced_mails)
     return (
         pl.when("_mail_blocked").then(what.pick("blocked mail", BLOCKED_MAIL_TEXTS))
         .when("no_mail").then(None)
+        .when(upper & spaced).then(pl.format(" {}\u00a0", address.str.to_uppercase()))
         .when(repeat & what.chance("title case", 0.5)).then(address.str.to_titlecase())
-        .when(repeat | what.chance("upper case mail", 0.04)).then(address.str.to_uppercase())
-        .when(what.chance("space in mail", STRAY_SPACE)).then(pl.format(" {}\u00a0", address))
+        .when(repeat | upper).then(address.str.to_uppercase())
+        .when(spaced).then(pl.format(" {}\u00a0", address))
         .otherwise(address)
     )  # fmt: skip
 
 
-def _name(who: Dice, what: Dice) -> pl.Expr:
+def _name(who: Dice, what: Dice, dirt: Dirt) -> pl.Expr:
     first = who.below("first name", len(FIRST_NAMES))
     last = who.below("last name", len(LAST_NAMES))
     decomposed = what.chance("NFD", 0.05)
@@ -433,7 +460,7 @@ def _name(who: Dice, what: Dice) -> pl.Expr:
     named = pl.when("business").then(_company(who)).otherwise(person)
     spaced = pl.format("  {}\t", named.str.replace(" ", "   "))
     return (
-        pl.when(what.chance("space in name", STRAY_SPACE)).then(spaced)
+        pl.when(what.chance("space in name", dirt.spaced_names)).then(spaced)
         .when(what.chance("line break in name", 0.002)).then(named.str.replace(" ", "\n"))
         .otherwise(named)
     )  # fmt: skip
@@ -475,13 +502,14 @@ def _national_number(who: Dice) -> pl.Expr:
     return (_of_country("lead") + digits).str.slice(0, _of_country("digits"))
 
 
-def _phone(what: Dice, faulty: pl.Expr) -> pl.Expr:
+def _phone(what: Dice, faulty: pl.Expr, dirt: Dirt) -> pl.Expr:
     """Return phone numbers, all readable given the country's trunk prefix and lengths, except those drawn as
     unreadable."""
     calling, trunk, national = pl.col("calling"), pl.col("trunk"), pl.col("national")
     a, b, c = national.str.slice(0, 3), national.str.slice(3, 3), national.str.slice(6)
     form = what.below("phone form", 10)
     international = pl.format("+{}{}", calling, national)
+    at_home = pl.when((form >= _u64(3)) & (form < _u64(3 + dirt.national_phones))).then((form - _u64(3)) % _u64(3))
     return (
         pl.when("_phone_unreadable").then(what.pick("unreadable phone", UNREADABLE_PHONE_TEXTS))
         .when(faulty | what.chance("no phone", 0.15)).then(None)
@@ -489,9 +517,9 @@ def _phone(what: Dice, faulty: pl.Expr) -> pl.Expr:
         .when(form == 1).then(pl.format("00{} {}-{}-{}", calling, a, b, c))
         .when((form == 2) & (trunk == "0")).then(pl.format("+{} (0){} {}", calling, a, b + c))
         .when(pl.col("no_country")).then(international)
-        .when(form == 3).then(pl.format("({}) {}-{}", trunk + a, b, c))
-        .when(form == 4).then(pl.format("{}{}.{}.{}", trunk, a, b, c))
-        .when(form == 5).then(pl.format("{}/{} {}", trunk + a, b, c))
+        .when(at_home == 0).then(pl.format("({}) {}-{}", trunk + a, b, c))
+        .when(at_home == 1).then(pl.format("{}{}.{}.{}", trunk, a, b, c))
+        .when(at_home == 2).then(pl.format("{}/{} {}", trunk + a, b, c))
         .otherwise(international)
     )  # fmt: skip
 
@@ -636,6 +664,22 @@ def _at_form(instant: str, form: str) -> pl.Expr:
     return kept.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
+def _to_the_second(instant: str) -> pl.Expr:
+    return (pl.col(instant) // 1_000_000 * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _written_date(instant: str, form: str) -> pl.Expr:
+    """Return the instant, to the second, in one of five forms that people and programs write."""
+    moment, drawn = pl.col(instant).cast(pl.Datetime("us")), pl.col(form) // 20
+    return (
+        pl.when(drawn == 0).then(moment.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        .when(drawn == 1).then(moment.dt.strftime("%d.%m.%Y %H:%M:%S"))
+        .when(drawn == 2).then(moment.dt.strftime("%d-%b-%Y %H:%M:%S"))
+        .when(drawn == 3).then(moment.dt.strftime("%B %-d, %Y at %-I:%M:%S %p"))
+        .otherwise(moment.dt.strftime("%Y/%m/%d %H:%M:%S"))
+    )  # fmt: skip
+
+
 class Expectation:
     """Sums up the counts that a correct load of the records must report."""
 
@@ -685,13 +729,15 @@ class Expectation:
         return expected
 
 
-def write(out: Path, rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0) -> dict[str, Any]:
+def write(
+    out: Path, rows: int, seed: int, *, shuffle: bool = False, change: float = 0.0, dirt: str = "usual"
+) -> dict[str, Any]:
     """Write customers.csv, customers.parquet and expected.json into `out`; return the last."""
     out.mkdir(parents=True, exist_ok=True)
     expectation = Expectation()
     parquet: pq.ParquetWriter | None = None
     with (out / "customers.csv").open("wb") as text:
-        for number, chunk in enumerate(chunks(rows, seed, shuffle=shuffle, change=change)):
+        for number, chunk in enumerate(chunks(rows, seed, shuffle=shuffle, change=change, dirt=DIRT[dirt])):
             expectation.add(chunk)
             chunk.select(COLUMNS).write_csv(text, include_header=number == 0)
             typed = chunk.with_columns(pl.col("_updated_instant").alias("Updated At")).select(COLUMNS)
@@ -714,10 +760,11 @@ def main() -> None:
     parser.add_argument(
         "--change", type=float, default=0.0, metavar="SHARE", help="share of the survivors that get another city"
     )
+    parser.add_argument("--dirt", choices=DIRT, default="usual", help="how dirty the records are (default: usual)")
     args = parser.parse_args()
     if args.rows < 1 or not 0 <= args.change <= 1:
         parser.error("--rows must be at least 1, --change between 0 and 1")
-    expected = write(args.out, args.rows, args.seed, shuffle=args.shuffle, change=args.change)
+    expected = write(args.out, args.rows, args.seed, shuffle=args.shuffle, change=args.change, dirt=args.dirt)
     print(json.dumps(expected, indent=2))
 
 

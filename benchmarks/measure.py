@@ -223,14 +223,15 @@ def _check(report: Mapping[str, Counts], wanted: Counts) -> None:
         raise SystemExit(f"bench: Tranship counted wrongly (counted, expected): {wrong}")
 
 
-def generated(folder: Path, rows: int, seed: int, *, change: float = 0.0) -> Data:
+def generated(folder: Path, rows: int, seed: int, *, change: float = 0.0, dirt: str = "usual") -> Data:
     """Return the input of these rows, generated if missing; its name contains a digest of the generator."""
     sources = (HERE / "generate.py", HERE / "countries.csv")
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
-    out = folder / f"{rows}-{seed}{f'-{change:g}' if change else ''}-{digest}"
+    kind = (f"-{change:g}" if change else "") + (f"-{dirt}" if dirt != "usual" else "")
+    out = folder / f"{rows}-{seed}{kind}-{digest}"
     if not (out / "expected.json").exists():
-        say(f"generating {rows:,} records" + (f", {change:.0%} changed" if change else ""))
-        options = ("--rows", str(rows), "--seed", str(seed), "--change", str(change), "--out", str(out))
+        say(f"generating {rows:,} records" + (f", {change:.0%} changed" if change else "") + f", {dirt} dirt")
+        options = ("--rows", str(rows), "--seed", str(seed), "--change", str(change), "--dirt", dirt, "--out", str(out))
         command = [sys.executable, str(HERE / "generate.py"), *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     expected = json.loads((out / "expected.json").read_text(encoding="utf-8"))

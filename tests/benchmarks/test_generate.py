@@ -34,6 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generate.write(folder / "plain", ROWS, 7)
     generate.write(folder / "shuffled", ROWS, 7, shuffle=True)
     generate.write(folder / "changed", ROWS, 7, change=0.1)
+    generate.write(folder / "dirty", ROWS, 7, dirt="high")
     return folder
 
 
@@ -105,7 +106,20 @@ def test_changed_differs_in_the_records_it_counts(made: Path) -> None:
         assert {"City"} <= different <= {"City", "Updated At"}
 
 
-@pytest.mark.parametrize("kind", ["plain", "shuffled"])
+def test_hardly_a_dirty_value_is_in_order(made: Path) -> None:
+    rows = pl.read_csv(made / "dirty" / "customers.csv", infer_schema=False)
+    names, mails = rows["Name"], rows["E-mail"].filter(rows["E-mail"].str.contains("@"))
+    phones = rows.filter(pl.col("Phone").is_not_null())["Phone"]
+    forms = rows["Updated At"].drop_nulls().str.replace_all("[A-Z][A-Za-z]+", "M").str.replace_all("[0-9]+", "9")
+
+    assert (names.drop_nulls() != names.drop_nulls().str.strip_chars()).mean() > 0.98  # the rest are faulty
+    assert (mails == mails.str.to_uppercase()).mean() > 0.96
+    assert phones.str.contains(r"^(?:\+|00)").mean() == pytest.approx(0.5, abs=0.06)
+    assert len(forms.unique()) == 5
+    assert expected(made / "dirty")["merges_by_rule"]["external_id"] == pytest.approx(0.1 * ROWS, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["plain", "shuffled", "dirty"])
 def test_the_oracle_expects_the_same(made: Path, kind: str) -> None:
     _, rows, lines = oracle.read_csv(made / kind / "customers.csv")
     result = oracle.run(rows, MAPPING, lines, strict=True)
@@ -119,9 +133,10 @@ def test_the_oracle_expects_the_same(made: Path, kind: str) -> None:
     assert Counter(code for _, code in result.warnings) == sums["warnings_by_code"]
 
 
-def test_parquet_holds_the_values_of_the_csv(made: Path) -> None:
-    parquet = pl.read_parquet(made / "plain" / "customers.parquet")
-    text = pl.read_csv(made / "plain" / "customers.csv", infer_schema=False)
+@pytest.mark.parametrize("kind", ["plain", "dirty"])
+def test_parquet_holds_the_values_of_the_csv(made: Path, kind: str) -> None:
+    parquet = pl.read_parquet(made / kind / "customers.parquet")
+    text = pl.read_csv(made / kind / "customers.csv", infer_schema=False)
     typed = {"Net Terms": pl.Int32(), "Updated At": pl.Datetime("us", "UTC")}
 
     assert parquet.schema == {name: typed.get(name, pl.String()) for name in generate.COLUMNS}
