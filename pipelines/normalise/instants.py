@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Final
 
 import polars as pl
@@ -12,6 +12,7 @@ import pyarrow as pa
 from msgspec import Struct
 from pyarrow._compute import CastOptions, call_function
 
+from tranship.pipelines.normalise import written_dates
 from tranship.pipelines.normalise.series import VALUE, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import trimmed
@@ -19,11 +20,6 @@ from tranship.schemas import codes
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import INSTANT
 from tranship.schemas.faults import no_reasons, reasons
-
-_ISO: Final = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
-    r"(?: ?(?:Z|UTC|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?))?)?$"
-)
 
 # The ISO 8601 dates and date-times that Arrow parses with a quarter of the work of other parsers: years 1000 to 2999,
 # days that exist, seconds in date-times, and no fraction without a zone. The 29th of February is left to the other
@@ -40,13 +36,6 @@ _WITHOUT_ZONE_BYTES: Final = 19
 # Year, month, day, hour and optional minute without separators: 10 or 12 digits that could also be an epoch number.
 _COMPACT: Final = (
     r"^(?:19|20|21)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?$"
-)
-
-# The same to the day or the second: 8 or 14 digits, which are not an epoch number. SAP, LDAP and older systems write
-# them.
-_PACKED: Final = (
-    r"(?P<year>(?:19|20|21)[0-9]{2})(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12][0-9]|3[01])"
-    r"(?:(?P<hour>[01][0-9]|2[0-3])(?P<minute>[0-5][0-9])(?P<second>[0-5][0-9])(?:[.,]0+)?Z?)?"
 )
 
 _EPOCH: Final = r"^-?[1-9](?:[0-9]{8,9}|[0-9]{11,12})$"
@@ -102,7 +91,7 @@ def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tupl
     read = constant(None, len(plain), INSTANT)
     usual = plain.str.contains(_USUAL)
     read = fill_where(read, plain, usual, lambda texts: _parse_usual(texts, spelling))
-    iso = ~usual & plain.str.contains(_ISO)
+    iso = ~usual & plain.str.contains(written_dates.ISO)
     read = fill_where(read, plain, iso, lambda texts: _parse_iso(texts, spelling))
     ambiguous = constant(False, len(plain))
     rest = (~usual & ~iso).arg_true()
@@ -113,9 +102,9 @@ def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tupl
             read.is_null()
             & ~ambiguous
             & ~iso
-            & plain.str.contains(rf"[0-9].*[^0-9]|^{_PACKED}$").fill_null(value=False)
+            & plain.str.contains(rf"[0-9].*[^0-9]|^{written_dates.PACKED}$").fill_null(value=False)
         )
-        read = fill_where(read, plain, written, lambda texts: _parse_iso(_written_to_iso(texts), spelling))
+        read = fill_where(read, plain, written, lambda texts: _parse_iso(written_dates.to_iso(texts), spelling))
         left = read.is_null() & ~ambiguous & ~plain.str.contains(_COMPACT)
         read = fill_where(read, plain, left & plain.str.contains(r"^-?[1-9][0-9]{8,12}$"), _parse_epoch)
     early = (read.is_null() | (read < datetime(2, 1, 1, tzinfo=UTC))) & plain.is_not_null()
@@ -137,100 +126,6 @@ def _absent() -> str:
     midnight = r"(?:[T ]0?0:00(?::00(?:[.,]0+)?)?(?: ?AM)?(?:Z| ?UTC|[+-]00:?00)?)?"
     zeros = r"0{1,4}[-/.]0{1,2}[-/.]0{1,4}|0001-01-01|1/0/1900|01/00/1900"
     return rf"^(?:{words}|(?:{zeros}){midnight})$"
-
-
-_TIME: Final = (
-    r"(?:(?:,?\s+AT\s+|[T,\s]\s*|\s+-\s+)(?P<hour>[0-9]{1,2}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9])"
-    r"(?P<fraction>[.,][0-9]{1,9})?)?(?:\s*(?P<half>[AP])\.?M\.?)?)?"
-)
-_ZONE: Final = (
-    r"(?:\s*(?:GMT|UTC)?\s*(?P<offset>[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])(?:\s*\([^()]*\))?"
-    rf"|\s*(?P<zone>{'|'.join(codes.ZONE_OFFSETS)}))?"
-)
-_WEEKDAY: Final = rf"(?i-u:(?:{'|'.join(f'{day[:3]}(?:{day[3:]})?' for day in codes.WEEKDAYS)})[.,]?\s+)?"
-_WORD: Final = r"(?P<word>[A-Z]{3,10})"
-_DAY: Final = r"(?P<day>[0-9]{1,2})"
-_YEAR: Final = r"(?P<year>[0-9]{4})"
-_SHORT_YEAR: Final = r"'?(?P<short_year>[0-2][0-9]|[7-9][0-9])"
-"""The years that Excel, Oracle (RR) and POSIX all read as the same: 2000 to 2029 and 1970 to 1999."""
-
-# Forms that have one reading: the year first; the month in words; a number above 12 that can be the day only; numbers
-# separated by dots, which all languages with this form read day first (CLDR 47). No language writes a two-digit year
-# before a month in words.
-_WRITTEN: Final = (
-    _PACKED,
-    rf"{_YEAR}[/.-](?P<month>[0-9]{{1,2}})[/.-]{_DAY}{_TIME}{_ZONE}",
-    rf"{_DAY}(?:\.|ST|ND|RD|TH|ER|º)?[\s./-]*(?:(?:DE|OF)\s+)?{_WORD}[\s.,/-]*(?:(?:DE|DEL|OF)\s+)?{_YEAR}{_TIME}{_ZONE}",
-    rf"{_DAY}[\s./-]{_WORD}\.?[\s./-]{_SHORT_YEAR}{_TIME}{_ZONE}",
-    rf"{_WORD}[\s./-]*{_DAY}(?:ST|ND|RD|TH)?[\s,./-]+{_YEAR}{_TIME}{_ZONE}",
-    rf"{_WORD}\s+{_DAY}{_TIME}{_ZONE}\s+{_YEAR}",
-    rf"{_YEAR}[\s./-]+{_WORD}[\s./-]+{_DAY}{_TIME}{_ZONE}",
-    rf"(?P<first>[0-9]{{1,2}})(?P<dot>\.)(?P<second_part>[0-9]{{1,2}})\.{_YEAR}{_TIME}{_ZONE}",
-    rf"(?P<first>[0-9]{{1,2}})[/.-](?P<second_part>[0-9]{{1,2}})[/.-]{_YEAR}{_TIME}{_ZONE}",
-)
-
-
-def _written_to_iso(plain: pl.Series) -> pl.Series:
-    """Return written forms (upper case) as ISO 8601, null where there is no such form or it has several readings."""
-    ascii_text = plain.str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.replace_all(r"\s", " ")
-    # Oracle's `15-JAN-24 09.30.12.000000 AM`
-    ascii_text = ascii_text.str.replace(r"^(\S+ [0-9]{1,2})\.([0-5][0-9])\.([0-5][0-9])", "${1}:${2}:${3}")
-    result = null_text(len(plain))
-    has_word = ascii_text.str.contains("[A-Z]{3}").any()
-    for form in _WRITTEN:
-        if "<word>" in form and not has_word:
-            continue
-        matching = ascii_text.str.contains(rf"^{_WEEKDAY}{form}$") & result.is_null()
-        result = fill_where(result, ascii_text, matching, partial(_form_to_iso, form=rf"^{_WEEKDAY}{form}$"))
-    return result
-
-
-def _form_to_iso(texts: pl.Series, form: str) -> pl.Series:
-    parts = texts.str.extract_groups(form).struct.unnest()
-
-    def part(name: str) -> pl.Expr:
-        return pl.col(name) if name in parts.columns else pl.lit(None, pl.String)
-
-    def number(name: str) -> pl.Expr:
-        return part(name).cast(pl.Int32, strict=False)
-
-    first, second = number("first"), number("second_part")
-    # Other values of the column have no influence: a record is read the same way in every batch and order.
-    is_day_first = (first > 12) | (first == second) | part("dot").is_not_null()
-    named = part("word").str.to_lowercase().replace_strict(codes.MONTH_WORDS, default=None, return_dtype=pl.Int32)
-    month = pl.coalesce(number("month"), named, pl.when(is_day_first).then(second).when(second > 12).then(first))
-    day = pl.coalesce(number("day"), pl.when(is_day_first).then(first).when(second > 12).then(second))
-    half, hour = part("half"), number("hour")
-    hour = (
-        pl.when(half.is_null())
-        .then(hour)
-        .when(hour.is_between(1, 12))
-        .then(hour % 12 + 12 * (half == "P").cast(pl.Int32))
-    )
-    zone = part("zone").replace_strict(codes.ZONE_OFFSETS, default=None, return_dtype=pl.String)
-    offset = pl.coalesce(part("offset"), zone, pl.lit(""))
-    fraction = part("fraction").str.replace(",", ".", literal=True).fill_null("")
-    time = pl.concat_str(
-        pl.lit("T"),
-        _two_digits(hour),
-        pl.lit(":"),
-        part("minute"),
-        pl.lit(":"),
-        part("second").fill_null("00"),
-        fraction,
-    )
-    short = part("short_year")
-    year = pl.coalesce(part("year"), pl.when(short < "30").then("20" + short).otherwise("19" + short))
-    date = pl.concat_str(year, pl.lit("-"), _two_digits(month), pl.lit("-"), _two_digits(day))
-    timed = part("hour").is_not_null()
-    # A zone without a time of day is a detail of an unknown form.
-    whole = pl.when(timed).then(pl.concat_str(date, time, offset)).when(offset == "").then(date)
-    text = parts.select(whole.alias("v")).to_series()
-    return replace_where(text, ~text.str.contains(_ISO), lambda part: null_text(len(part)))
-
-
-def _two_digits(value: pl.Expr) -> pl.Expr:
-    return value.cast(pl.String).str.zfill(2)
 
 
 def _parse_iso(plain: pl.Series, spelling: Spelling) -> pl.Series:
