@@ -62,16 +62,31 @@ def _odd_text(absent: frozenset[str]) -> str:
 
 
 def _tidied(values: pl.Series, absent: frozenset[str]) -> pl.Series:
-    tidy = evaluate(
+    # Each step scans for the values that need it: where all names have stray blanks, most need nothing else.
+    bare = values.str.strip_chars()
+    tight = replace_where(bare, bare.str.contains(_WIDE), lambda part: part.str.replace_all(_WIDE, " "))
+    tidy = replace_where(tight, tight.str.contains(rf"[^{QUIET}]"), _composed)
+    short = (tidy.str.len_chars() <= max(map(len, absent))).fill_null(value=False)
+    return replace_where(tidy, short, lambda part: _unless_nothing(part, absent))
+
+
+_WIDE: Final = r"\s\s+|[^\S ]"
+"""White space that is not a single blank."""
+
+
+def _composed(values: pl.Series) -> pl.Series:
+    """Return text in NFC, without control characters."""
+    return evaluate(
         values,
-        VALUE.str.replace_all(WHITE_SPACE, " ")
-        .str.replace_all(r"\p{Cc}+", "")
+        VALUE.str.replace_all(r"\p{Cc}+", "")
         .str.normalize("NFC")
         .str.strip_chars(" ")
         # Removing a control character may leave two adjacent blanks.
         .str.replace_all("  +", " "),
     )
-    # A separate expression: polars would evaluate the one above once for each use.
+
+
+def _unless_nothing(tidy: pl.Series, absent: frozenset[str]) -> pl.Series:
     is_absent = VALUE.str.to_lowercase().is_in(list(absent)) & ~VALUE.is_in(list(codes.SHORT_NAMES))
     return evaluate(tidy, pl.when((VALUE != "") & ~is_absent).then(VALUE))
 
@@ -120,12 +135,16 @@ def email(values: pl.Series) -> pl.Series:
     with UTS 46 mapping). Of several addresses in one value the first is returned, without the name beside it.
     """
 
-    def repair(addresses: pl.Series) -> pl.Series:
-        lower = trimmed(addresses.str.replace_all(INVISIBLE, "")).str.to_lowercase()
-        listed = replace_where(lower, lower.str.contains(_LISTED), lambda part: _addresses_of(part).list.first())
-        return replace_where(listed, listed.str.contains(r"@.*[^\x00-\x7f]"), _ascii_domains)
+    return replace_where(values, values.str.contains(rf"^$|[^!-@\[-~]|{_LISTED}"), _repaired)
 
-    return replace_where(values, values.str.contains(rf"^$|[^!-@\[-~]|{_LISTED}"), repair)
+
+def _repaired(addresses: pl.Series) -> pl.Series:
+    visible = trimmed(addresses)
+    foreign = visible.str.len_bytes() > visible.str.len_chars()
+    visible = replace_where(visible, foreign, lambda part: trimmed(part.str.replace_all(INVISIBLE, "")))
+    lower = visible.str.to_lowercase()
+    listed = replace_where(lower, lower.str.contains(_LISTED), lambda part: _addresses_of(part).list.first())
+    return replace_where(listed, foreign, _ascii_domains)
 
 
 def further_emails(values: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -135,8 +154,9 @@ def further_emails(values: pl.Series, first: pl.Series) -> tuple[pl.Series, pl.S
     # A value of several addresses is never its own first one.
     changed = values.ne_missing(first).arg_true()
     rows = changed.filter(values.gather(changed).str.contains(_LISTED).fill_null(value=False))
-    visible = values.gather(rows).str.replace_all(INVISIBLE, "").str.to_lowercase()
     # Most of them are one address with blanks around it.
+    rows = rows.filter(values.gather(rows).str.strip_chars().str.contains(_JOINED))
+    visible = values.gather(rows).str.replace_all(INVISIBLE, "").str.to_lowercase()
     joined = visible.str.strip_chars().str.contains(_JOINED)
     if not joined.any():
         return rows.clear(), pl.Series(dtype=pl.List(pl.String))
@@ -195,8 +215,12 @@ def _items_of_json(text: str) -> list[str] | None:
     return [item for item in items if item.strip()]
 
 
-def _ascii_domains(addresses: pl.Series) -> pl.Series:
+def _ascii_domains(values: pl.Series) -> pl.Series:
     """Encode each distinct domain as ASCII; a domain that cannot be encoded is kept."""
+    return replace_where(values, values.str.contains(r"@.*[^\x00-\x7f]"), _encoded)
+
+
+def _encoded(addresses: pl.Series) -> pl.Series:
     parts = addresses.str.extract_groups(r"(?s)^(.*)@([^@]*)$").struct.unnest()
     local, domain = parts.get_columns()
     distinct = domain.unique()
