@@ -25,7 +25,7 @@ WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -97,6 +97,9 @@ bench-load: $(VENV)/dev.stamp  ## Measure extreme loads: little memory, only rej
 
 bench-time: $(VENV)/dev.stamp  ## Measure what a record of changes, a history and an undo cost
 	$(BIN)/python benchmarks/bench_time.py $(ARGS)
+
+profile: $(VENV)/dev.stamp  ## Print what each step of a run costs (ARGS="--dirt high --source parquet --again")
+	$(BIN)/python benchmarks/profile_run.py $(ARGS)
 
 bench-spark: $(VENV)/dev.stamp build/sail/stamp $(SPARK)  ## Measure how cleaning on Sail and Apache Spark grows, beside one machine
 	$(BIN)/python benchmarks/bench_spark.py $(ARGS)

@@ -196,7 +196,9 @@ def main() -> None:
         found = {name: getattr(report.counts, name) for name in wanted}
         if found != dict(wanted):
             sys.exit(f"wrong counts: {json.dumps(found)} instead of {json.dumps(wanted)}")
-    print(f"{machine('duckdb', 'polars', 'pyarrow')}; load {os.getloadavg()[0]:.1f}; {HERE.name}, {args.rows:,} records")
+    print(
+        f"{machine('duckdb', 'polars', 'pyarrow')}; load {os.getloadavg()[0]:.1f}; {HERE.name}, {args.rows:,} records"
+    )
     print("\n".join(profile.lines()))
 
 
