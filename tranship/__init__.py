@@ -19,13 +19,15 @@ import gc
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
+# Not imported from typing: with `python -m tranship`, this file is run before the working directory is removed from the
+# import path, and a typing.py or enum.py there would be found.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import date, timedelta
-    from typing import Literal, Unpack
+    from typing import Any, Literal, Unpack
 
     import polars as pl
 
