@@ -275,10 +275,11 @@ def text(name: str, value: object) -> str:
     return value
 
 
-def count(name: str, value: object, least: int = 1) -> int:
+def count(name: str, value: object, least: int = 1, most: int | None = None) -> int:
     """Return an argument that is a whole number. Raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name}: {value!r} is not accepted. Give a whole number, {least} or more.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        numbers = f"{least} or more" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"{name}: {value!r} is not accepted. Give a whole number, {numbers}.")
     return value
 
 

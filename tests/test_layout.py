@@ -60,7 +60,10 @@ SHARED_BY_DATABASES = tuple(
 RULES = (
     Rule(
         "tranship",
-        ("pipelines.*", "connectors.errors", "connectors.provider_services", "connectors.sandbox.session"),
+        (
+            *("pipelines.*", "connectors.errors", "connectors.local_failures", "connectors.provider_services"),
+            "connectors.sandbox.session",
+        ),
         "tranship/ is the public API: it passes calls on to pipelines/, and opens sandboxes, which are not part of a run. Its logic belongs in pipelines/.",
     ),
     Rule("tranship.__main__", ("tranship",), "It only calls the command."),
