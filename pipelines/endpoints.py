@@ -111,7 +111,7 @@ def _check_place(settings: Settings, out: Path | None) -> None:
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
         if folder.resolve() in place.parents:
             raise ConfigError(
-                f"{settings.destination}: lies in {folder}, where runs keep their files. Write it elsewhere."
+                f"{settings.destination}: is within {folder}, where runs keep their files. Write elsewhere."
             )
 
 
@@ -239,7 +239,7 @@ def destination_identity(settings: Settings) -> str:
 
 
 def source_identity(settings: Settings) -> str:
-    """Return what tells the source from all others, without secrets."""
+    """Return what distinguishes the source from all others, without secrets."""
     source = settings.sources[0]
     place = lookup.identity(source)
     return place if _is_path(source) else redacted(f"{place} {source}")
