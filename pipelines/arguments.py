@@ -16,7 +16,7 @@ import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.setting_values import own_path, path_text, position_text
+from tranship.pipelines.setting_values import own_path, path_text, source_text
 
 Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
@@ -240,7 +240,7 @@ def path(name: str, value: object) -> str:
 
 def position(name: str, value: object) -> str:
     """Return an argument that is a time or a whole number, as text. Raises ConfigError."""
-    found = position_text(value)
+    found = source_text(value)
     if not isinstance(found, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a time or a whole number.")
     return found
