@@ -47,6 +47,7 @@ ENTRANCE = (
     "connectors.registry",
     "connectors.plug_ins",
     "connectors.lookup",
+    "connectors.declared_options",
     "connectors.opening",
     "connectors.apart",
     "connectors.provider_services",
