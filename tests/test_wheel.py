@@ -294,7 +294,7 @@ def with_toys(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
     }
     thief = (
         "from tranship.connectors.contract import Abilities, Connector\nNUMBER = 1\n"
-        "CONNECTOR = Connector('mine', '', 'x.csv', Abilities(), suffixes=('.csv',))\n"
+        "CONNECTOR = Connector('mine', '', 'x.csv', Abilities(), suffixes=('.csv',), source='tranship_thief:NUMBER')\n"
     )
     bad = {"tranship_broken.py": "raise SystemExit('no\\nlicence')", "tranship_thief.py": thief}
 
