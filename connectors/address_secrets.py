@@ -18,7 +18,8 @@ Span = tuple[int, int]
 """Start and end of a piece of an address."""
 
 _DATABASES: Final = ("postgresql", "postgres", "duckdb")
-_WEB: Final = ("http", "https")
+WEB: Final = ("http", "https")
+"""Schemes of addresses on the web."""
 
 _LIBPQ: Final = """
 host hostaddr port dbname user passfile require_auth channel_binding connect_timeout client_encoding options
@@ -56,7 +57,7 @@ def spans(address: str, *, certain: bool = False) -> Iterator[Span]:
     if query < 0 or (fragment >= 0 and fragment < query):
         query = len(address)
     end = len(address)
-    if fragment >= 0 and (name in _WEB or name in _providers() or (name.startswith("postgres") and fragment < query)):
+    if fragment >= 0 and (name in WEB or name in _providers() or (name.startswith("postgres") and fragment < query)):
         end = fragment
     place_end = min(query, end)
     if name in _providers():
@@ -173,10 +174,10 @@ def _place_of_provider(address: str, host: int, end: int, *, follows_key: bool) 
 
 
 def _options(address: str, start: int, end: int, scheme: str, *, strict: bool, certain: bool) -> Iterator[Span]:
-    for option in re.compile(r"[^&;]+" if scheme in _WEB else r"[^&]+").finditer(address, min(start, end), end):
+    for option in re.compile(r"[^&;]+" if scheme in WEB else r"[^&]+").finditer(address, min(start, end), end):
         name, equals, value = option[0].partition("=")
         at = (option.start() + len(name) + 1, option.end())
-        if scheme in _WEB:
+        if scheme in WEB:
             is_secret = not certain or bool(_NAME.search(name)) or len(value or name) >= _LIKELY_SECRET
         elif strict:
             is_secret = name.lower() not in _OPTIONS

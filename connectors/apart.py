@@ -32,7 +32,7 @@ def must_not_hold(specs: Sequence[str], folder: Path, shown: str) -> None:
     for spec in specs:
         if connector_of(spec).suffixes and holds(spec, folder):
             raise ConfigError(
-                f"{shown}: lies in what is read ({redacted(spec)}), so that later runs would read the files of this "
+                f"{shown}: is within what is read ({redacted(spec)}), so that later runs would read the files of this "
                 "one. Nothing was read or written. Name a folder elsewhere, or one whose name begins with a dot."
             )
 

@@ -210,7 +210,7 @@ class Narrowing(Protocol):
         """Leave out records whose value of this column is certainly less, before `parts` is called.
 
         It saves work and decides nothing: what is read is filtered again. Records without a value, or with one that may
-        be unreadable, must be kept; where this cannot be told, all are.
+        be unreadable, must be kept; where this is not known, all are.
         """
         ...
 

@@ -8,7 +8,7 @@ belongs: the parts into which another setting is split could not be recognised l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final
 
 from tranship.connectors.errors import ConfigError
@@ -81,17 +81,18 @@ def refuse_known(text: str, environment: Mapping[str, str], where: str) -> None:
 
 def refuse_in(value: object, where: str, *, is_address: bool = False) -> None:
     """Do the same for a value and everything in it."""
-    for text in _texts(value):
+    for text in texts_in(value):
         refuse(text, where, is_address=is_address)
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
+    """Yield a value that is text, or every text in a table, list or set, including the names of a table."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(name)
-            yield from _texts(inner)
-    elif isinstance(value, Sequence):
+            yield from texts_in(name)
+            yield from texts_in(inner)
+    elif isinstance(value, Sequence | Set):
         for inner in value:
-            yield from _texts(inner)
+            yield from texts_in(inner)

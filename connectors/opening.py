@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tranship.connectors import value_errors
+from tranship.connectors.address_secrets import WEB
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.apart import same_place
 from tranship.connectors.chain import Chain
 from tranship.connectors.contract import Connector, Destination, FileMark, Source, Waiting
+from tranship.connectors.declared_options import DOWNLOAD_LIMITS, as_options, must_be_used, validated
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.lookup import (
     connector_of,
@@ -25,19 +24,15 @@ from tranship.connectors.lookup import (
     named,
     provider_spec,
 )
-from tranship.connectors.registry import DEFAULT_FORMAT, FILE_CONNECTORS
+from tranship.connectors.registry import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     import polars as pl
-    from pydantic import TypeAdapter
 
     from tranship.connectors.files.inputs import Downloads
     from tranship.connectors.files.new_files import NewFiles as NewFiles
     from tranship.connectors.files.storage import File, Seen
 
-
-WEB: Final = ("http", "https")
-_DOWNLOAD_LIMITS: Final = "tranship.connectors.files.download:DownloadLimits"
 
 _OF_OUTPUT: Final = {"csv": "csv", "tsv": "csv", "jsonl": "json"}
 """Format of standard output → connector that writes it."""
@@ -79,7 +74,7 @@ def open_sources(
                     new=new,
                 )
             )
-        _must_be_used(options or {}, readers)
+        must_be_used(options or {}, readers)
     except TranshipError:
         for source in opened:
             source.close()
@@ -115,7 +110,7 @@ def open_source(
     if connector.provider:
         from tranship.connectors.api.source import ApiSource
 
-        limits = _validated(connector, options or {})
+        limits = validated(connector, options or {})
         return ApiSource(
             provider_spec(connector), spec, include_archived=include_archived, retry_policy=limits.retry_policy()
         )
@@ -127,10 +122,10 @@ def open_source(
         from tranship.connectors.files.inputs import Downloads
 
         say = waiting.say if waiting else Downloads().say
-        limits = _as_options(_DOWNLOAD_LIMITS, "download", options or {}) if scheme_of(spec) in WEB else None
+        limits = as_options(DOWNLOAD_LIMITS, "download", options or {}) if scheme_of(spec) in WEB else None
         kept = Downloads(downloads, say, limits)
         return _open_files(spec, connector, options or {}, {} if seen is None else seen, kept, readers, new)
-    offered = {"options": _validated(connector, options or {}), "waiting": waiting}
+    offered = {"options": validated(connector, options or {}), "waiting": waiting}
     source: Source = _called(connector.source, spec, offered)
     return source
 
@@ -184,7 +179,7 @@ def open_group(connector: Connector, files: Sequence[File], options: Mapping[str
     """Open files of one format. Raises ConfigError."""
     if connector.source is None:
         raise ConfigError(f"{files[0].name}: {connector.shown} can only be written, not read.")
-    offered = {"options": _validated(connector, options), "suffixes": connector.suffixes, "files": files}
+    offered = {"options": validated(connector, options), "suffixes": connector.suffixes, "files": files}
     if "files" in inspect.signature(load(connector.source)).parameters:
         source: Source = _called(connector.source, None, offered)
         return source
@@ -203,63 +198,6 @@ def _called(target: str, spec: str | None, offered: Mapping[str, Any]) -> Any:
     return function(
         *([] if spec is None else [spec]), **{name: value for name, value in offered.items() if name in known}
     )
-
-
-def _validated(connector: Connector, options: Mapping[str, Any]) -> Any:
-    """Return the options that a connector declares, as its own model; null if it declares none. Raises ConfigError."""
-    return None if connector.options is None else _as_options(connector.options, connector.shown, options)
-
-
-def _as_options(target: str, name: str, options: Mapping[str, Any]) -> Any:
-    """Return the options that a model (`module:name`) declares, as that model. Raises ConfigError."""
-    from pydantic import ValidationError
-
-    model = load(target)
-    own = {field.name: options[field.name] for field in fields(model) if field.name in options}
-    try:
-        return _adapter(model).validate_python(own)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or ", ".join(own)
-        raise ConfigError(f"{name}: option {where}: {value_errors.reason(problem)}.") from None
-
-
-@cache
-def _adapter(model: type[Any]) -> TypeAdapter[Any]:
-    """Return the checks of a model, which take longer to make than a small file to read."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(model)
-
-
-def _must_be_used(options: Mapping[str, Any], readers: Collection[str]) -> None:
-    """Raise ConfigError for an option of a file format that is given, and that none of the formats read has."""
-    used = {name for reader in readers for name in _declared(named(reader))}
-    unused = {name: given for name, given in options.items() if name not in used and (given or given is False)}
-    if not unused:
-        return  # no other format is imported
-    for name, given in unused.items():
-        formats = [known.shown for known in FILE_CONNECTORS if name in _declared(known)]
-        if formats:
-            switch = f"no-{name}" if given is False else name.replace("_", "-")
-            read = " and ".join(sorted(named(reader).shown for reader in readers)) or "no file"
-            raise ConfigError(
-                f"--{switch}: applies only to {' and '.join(formats)}, but this run reads {read}. Leave it out."
-            )
-
-
-def option_names(spec: str) -> tuple[str, ...]:
-    """Return the names of the options that the connector of an address declares. Raises ConfigError."""
-    declared = [connector_of(spec).options, _DOWNLOAD_LIMITS if scheme_of(spec) in WEB else None]
-    return tuple(name for target in declared if target for name in _names(target))
-
-
-def _declared(connector: Connector) -> tuple[str, ...]:
-    return _names(connector.options) if connector.options else ()
-
-
-def _names(target: str) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(load(target)))
 
 
 def must_take(spec: str, mode: str, *, for_good: bool) -> None:
@@ -288,7 +226,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
 
         module = importlib.import_module(connector.provider)
         arguments = {name: options[name] for name in ("observer", "memory", "pace")}
-        arguments["retry_policy"] = _validated(connector, options).retry_policy()
+        arguments["retry_policy"] = validated(connector, options).retry_policy()
         return ProviderDestination(module.SPEC, spec, module.build_operations, **arguments)
     if connector.suffixes and scheme_of(spec) in WEB:
         raise ConfigError(f"{redacted(spec)}: a web address can be read, not written. Write to a file.")
@@ -300,7 +238,7 @@ def open_destination(spec: str, options: Mapping[str, Any]) -> Destination:
         _must_exist(spec)
     from tranship.connectors.files.local_file import Written
 
-    offered = {**options, "written": Written(options["written"]), "options": _validated(connector, options)}
+    offered = {**options, "written": Written(options["written"]), "options": validated(connector, options)}
     destination: Destination = _called(connector.destination, spec, offered)
     return destination
 

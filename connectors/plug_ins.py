@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -42,7 +44,8 @@ def plug_ins() -> PlugIns:
     packages: dict[str, str] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
-            loaded = entry.load()
+            with redirect_stdout(sys.stderr):  # standard output may be the destination, or JSON
+                loaded = entry.load()
             declared = provider_connector(loaded) if isinstance(loaded, ModuleType) else loaded
             connector, problem = _checked(declared)
             problem = problem or _conflict(connector, connectors.values())
@@ -85,7 +88,17 @@ def _checked(declared: Any) -> tuple[Connector, str]:
             return connector, f"the suffix {suffix!r} is not a dot followed by lower-case letters, digits and . _ -"
     if not connector.schemes and not connector.suffixes:
         return connector, "has neither schemes nor suffixes"
-    return connector, ""
+    if not connector.provider and not connector.source and not connector.destination:
+        return connector, "has neither a source nor a destination"
+    return _with_real_abilities(connector), ""
+
+
+def _with_real_abilities(connector: Connector) -> Connector:
+    """Return a connector that says it reads and writes only if it has code for that."""
+    given, both = connector.abilities, connector.provider is not None
+    reads = given.reads and (both or connector.source is not None)
+    writes = given.writes and (both or connector.destination is not None)
+    return msgspec.structs.replace(connector, abilities=msgspec.structs.replace(given, reads=reads, writes=writes))
 
 
 def _conflict(connector: Connector, others: Iterable[Connector]) -> str:

@@ -16,7 +16,7 @@ import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.setting_values import own_path, path_text, position_text
+from tranship.pipelines.setting_values import own_path, path_text, source_text
 
 Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
@@ -240,7 +240,7 @@ def path(name: str, value: object) -> str:
 
 def position(name: str, value: object) -> str:
     """Return an argument that is a time or a whole number, as text. Raises ConfigError."""
-    found = position_text(value)
+    found = source_text(value)
     if not isinstance(found, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a time or a whole number.")
     return found
@@ -275,10 +275,11 @@ def text(name: str, value: object) -> str:
     return value
 
 
-def count(name: str, value: object, least: int = 1) -> int:
+def count(name: str, value: object, least: int = 1, most: int | None = None) -> int:
     """Return an argument that is a whole number. Raises ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name}: {value!r} is not accepted. Give a whole number, {least} or more.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        numbers = f"{least} or more" if most is None else f"from {least} to {most}"
+        raise ConfigError(f"{name}: {value!r} is not accepted. Give a whole number, {numbers}.")
     return value
 
 

@@ -87,7 +87,7 @@ def _windows(settings: Settings, window: str) -> list[tuple[Position, Position]]
 
 
 class _Progress:
-    """How far the backfill of these settings has come."""
+    """The progress of the backfill of these settings."""
 
     def __init__(self, settings: Settings, window: str) -> None:
         given = settings.model_dump(

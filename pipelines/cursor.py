@@ -1,4 +1,4 @@
-"""The cursor of a source: the value of each record by which new records are told from old ones.
+"""The cursor of a source: the value of each record that distinguishes new records from old ones.
 
 It is an instant or a whole number. A record without a value that can be read as such is always read.
 """

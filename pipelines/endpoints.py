@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tranship.connectors import apart, lookup, opening, suggestions
+from tranship.connectors import apart, declared_options, lookup, opening, suggestions
+from tranship.connectors.address_secrets import WEB
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.contract import Destination, FileMark, HasColumns, KeepsHistory, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
@@ -34,7 +35,7 @@ def check_options(reading: Reading) -> None:
         return
     addresses = [*reading.sources, *([reading.destination] if isinstance(reading, Settings) else [])]
     addresses = [address for address in addresses if not is_of_engine(address)]
-    known = {name for address in addresses for name in opening.option_names(address)} - set(Settings.model_fields)
+    known = {name for address in addresses for name in declared_options.names_of(address)} - set(Settings.model_fields)
     for name in reading.options:
         if name in Settings.model_fields:
             raise ConfigError(f"option {name}: is a setting, not an option of a connector. Set {name} instead.")
@@ -111,7 +112,7 @@ def _check_place(settings: Settings, out: Path | None) -> None:
     for folder in (settings.state_dir / "runs", settings.state_dir / "written", *([out] if out else [])):
         if folder.resolve() in place.parents:
             raise ConfigError(
-                f"{settings.destination}: lies in {folder}, where runs keep their files. Write it elsewhere."
+                f"{settings.destination}: is within {folder}, where runs keep their files. Write elsewhere."
             )
 
 
@@ -133,7 +134,7 @@ def choose_files(settings: Settings, known: Sequence[FileMark], now: datetime) -
 
 
 def _has_files(source: str) -> bool:
-    return bool(lookup.connector_of(source).suffixes) and scheme_of(source) not in opening.WEB
+    return bool(lookup.connector_of(source).suffixes) and scheme_of(source) not in WEB
 
 
 def open_source(reading: Reading, waiting: Waiting | None = None, new: NewFiles | None = None) -> Source:
@@ -180,7 +181,7 @@ def destination_options(settings: Settings, observer: Observer) -> dict[str, Any
 
 def options_of_destination(settings: Settings) -> dict[str, str]:
     """Return those of the given options that the connector of the destination declares."""
-    own = opening.option_names(settings.destination)
+    own = declared_options.names_of(settings.destination)
     return {name: settings.options[name] for name in own if name in settings.options}
 
 
@@ -239,7 +240,7 @@ def destination_identity(settings: Settings) -> str:
 
 
 def source_identity(settings: Settings) -> str:
-    """Return what tells the source from all others, without secrets."""
+    """Return what distinguishes the source from all others, without secrets."""
     source = settings.sources[0]
     place = lookup.identity(source)
     return place if _is_path(source) else redacted(f"{place} {source}")

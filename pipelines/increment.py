@@ -58,8 +58,8 @@ class Increment(Struct, frozen=True):
 
 
 def check(settings: Settings) -> None:
-    """Raise ConfigError if the settings ask for a part of a source that cannot be told, or for a time that cannot be
-    read.
+    """Raise ConfigError if the settings ask for a part of a source that cannot be determined, or for a time that cannot
+    be read.
     """
     asked = "--new-files" if settings.new_files else "--full" if settings.full else f"--since {settings.since}"
     if not (settings.since or settings.full or settings.new_files):
@@ -144,8 +144,8 @@ def _cursor(settings: Settings, columns: ColumnMap, layouts: Sequence[Layout]) -
             built = {FIELD: columns.built[FIELD]}
             return Cursor(FIELD, ColumnMap({}, (), {}, built, keeps_unused=False), None, ("time",))
         raise ConfigError(
-            f"{settings.source_name}: no column is mapped to {FIELD}, which tells new records from old ones. Name the "
-            "column that grows with each change: --cursor COLUMN"
+            f"{settings.source_name}: no column is mapped to {FIELD}, which distinguishes new records from old ones. "
+            "Name the column that grows with each change: --cursor COLUMN"
         )
     names = {column for layout in layouts for column in layout.columns}
     alike = sorted(name for name in names if name == settings.cursor) or sorted(

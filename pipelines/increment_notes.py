@@ -20,7 +20,7 @@ _LONGEST_LOOKBACK: Final = timedelta(days=7)
 def begin_notes(
     settings: Settings, cut: Cut, mark: Watermark | None, source: str, known: Sequence[Watermark]
 ) -> Iterator[str]:
-    """Yield what is said of the part of a source that a run reads; `known` are the watermarks of the destination."""
+    """Yield the notes about the part of a source that a run reads; `known` are the watermarks of the destination."""
     name = cut.cursor.name
     if mark is None:
         others = [other.run_id for other in known if other.source == source]

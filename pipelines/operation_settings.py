@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
-from tranship.pipelines.setting_values import option_values, own_path
+from tranship.pipelines.setting_values import option_values, own_path, path_text
 
 ALERT_STATES: Final = ("failed", "stopped", "degraded", "late")
 """States of a pipeline that are alerts; after each, the recovery is always sent."""
@@ -152,7 +152,7 @@ class Operating(BaseModel):
         False, description="Send the steps of the run to OpenTelemetry, as a trace; the OTEL_ variables say where."
     )
 
-    lineage: str | None = Field(
+    lineage: Annotated[str | None, BeforeValidator(path_text)] = Field(
         None, min_length=1, description="Append OpenLineage events to this file, or post them to this URL."
     )
 

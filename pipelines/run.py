@@ -1,41 +1,33 @@
 """The functions that carry out a run, or a part of it; commands and the Python API call these.
 
-Each opens the two ends, finds or creates the run directory, and hands them to `pipelines.flow`.
+Each checks the settings and takes the locks; `pipelines/job.py` opens the two ends, finds or creates the run directory,
+and hands them to `pipelines/flow.py`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
 from tranship.connectors import key_shapes
-from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.connectors.local_failures import local_failures
-from tranship.pipelines import frames, increment, mapping, partial_read, plan_digest, profiles, report_step, selection
+from tranship.pipelines import frames, increment, plan_digest, profiles, report_step
 from tranship.pipelines import resume as resuming
-from tranship.pipelines.endpoints import (
-    check_options,
-    open_compared,
-    open_destination,
-    open_source,
-)
-from tranship.pipelines.ends import Ends, OpenDestination, check_ends, open_ends
-from tranship.pipelines.expressions import Expression
-from tranship.pipelines.flow import Flow, Input
+from tranship.pipelines.endpoints import check_options, open_compared, open_source
+from tranship.pipelines.ends import check_ends, open_ends
+from tranship.pipelines.job import Job, carry_out, continue_run, continue_staged
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.ownership import owned
-from tranship.pipelines.reading import check_values, rules_of
+from tranship.pipelines.reading import check_values
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory, start_after
+from tranship.pipelines.run_directory import IDENTIFY_STEP, RunDirectory
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.pipelines.undo_steps import is_undo
@@ -46,16 +38,6 @@ if TYPE_CHECKING:
 
 _COMPARISON = {"dry_run": True, "mode": "upsert", "older": "write", **increment.NONE}
 """Settings of a comparison: records older than those of the destination count as different, and all are read."""
-
-
-class _Job(Struct, frozen=True):
-    """One command with its settings. With `out` the run is in that folder, and no earlier run is continued."""
-
-    settings: Settings
-    observer: Observer
-    now: datetime | None = None
-    out: Path | None = None
-    open_destination: OpenDestination = open_destination
 
 
 def run(
@@ -73,7 +55,7 @@ def run(
         check_ends(settings, out)
         increment.check(settings)
         with owned(settings, observer):
-            return _run(_Job(settings, observer, now, out))
+            return carry_out(Job(settings, observer, now, out))
 
     return _watched(settings, observer or Quiet(), work, now)
 
@@ -128,7 +110,7 @@ def apply(
             directory.check()
             with closing(open_ends(settings, observer, reads=False)) as ends:
                 directory.take_over()
-                return _go_on(settings, directory, observer, columns, ends)
+                return continue_staged(settings, directory, observer, columns, ends)
         except Damaged as error:
             unusable = Damaged(
                 f"{error} The plan in {folder} cannot be applied. Make a new one: tranship plan. It reads the "
@@ -149,7 +131,7 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
     check_values(compared)
     check_options(compared)
     with owned(compared, observer):
-        report = _run(_Job(compared, observer, open_destination=open_compared))
+        report = carry_out(Job(compared, observer, open_destination=open_compared))
     return verify_run(settings.state_dir, report.run_id, observer)
 
 
@@ -207,7 +189,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     settings, observer = load(given, {}), observer or Quiet()
     resuming.check_left_to_retry(directory)
     with owned(settings, observer, directory, resuming.check_left_to_retry):
-        return _run(_Job(settings, observer))
+        return carry_out(Job(settings, observer))
 
 
 def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
@@ -220,37 +202,11 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
     try:
-        return _watched(settings, observer or Quiet(), lambda observer: _resume(_Job(settings, observer), directory))
+        return _watched(
+            settings, observer or Quiet(), lambda observer: continue_run(Job(settings, observer), directory)
+        )
     finally:
         frames.discard(state_dir, settings.sources)
-
-
-def _resume(job: _Job, directory: RunDirectory) -> Report:
-    settings = job.settings
-    with owned(settings, job.observer, directory, resuming.check_left_to_resume), directory.interruptible():
-        staged = directory.done(STAGE_STEP) is not None
-        if not staged and is_undo(directory):
-            raise ConfigError(
-                f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo."
-            )
-        if not staged and len(settings.sources) > 1 and "-" in settings.sources:
-            raise ConfigError(
-                f"{directory.run_id}: its sources were not read to the end, and one of them is standard input, which "
-                "is gone. Run the command again, with its input."
-            )
-        if not staged and any("://" in source and "***" in source for source in settings.sources):
-            raise ConfigError(
-                f"{directory.run_id}: its sources were not read to the end, and the secrets in their addresses are not "
-                "kept. Run the command again, with the same addresses; the downloaded parts are used again."
-            )
-        if not staged and not directory.keeps_pages():
-            # It died before its stage was complete, so there is nothing to continue from: it starts again.
-            return _run(job)
-        try:
-            return _continue(job, directory)
-        except Damaged as error:
-            job.observer.note(_anew(error))
-        return _begin(job, continuing=False)
 
 
 def inspect(reading: Reading, rows: int) -> Inspection:
@@ -265,113 +221,3 @@ def inspect(reading: Reading, rows: int) -> Inspection:
         tempfile.TemporaryDirectory(prefix="tranship-") as keep,
     ):
         return inspection.inspect(source.layouts(), source.parts(Path(keep)), reading, rows)
-
-
-def _run(job: _Job) -> Report:
-    """Do a run, holding the lock of the destination. Neither end is read before this process has it."""
-    if job.out is not None:
-        return _begin(job, continuing=False)
-    try:
-        return _begin(job, continuing=True)
-    except Damaged as error:
-        job.observer.note(_anew(error))
-    return _begin(job, continuing=False)
-
-
-def _anew(error: Damaged) -> str:
-    return f"{error} That run is left unchanged, and everything is read again."
-
-
-def _begin(job: _Job, *, continuing: bool) -> Report:
-    """Do all steps, in a new run directory or, `continuing`, in one of the same work."""
-    settings, observer = job.settings, job.observer
-    now = job.now or datetime.now(UTC)
-    with closing(open_ends(settings, observer, job.open_destination, now=now)) as ends:
-        source = ends.source
-        layouts = source.layouts()
-        applied = profiles.apply(layouts, settings)
-        columns = applied.columns(layouts)
-        where = _where(applied.reading, layouts)
-        start = start_after(settings.state_dir, now)
-        part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, start)
-        work = resuming.work_id(applied.reading, source.fingerprint(), part)
-        directory = resuming.continued_run(settings, work) if continuing else None
-        is_new = directory is None
-        directory = directory or RunDirectory.new(
-            settings.state_dir,
-            {
-                "settings": resuming.public_settings(settings),
-                "work": work,
-                "reading": resuming.reading_id(applied.reading, columns, where, part),
-                "source": source.fingerprint(),
-                "columns": columns.by_column,
-                **part.facts(),
-            },
-            start,
-            job.out,
-        )
-        notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
-        if is_new and start != now:
-            notes.append(
-                f"the clock is behind the last run, so the start of this run is set to {start:%Y-%m-%d %H:%M:%S} UTC"
-            )
-        given = Input(columns, _raw_columns(layouts), (*notes, *columns.notes, *part.notes))
-        with directory.interruptible():
-            if is_new:
-                directory.create()
-            run = RunContext(applied.reading, directory, observer)
-            rules = rules_of(applied.reading, columns, where, part.cut)
-            return Flow(run, given, ends.steps(run, columns, given.raw_columns, rules)).execute()
-
-
-def _continue(job: _Job, directory: RunDirectory) -> Report:
-    """Continue a run that this process owns, including one that had not read its source to the end."""
-    columns = resuming.columns_of(directory)
-    if columns is None:
-        return _read_on(job, directory)
-    with closing(open_ends(job.settings, job.observer, reads=False)) as ends:
-        directory.check()
-        directory.take_over()
-        return _go_on(job.settings, directory, job.observer, columns, ends)
-
-
-def _read_on(job: _Job, directory: RunDirectory) -> Report:
-    """Continue a read from a provider; downloaded pages are not requested again."""
-    settings, observer = job.settings, job.observer
-    with closing(open_ends(settings, observer)) as ends:
-        source = ends.source
-        layouts = source.layouts()
-        applied = profiles.apply(layouts, settings)
-        columns = applied.columns(layouts)
-        if directory.manifest["source"] != source.fingerprint():
-            raise ConfigError(
-                f"{directory.run_id}: read from a different account than {settings.source_name} is now. "
-                "Restore the environment variables, or start a new run."
-            )
-        where = _where(applied.reading, layouts)
-        part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, datetime.now(UTC))
-        directory.manifest["reading"] = resuming.reading_id(applied.reading, columns, where, part)
-        directory.manifest.update(part.facts())
-        directory.begin_stage_again()
-        given = Input(columns, _raw_columns(layouts), (*columns.notes, *part.notes))
-        run = RunContext(applied.reading, directory, observer)
-        rules = rules_of(applied.reading, columns, where, part.cut)
-        return Flow(run, given, ends.steps(run, columns, given.raw_columns, rules)).execute()
-
-
-def _go_on(
-    settings: Settings, directory: RunDirectory, observer: Observer, columns: mapping.ColumnMap, ends: Ends
-) -> Report:
-    """Continue a run whose stage is complete."""
-    run = RunContext(settings, directory, observer)
-    given = Input(columns, resuming.raw_columns_of(directory))
-    return Flow(run, given, ends.steps(run, columns, given.raw_columns)).execute()
-
-
-def _raw_columns(layouts: Sequence[Layout]) -> list[str]:
-    return list(dict.fromkeys(column for layout in layouts for column in layout.columns))
-
-
-def _where(settings: Reading, layouts: Sequence[Layout]) -> Expression | None:
-    missing = settings.allow_missing
-    return selection.condition(settings.where, layouts, allow_missing=missing) if settings.where else None

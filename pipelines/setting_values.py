@@ -50,8 +50,8 @@ Lookback = Annotated[str, BeforeValidator(_duration), Field(pattern=rf"^({_WITH_
 """A duration; or a plain number, for a cursor of whole numbers."""
 
 
-def position_text(value: Any) -> Any:
-    """Return a time, or the value of another cursor, as text."""
+def source_text(value: Any) -> Any:
+    """Return a date, a time or a whole number as a source writes it; anything else unchanged."""
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -91,7 +91,7 @@ def field_values(value: Any) -> Any:
     """Return values of fields as text: numbers and dates in the form of a source."""
     if not isinstance(value, Mapping):
         return value
-    return {name: _written(given) for name, given in value.items()}
+    return {name: source_text(given) for name, given in value.items()}
 
 
 def field_words(value: Any) -> Any:
@@ -99,12 +99,6 @@ def field_words(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {name: field_values(words) for name, words in value.items()}
-
-
-def _written(value: Any) -> Any:
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def sheet_text(value: Any) -> Any:

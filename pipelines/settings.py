@@ -122,6 +122,7 @@ def _validated(
     ):
         for name, value in given.items():
             _refuse_keys(name, value, where)
+            _refuse_unreadable(name, value, where)
             if name == "columns" and earlier_columns.is_of_source(value):
                 raise ConfigError(*earlier_columns.replacement(setting_errors.place(name, where), value))
             merged[name] = _merged(merged.get(name), value) if name in TABLES else value
@@ -151,6 +152,22 @@ def _refuse_keys(name: str, value: object, where: str) -> None:
     """Raise ConfigError for a key among the settings, before any message can repeat it."""
     refuse_key_as_name(name, where)
     key_shapes.refuse_in(value, setting_errors.place(name, where), is_address=name in _ADDRESSES)
+
+
+def _refuse_unreadable(name: str, value: object, where: str) -> None:
+    """Raise ConfigError for text that is not valid Unicode, which libraries refuse with errors of their own. File names
+    may be any bytes.
+    """
+    if name not in _PATHS and any(not _is_unicode(text) for text in key_shapes.texts_in(value)):
+        raise ConfigError(f"{setting_errors.place(name, where)}: contains bytes that are not valid UTF-8.")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _merged(given: Any, nearer: Any) -> Any:
@@ -230,6 +247,9 @@ def table(name: str, pairs: Sequence[str], where: str) -> dict[str, Any]:
 
 _ADDRESSES: Final = ("source", "destination", "remote", "work")
 """Settings that are addresses; they have rules of their own for passwords and keys."""
+
+_PATHS: Final = (*_ADDRESSES, "profile", "crosswalk", "state_dir", "metrics", "lineage")
+"""Settings that are addresses or paths."""
 
 TABLES: Final = {
     "fields": "FIELD=RULE",

@@ -23,9 +23,9 @@ from tranship.pipelines.setting_values import (
     option_values,
     own_path,
     path_text,
-    position_text,
     sheet_text,
     source_or_sources,
+    source_text,
     zone_name,
 )
 
@@ -180,12 +180,12 @@ class Settings(Operating, Cleaning):
         description="Path or URL to write to, or - for standard output."
     )
 
-    since: Annotated[str | None, BeforeValidator(position_text)] = Field(
+    since: Annotated[str | None, BeforeValidator(source_text)] = Field(
         None,
         description="Read only what is new: records with a cursor from this time on, or from where the last run "
         "stopped (last). Records without a cursor are always read.",
     )
-    until: Annotated[str | None, BeforeValidator(position_text)] = Field(
+    until: Annotated[str | None, BeforeValidator(source_text)] = Field(
         None,
         description="With since TIME: read only records before this time. The watermark is left as it is.",
     )

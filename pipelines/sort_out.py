@@ -1,4 +1,4 @@
-"""Sort the records of a batch: those that are staged, those that are rejected, and what is to be said of each.
+"""Sort the records of a batch: those that are staged, those that are rejected, and the reasons and warnings of each.
 
 One machine and many do this with the same function; they differ in where the results are kept.
 """

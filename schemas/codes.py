@@ -51,7 +51,7 @@ STATUS_WORDS: dict[str, str] = {
 }
 
 # Words that look like a status but are not, or could be two: newsletters, log-ins, stages of a sale, a start or an end
-# that may lie in the future. They remain unknown; `--value` maps them.
+# that may be in the future. They remain unknown; `--value` maps them.
 _OPEN_STATUS_WORDS = (
     "subscribed unsubscribed cleaned bounced complained pending confirmed unconfirmed non_subscribed not_subscribed "
     "invited verified unverified registered locked banned blocked draft open new prospect customer client contact "

@@ -1,7 +1,7 @@
 """Columns of first, last and full names and of companies, and the resulting rules for a customer's name.
 
 A company beside a person is the customer, and the person its billing contact. Names are compared folded
-(`column_names.py`), with and without words in front that tell whose name it is: `Billing First Name`,
+(`column_names.py`), with and without words in front that show whose name it is: `Billing First Name`,
 `customer[first_name]`.
 """
 
@@ -213,7 +213,7 @@ def _of_group(
 
 
 def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
-    """Yield each column of a name with its role, and the words that tell whose name it is."""
+    """Yield each column of a name with its role, and the words that show whose name it is."""
     front = shared_front(columns)
     split = {column: _split(column) for column in columns}
     if front:
@@ -251,7 +251,7 @@ _KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, 
 
 @lru_cache(maxsize=1 << 16)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
-    """Return the folded name of a column and the words in front of it that tell whose name it is."""
+    """Return the folded name of a column and the words in front of it that show whose name it is."""
     if len(column) > LONGEST:
         return "", ()
     named = with_number_sign_in_words(unwrapped(column))

@@ -1,8 +1,8 @@
 """Runs and plans of earlier versions, kept in `tests/kept/`: they are listed, shown and carried out, or refused with a
 message.
 
-`before_fields` is of a version in which the manifest has `fields`; in `before_profiles` it has `mapped` and `built`,
-but no `profile`. Each has a finished run and a plan of two new customers, one merged and one rejected record.
+`before_packages` is of a version whose code was not yet imported as `tranship.…`, `before_fields` of one in which the
+manifest has `fields`; in `before_profiles` it has `mapped` and `built`, but no `profile`. Each has a finished run and a plan of two new customers, one merged and one rejected record.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_the_report_of_an_earlier_version_is_read(kept: Path) -> None:
     assert (counts.read, counts.rejected, counts.merged, counts.created) == (4, 1, 1, 2)
 
 
-@pytest.mark.parametrize("kept", ["before_profiles"], indirect=True)
+@pytest.mark.parametrize("kept", ["before_packages", "before_profiles"], indirect=True)
 def test_a_plan_of_an_earlier_version_is_applied(kept: Path) -> None:
     report = tranship.apply("plan")
 

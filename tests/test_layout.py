@@ -47,6 +47,7 @@ ENTRANCE = (
     "connectors.registry",
     "connectors.plug_ins",
     "connectors.lookup",
+    "connectors.declared_options",
     "connectors.opening",
     "connectors.apart",
     "connectors.provider_services",
@@ -60,7 +61,10 @@ SHARED_BY_DATABASES = tuple(
 RULES = (
     Rule(
         "tranship",
-        ("pipelines.*", "connectors.errors", "connectors.provider_services", "connectors.sandbox.session"),
+        (
+            *("pipelines.*", "connectors.errors", "connectors.local_failures", "connectors.provider_services"),
+            "connectors.sandbox.session",
+        ),
         "tranship/ is the public API: it passes calls on to pipelines/, and opens sandboxes, which are not part of a run. Its logic belongs in pipelines/.",
     ),
     Rule("tranship.__main__", ("tranship",), "It only calls the command."),
@@ -178,7 +182,15 @@ RULES = (
     *(
         Rule(
             f"pipelines.{name}",
-            (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow", *ENTRANCE),
+            (
+                *EVERYBODY,
+                "pipelines.*",
+                "!pipelines.cli.*",
+                "!pipelines.run",
+                "!pipelines.job",
+                "!pipelines.flow",
+                *ENTRANCE,
+            ),
             "Sources and destinations are opened through connectors/opening.py; code for one connector belongs in its own file.",
         )
         for name in ("endpoints", "compared_file")
@@ -186,13 +198,26 @@ RULES = (
     Rule(
         "pipelines.run",
         (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.durable", "connectors.local_failures"),
-        "run.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
+        "run.py and job.py open the two ends through pipelines/endpoints.py and hand them to the flow.",
+    ),
+    Rule(
+        "pipelines.job",
+        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run"),
+        "job.py opens the two ends through pipelines/endpoints.py and hands them to the flow.",
     ),
     *(
         Rule(
             f"pipelines.distributed.{name}",
             (
-                *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow", *ENTRANCE),
+                *(
+                    *EVERYBODY,
+                    "pipelines.*",
+                    "!pipelines.cli.*",
+                    "!pipelines.run",
+                    "!pipelines.job",
+                    "!pipelines.flow",
+                    *ENTRANCE,
+                ),
                 *("connectors.task_files", "connectors.files.data_folder"),
             ),
             "engine_checks.py checks, and engine_ends.py opens the two ends of a run on an engine, as endpoints.py does on one machine.",
@@ -215,7 +240,7 @@ RULES = (
     Rule(
         "pipelines.distributed.*",
         (
-            *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.flow"),
+            *(*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "!pipelines.run", "!pipelines.job", "!pipelines.flow"),
             *("connectors.files.arrow_columns", "connectors.files.data_folder", "connectors.task_files"),
         ),
         "Cleaning on an engine takes the pure steps, and columns of Arrow as files do. Files are opened by tasks, "
@@ -228,10 +253,11 @@ RULES = (
             "pipelines.*",
             "!pipelines.cli.*",
             "!pipelines.run",
+            "!pipelines.job",
             "connectors.durable",
             "connectors.local_failures",
         ),
-        "A step imports schemas, the types of connectors/contract.py and other steps. Code that joins steps and connectors belongs in pipelines/run.py.",
+        "A step imports schemas, the types of connectors/contract.py and other steps. Code that joins steps and connectors belongs in pipelines/job.py.",
     ),
 )
 """The first rule that matches a module applies. No rule allows an upward import: only endpoints.py, compared_file.py
@@ -432,10 +458,12 @@ def test_an_exception_is_needed(module: str, target: str) -> None:
         ("connectors.sandbox.store", "connectors.providers.metronome", "simulates the provider"),
         ("connectors.api.source", "connectors.registry", "imports none of them"),
         ("connectors.registry", "pipelines.settings", "nor pipelines"),
-        ("pipelines.stage", "connectors.registry", "belongs in pipelines/run.py"),
-        ("pipelines.stage", "pipelines.run", "belongs in pipelines/run.py"),
+        ("pipelines.stage", "connectors.registry", "belongs in pipelines/job.py"),
+        ("pipelines.stage", "pipelines.run", "belongs in pipelines/job.py"),
         ("pipelines.run", "pipelines.cli.main", "through pipelines/endpoints.py"),
         ("pipelines.run", "connectors.registry", "through pipelines/endpoints.py"),
+        ("pipelines.job", "pipelines.run", "through pipelines/endpoints.py"),
+        ("pipelines.stage", "pipelines.job", "belongs in pipelines/job.py"),
         ("pipelines.endpoints", "pipelines.run", "through connectors/opening.py"),
         ("pipelines.cli.main", "connectors.api.source", "The work belongs in pipelines/"),
         ("connectors.attic", "connectors.errors", "No rule"),
@@ -466,7 +494,7 @@ def test_imports_are_seen_wherever_they_stand() -> None:
 def test_pure_steps_stay_pure() -> None:
     advice = (
         "Files, sockets, databases, clocks and the environment stay at the two ends: connectors/ reads and "
-        "writes, pipelines/run_directory.py and stage.py keep the run directory, pipelines/run.py hands in time and run id."
+        "writes, pipelines/run_directory.py and stage.py keep the run directory, pipelines/job.py hands in time and run id."
     )
     for module in (module for module in modules() if _fits(module, PURE)):
         where, tree = _path(module).relative_to(ROOT), _tree(_path(module))

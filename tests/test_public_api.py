@@ -92,6 +92,16 @@ def test_an_option_is_typed_as_its_setting(name: str) -> None:
         assert get_type_hints(LockOptions)[name] == option
 
 
+PATHS = [name for name, option in get_type_hints(RunOptions).items() if os.PathLike[str] in get_args(option)]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_is_accepted_where_its_type_is(name: str) -> None:
+    engine = {"engine": "spark", "remote": "sc://localhost"} if name == "work" else {}
+    made = settings.from_command("a.csv", "b.csv", {name: Path("x.prom"), **engine}, {})
+    assert str(getattr(made, name)) == "x.prom"
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return shared_environment(tmp_path_factory)
@@ -103,6 +113,12 @@ WRONG = {
     for number, line in enumerate(SCRIPT.splitlines(), 1)
     if number > SCRIPT[: SCRIPT.index("def errors")].count("\n") and "# " in line
 }
+
+
+def test_the_script_calls_every_function() -> None:
+    functions = {name for name in tranship.__all__ if isfunction(getattr(tranship, name))} - {"main"}
+    assert len(functions) > 10
+    assert functions <= set(re.findall(r"tranship\.(\w+)\(", SCRIPT))
 
 
 def mypy(folder: Path, python: Path) -> set[int]:
@@ -228,7 +244,10 @@ ANY: Any = tranship
         (lambda: ANY.sandbox("metronome", weather={"rain": 1}), "unknown field `rain`"),
         (lambda: ANY.sandbox("metronome", weather=3), "weather: int is not accepted. Give a dict."),
         (lambda: ANY.sandbox("metronome", port="x"), "port: 'x' is not accepted."),
+        (lambda: ANY.sandbox("metronome", port=2**16), "port: 65536 is not accepted. Give a whole number, from 0 to"),
         (lambda: ANY.sandbox("metronome", seed=[1]), "seed: list is not accepted."),
+        (lambda: ANY.run(**ENDS, blocked={"\ud800"}), "blocked: contains bytes that are not valid UTF-8."),
+        (lambda: ANY.run(**ENDS, values={"status": {"\udcff": "active"}}), "values: contains bytes that are not"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_one_sentence(call: Callable[[], object], said: str) -> None:
@@ -236,6 +255,27 @@ def test_what_is_wrong_is_said_in_one_sentence(call: Callable[[], object], said:
         call()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tranship.run(LONG, "b.csv"),
+        lambda: tranship.apply(LONG),
+        lambda: tranship.verify(run=LONG),
+        lambda: tranship.retry(LONG),
+        lambda: tranship.resume(state_dir=LONG),
+        lambda: tranship.runs(state_dir=LONG),
+        lambda: tranship.changes(LONG),
+        lambda: tranship.undo(LONG),
+    ],
+)
+def test_a_failure_of_the_machine_is_one_error_wherever_it_occurs(call: Callable[[], object]) -> None:
+    with pytest.raises(tranship.LocalFailure, match="File name too long"):
+        call()
 
 
 # Progress --------------------------------------------------------------------------------------------------------

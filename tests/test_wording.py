@@ -68,6 +68,12 @@ REPLACED = {
     r"\bhas another shape than\b": "does not have the documented shape",
     r"\bdid not read its sources?\b": "its sources were not read to the end",
     r"\bknows nothing of\b": "does not import",
+    r"\bcannot be told\b": "cannot be distinguished, is unknown",
+    r"\btold (?:apart|from)\b": "distinguished",
+    r"\b(?:is|are|be) said (?:of|here|to be)\b": "is reported",
+    r"\blies? in (?!wait)": "is in, is within",
+    r"\bthose of today\b": "the current ones",
+    r"\bwhat tells\b": "the mark that shows",
     r"\bis an option of \w+, and this run\b": "applies only to Excel, but this run reads CSV",
 }
 """Pattern, in any case of letters → what is written instead."""

@@ -15,17 +15,20 @@ Skipped and Interrupted in the same cases as the command. If the run began, the 
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
+# Not imported from typing: with `python -m tranship`, this file is run before the working directory is removed from the
+# import path, and a typing.py or enum.py there would be found.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import date, timedelta
-    from typing import Literal, Unpack
+    from typing import Any, Literal, TypeVar, Unpack
 
     import polars as pl
 
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from tranship.pipelines.verify import Verification
 
     __version__: str
+    F = TypeVar("F", bound=Callable[..., Any])
 
 __all__ = [
     "Address",
@@ -150,6 +154,20 @@ _HOME = {
 _CALL = "call"  # pipelines.setting_errors.CALL, not imported, for a quick start
 
 
+def _entrance(function: F) -> F:
+    """Make a function raise LocalFailure for failures of this machine wherever they occur, as the command does."""
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> Any:
+        from tranship.connectors.local_failures import local_failures
+
+        with local_failures(options.get("state_dir") or ".tranship"):
+            return function(*arguments, **options)
+
+    return guarded  # type: ignore[return-value]
+
+
+@_entrance
 def run(
     source: Sources | None = None,
     destination: Address | None = None,
@@ -174,6 +192,7 @@ def run(
         return flow.run(given, listener)
 
 
+@_entrance
 def plan(
     source: Sources | None = None,
     destination: Address | None = None,
@@ -200,6 +219,7 @@ def plan(
         return flow.plan(given, folder, listener)
 
 
+@_entrance
 def apply(
     folder: Address,
     *,
@@ -225,6 +245,7 @@ def apply(
     return flow.apply(place, events.events(observer), limit=most, expect=expect, **given)
 
 
+@_entrance
 def verify(
     source: Sources | None = None,
     destination: Address | None = None,
@@ -258,6 +279,7 @@ def verify(
     return flow.verify_run(state_dir, arguments.path("run", run), listener)
 
 
+@_entrance
 def retry(
     run: Address = "last",
     *,
@@ -276,6 +298,7 @@ def retry(
     return flow.retry(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
 
 
+@_entrance
 def resume(
     run: Address = "last",
     *,
@@ -294,6 +317,7 @@ def resume(
     return flow.resume(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
 
 
+@_entrance
 def inspect(
     source: Sources | None = None, *, rows: int = 10_000, only: str | None = None, **options: Unpack[SourceOptions]
 ) -> Inspection:
@@ -308,6 +332,7 @@ def inspect(
         return flow.inspect(given, most)
 
 
+@_entrance
 def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | None = None) -> RunList:
     """List the runs of a state directory, newest first.
 
@@ -324,6 +349,7 @@ def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | Non
     return run_list.list_runs(arguments.state_dir(state_dir, os.environ), remove_older_than)
 
 
+@_entrance
 def changes(run: Address = "last", *, key: str | None = None, state_dir: Address | None = None) -> pl.DataFrame:
     """Return what a run has changed, as a polars frame with a row for each customer: run_id, customer_key, action
     (create, update, delete), changed_fields, before and after (JSON), reason, changed_at. A customer that was created
@@ -340,6 +366,7 @@ def changes(run: Address = "last", *, key: str | None = None, state_dir: Address
     return recorded.frame_of(place, run_id, customer)
 
 
+@_entrance
 def undo(
     run: Address = "last",
     *,
@@ -374,6 +401,7 @@ def undo(
     )
 
 
+@_entrance
 def backfill(
     source: Address,
     destination: Address,
@@ -400,6 +428,7 @@ def backfill(
     return tuple(filling.backfill(made, arguments.window(window), events.events(observer)))
 
 
+@_entrance
 def watermarks(destination: Address, *, state_dir: Address | None = None) -> tuple[Watermark, ...]:
     """Return how far each source was read into `destination` with `since="last"`."""
     from tranship.pipelines import arguments, states
@@ -408,6 +437,7 @@ def watermarks(destination: Address, *, state_dir: Address | None = None) -> tup
     return tuple(states.watermarks(arguments.address("destination", destination), place))
 
 
+@_entrance
 def set_watermark(
     destination: Address, value: str | date | int, *, source: str | None = None, state_dir: Address | None = None
 ) -> Watermark:
@@ -423,6 +453,7 @@ def set_watermark(
     return states.set_watermark(arguments.address("destination", destination), place, position, chosen)
 
 
+@_entrance
 def clear_watermarks(destination: Address, *, source: str | None = None, state_dir: Address | None = None) -> Cleared:
     """Remove the watermarks of `destination`, or that of one source, and forget the files that were read: the next run
     with `since="last"` or `new_files` reads everything.
@@ -434,6 +465,7 @@ def clear_watermarks(destination: Address, *, source: str | None = None, state_d
     return states.clear(arguments.address("destination", destination), place, chosen)
 
 
+@_entrance
 def sandbox(
     provider: str,
     *,
@@ -463,7 +495,7 @@ def sandbox(
             raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a dict.")
     return provider_services.open_sandbox(
         arguments.text("provider", provider),
-        port=arguments.count("port", port, least=0),
+        port=arguments.count("port", port, least=0, most=65535),
         seeding=seed if seed is None or isinstance(seed, int) else Path(arguments.path("seed", seed)),
         state=None if state is None else Path(arguments.path("state", state)),
         weather=weather or {},

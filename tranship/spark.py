@@ -5,7 +5,7 @@
     cleaned = clean(spark.read.parquet("s3://in/customers"), work="s3://in/tmp")
     cleaned.customers.write.saveAsTable("customers")
 
-Whatever speaks Spark Connect will do: Apache Spark, its managed services, Sail. Tranship must be installed on all
+Anything that supports Spark Connect works: Apache Spark, its managed services, Sail. Tranship must be installed on all
 machines of the cluster. Importing this module needs no Spark.
 """
 
@@ -30,7 +30,7 @@ def clean(
 ) -> Cleaned:
     """Clean the records of a DataFrame, within its session: map, normalise, validate, and find those of one customer.
 
-    `work` is a folder that all machines can write, such as one in a bucket; tables of the result lie in a new folder
+    `work` is a folder that all machines can write, such as one in a bucket; tables of the result are in a new folder
     there, and stay until you remove it. `place` names two columns that say where each record came from, such as file
     and line: they appear in all results, and of records that nothing else sets apart the last one in their order
     survives. Without `place`, a digest of the row stands for both. The options are those settings of `tranship.run`

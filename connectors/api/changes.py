@@ -14,7 +14,7 @@ from tranship.connectors import durable, known_secrets
 from tranship.connectors.api.operations import Operations, Record
 from tranship.connectors.api.reconcile import same
 from tranship.connectors.api.request_files import REQUESTS, read_batches
-from tranship.connectors.api.request_plan import SavedPlan
+from tranship.connectors.api.saved_plan import SavedPlan
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address
 from tranship.connectors.contract import CHANGES, key_spellings
 

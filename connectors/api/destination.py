@@ -25,8 +25,9 @@ from tranship.connectors.api.executor import ExecutionResult, carry_out
 from tranship.connectors.api.known_ids import KnownIds
 from tranship.connectors.api.operations import Operations
 from tranship.connectors.api.reasons import code_of
-from tranship.connectors.api.request_plan import RequestPlanner, SavedPlan, save_plan
+from tranship.connectors.api.request_plan import RequestPlanner
 from tranship.connectors.api.retry import RetryPolicy
+from tranship.connectors.api.saved_plan import SavedPlan, save_plan
 from tranship.connectors.api.source import ApiSource
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec, parse_address, service
 from tranship.connectors.api.undo_plan import NAMES, UndoRequests, write_left

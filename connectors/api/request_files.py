@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,6 +39,16 @@ OUTCOMES: Final = pa.schema(
     }
 )
 """The outcome of each row, in the order of the requests: see `connectors.api.journal.Outcome`."""
+
+
+def write_requests(requests: pl.DataFrame, workspace: Path, number: int) -> None:
+    """Write a file of requests (columns of `REQUESTS`); none if there are none."""
+    if requests.height:
+        pq.write_table(
+            requests.select(REQUESTS.names).to_arrow().cast(REQUESTS),
+            workspace / "requests" / f"{number:06}.parquet",
+            compression="lz4",
+        )
 
 
 def write_outcomes(requests: Sequence[Path], journal: Journal, file: Path) -> Mapping[tuple[str, str], int]:

@@ -1,7 +1,6 @@
 """The plan of a provider's destination: the difference between survivors and account, as requests on disk.
 
-`plan.parquet` has the action of each record, `requests/*.parquet` the provider's JSON. `plan.json` is written last,
-with the seals of these files, so that every process that continues the run carries out the same plan.
+`plan.parquet` has the action of each record, `requests/*.parquet` the provider's JSON (`saved_plan.py`).
 """
 
 from __future__ import annotations
@@ -9,16 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import count as counter
-from pathlib import Path
 from typing import Final
 
 import duckdb
-import msgspec
 import polars as pl
-import pyarrow.parquet as pq
 from msgspec.structs import replace
 
-from tranship.connectors import durable
 from tranship.connectors.api import json_codec
 from tranship.connectors.api.account import (
     TYPES,
@@ -27,10 +22,9 @@ from tranship.connectors.api.account import (
     batched_survivors,
     create_merged_survivors_view,
 )
-from tranship.connectors.api.known_ids import FILE as KNOWN_IDS
 from tranship.connectors.api.known_ids import write_known_ids
 from tranship.connectors.api.operations import Operations
-from tranship.connectors.api.request_files import REQUESTS
+from tranship.connectors.api.request_files import write_requests
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import Effort, Plan, WriteRequest
 from tranship.connectors.databases.diff import Classifier
@@ -327,69 +321,3 @@ def _refusals(rows: pl.Series, refused: pl.DataFrame) -> pl.DataFrame:
     """Return row and reason of the refused records, the first reason of each."""
     first = refused.group_by("position", maintain_order=True).first()
     return first.select(row=rows.gather(first["position"]), reason=pl.format("{}: {}", "code", "demand"))
-
-
-def write_requests(requests: pl.DataFrame, workspace: Path, number: int) -> None:
-    """Write a file of requests (columns of `REQUESTS`); none if there are none."""
-    if requests.height:
-        pq.write_table(
-            requests.select(REQUESTS.names).to_arrow().cast(REQUESTS),
-            workspace / "requests" / f"{number:06}.parquet",
-            compression="lz4",
-        )
-
-
-class _PlanFacts(msgspec.Struct, frozen=True):
-    """The fields of `contract.Plan` in plan.json."""
-
-    counts: dict[str, int]
-    changed_fields: dict[str, int]
-    existing: int
-    notes: list[str]
-    withheld: int = 0
-    unidentified: list[str] = []
-    partly: int = 0
-    losses: dict[str, str] = {}
-    effort: Effort | None = None
-
-
-class SavedPlan(msgspec.Struct, frozen=True):
-    """plan.json: the plan, and the seals of its files (name → seal)."""
-
-    run_id: str
-    files: dict[str, str]
-    plan: _PlanFacts
-
-    @classmethod
-    def read(cls, workspace: Path) -> SavedPlan:
-        """Read plan.json. Raises FileNotFoundError, and Damaged if it was changed."""
-        file = workspace / "plan.json"
-        try:
-            return msgspec.convert(durable.read_json(file), cls)
-        except msgspec.ValidationError as error:
-            raise durable.damaged(file) from error
-
-    def as_plan(self, workspace: Path) -> Plan:
-        """Return the plan in the form of the contract."""
-        facts = self.plan
-        return Plan(
-            workspace / "plan.parquet",
-            *(facts.counts, facts.changed_fields, facts.existing, tuple(facts.notes)),
-            *(facts.withheld, tuple(facts.unidentified), facts.partly),
-            losses=facts.losses,
-            effort=facts.effort,
-        )
-
-    def requests(self, workspace: Path) -> list[Path]:
-        """Return the files of its requests, in order."""
-        return [workspace / name for name in sorted(self.files) if name.startswith("requests/")]
-
-
-def save_plan(plan: Plan, run_id: str, workspace: Path) -> None:
-    """Seal the files of a plan and write plan.json."""
-    requests = sorted((workspace / "requests").glob("*.parquet"))
-    names = [f"requests/{file.name}" for file in requests]
-    sealed = durable.seals(workspace, [plan.rows.name, "targets.parquet", KNOWN_IDS, *names])
-    facts = {name: value for name, value in msgspec.structs.asdict(plan).items() if name != "rows"}
-    facts["effort"] = msgspec.to_builtins(plan.effort)
-    durable.write_json(workspace / "plan.json", {"run_id": run_id, "files": sealed, "plan": facts})

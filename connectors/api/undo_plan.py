@@ -22,8 +22,8 @@ from tranship.connectors.api.changes import differences
 from tranship.connectors.api.known_ids import write_known_ids
 from tranship.connectors.api.operations import Operations, Record
 from tranship.connectors.api.reconcile import same
-from tranship.connectors.api.request_files import REQUESTS, read_batches
-from tranship.connectors.api.request_plan import SavedPlan, write_requests
+from tranship.connectors.api.request_files import REQUESTS, read_batches, write_requests
+from tranship.connectors.api.saved_plan import SavedPlan
 from tranship.connectors.api.spec import ProviderAddress, ProviderSpec
 from tranship.connectors.contract import LEFT_ALONE, REVIEW, Plan, Undone, WriteRequest, key_spellings
 from tranship.schemas import cells

@@ -79,7 +79,7 @@ class Store(Protocol):
         ...
 
     def leave(self) -> None:
-        """Keep what tells, in later runs, that the table is as it is now."""
+        """Record the state of the table, by which later runs recognise that it is unchanged."""
         ...
 
 
@@ -96,7 +96,7 @@ class HistoryWriter:
 
     def foresee(self, plan: Plan) -> tuple[str, ...]:
         """Find out what the run adds to the history besides its changes; return notes about it. Nothing is written
-        except temporary tables. Raises Refused if customers cannot be told apart.
+        except temporary tables. Raises Refused if customers cannot be distinguished.
         """
         tracked, store, notes = self._store.tracked(), self._store, []
         self._keys = []

@@ -117,7 +117,7 @@ class Tracked(Struct, frozen=True):
 
     def without_place(self, records: str) -> str:
         """Return a query for the late records that have no place: a version with other values begins at the same time,
-        or they lie in the version without an end.
+        or they are within the version without an end.
         """
         made, there = ([f"{alias}.{quoted(name)}" for name in self.columns] for alias in ("v", "x"))
         version = (

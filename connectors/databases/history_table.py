@@ -11,7 +11,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.schemas.customer import KEY
 
 HISTORIES: Final = "_tranship_histories"
-"""The table, in the same schema, that keeps for each table with a history what tells whether it has changed since."""
+"""The table, in the same schema, with a mark for each table with a history that shows whether it has changed since."""
 SUFFIX: Final = "_history"
 VALID_FROM, VALID_TO, GONE, RECORDED_AT = "valid_from", "valid_to", "deleted", "recorded_at"
 _OWN: Final = (VALID_FROM, VALID_TO, GONE, RECORDED_AT)

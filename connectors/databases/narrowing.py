@@ -21,7 +21,7 @@ _MARGIN: Final = timedelta(days=1)
 
 
 def condition(column: str, dtype: str, since: datetime | int) -> str | None:
-    """Return the condition for records that may be read; null if the type of the column does not tell."""
+    """Return the condition for records that may be read; null if it does not follow from the type of the column."""
     name = quoted(column)
     if isinstance(since, int):
         return f"({name} >= {since} OR {name} IS NULL)" if _WHOLE.fullmatch(dtype) else None

@@ -401,7 +401,7 @@ def check_mirror_bookkeeping(where: str, mapping: TableMapping, request: WriteRe
     """Raise ConfigError if mirror cannot tell which rows it may delete."""
     if request.mode == "mirror" and not mapping.bookkeeping:
         raise ConfigError(
-            f"{where}: has no {RUN} and {DELETED}, so rows written by Tranship cannot be told "
+            f"{where}: has no {RUN} and {DELETED}, so rows written by Tranship cannot be distinguished "
             "from others, which --mode mirror needs. Use --mode upsert, or a table created by Tranship."
         )
 

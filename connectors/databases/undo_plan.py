@@ -1,10 +1,10 @@
 """The plan that takes back what a run did to a table, for every database: a three-way comparison in DuckDB SQL.
 
-Of each customer, `_old` has the values before the run, `_new` those that it wrote and `_now` those of today; all three
-have the columns of the table as `=<name>`. A column that the run has changed is restored if it is as the run left it,
-and left alone if it is neither that nor as it was before. Columns that the run has not changed keep their values. A row
-that the run created is removed if it is as the run left it and nothing refers to it; one that it removed returns unless
-its key is taken.
+Of each customer, `_old` has the values before the run, `_new` those that it wrote and `_now` the current ones; all
+three have the columns of the table as `=<name>`. A column that the run has changed is restored if it is as the run
+left it, and left alone if it is neither that nor as it was before. Columns that the run has not changed keep their
+values. A row that the run created is removed if it is as the run left it and nothing refers to it; one that it removed
+returns unless its key is taken.
 
 The outcome is what the ordinary write expects: `_plan`, `_gone`, `_differs` and the records, `_survivors`, with the
 values of all columns as `_as_<name>`. A record is a row of `_undone`, and its number is `n` there and `_row` here.

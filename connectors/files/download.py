@@ -28,12 +28,11 @@ import aiohttp
 from yarl import URL
 
 from tranship.connectors import durable
-from tranship.connectors.address_secrets import is_misplaced
+from tranship.connectors.address_secrets import WEB, is_misplaced
 from tranship.connectors.addresses import redacted
 from tranship.connectors.background_loop import BackgroundLoop
 from tranship.connectors.errors import ConfigError, Malformed, Refused, TranshipError, Unreachable
 from tranship.connectors.files.download_store import Entry, own_folder
-from tranship.connectors.files.locating import WEB
 from tranship.connectors.files.reach import LINK, GuardedResolver, reach_of, refuse_nearer
 from tranship.connectors.files.storage import File
 from tranship.connectors.hosts import certificate_fault, proxy_for

@@ -94,7 +94,7 @@ class Form(Struct, frozen=True):
 
     @property
     def tags(self) -> int:
-        """The number of tags of the cell, as far as its form tells."""
+        """The number of tags of the cell, as far as its form shows."""
         return {b"": 2 - self.text.endswith(b"/>"), b"i": 6, b"v": 4}.get(self.content, 0)
 
 

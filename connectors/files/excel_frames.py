@@ -96,8 +96,8 @@ class Book:
         return _corrected(frame.with_columns(columns), scan), scan
 
     def _load_at_once(self, sheet: Sheet) -> pl.DataFrame:
-        """Return what `_load` returns, in less time. The library does not tell in which column the cells begin: it must
-        be the first one.
+        """Return what `_load` returns, in less time. The library does not report in which column the cells begin: it
+        must be the first one.
         """
 
         def load() -> pl.DataFrame:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tranship.connectors.address_secrets import WEB
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import folders, formats, locating, storage
@@ -97,7 +98,7 @@ class Inputs:
         self._closers.close()
 
     def _located(self, spec: str, is_table: storage.IsTable, seen: Seen, downloads: Downloads) -> list[File]:
-        if scheme_of(spec) not in locating.WEB:
+        if scheme_of(spec) not in WEB:
             return locating.new_ones(locating.located(spec, is_table), seen)
         from tranship.connectors.files.download import Download
 

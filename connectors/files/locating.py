@@ -16,7 +16,6 @@ from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import buckets, folders
 from tranship.connectors.files.storage import STDIN_NAME, File, IsTable, Seen
 
-WEB = ("http", "https")
 _STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 

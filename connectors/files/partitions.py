@@ -41,7 +41,7 @@ class _Part(Struct, frozen=True):
 
 
 class Partitioned:
-    """A source whose files lie in such folders. If a file has a column of the same name, it is used, with a note."""
+    """A source whose files are in such folders. If a file has a column of the same name, it is used, with a note."""
 
     def __init__(self, source: Source, columns: Mapping[str, Values]) -> None:
         """`columns`: name of a file → the columns that its folders give."""

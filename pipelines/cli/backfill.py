@@ -36,7 +36,7 @@ def backfill_command(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Load the records of SOURCE whose updated_at (or --cursor) lies in a span of time into DESTINATION, one run for
+    """Load the records of SOURCE whose updated_at (or --cursor) is within a span of time into DESTINATION, one run for
     each window. The watermark of --since last stays where it is. After an interruption, the same command continues with
     the window that was not finished.
 

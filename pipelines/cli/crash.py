@@ -37,7 +37,7 @@ def save_crash_report(error: BaseException, state_dir: Path) -> str:
     from tranship.connectors import plug_ins
 
     other = plug_ins.at_fault(error)
-    where = f"the connector {other}, which another package has added," if other else "Tranship"
+    where = f"the connector {other} of another package" if other else "Tranship"
     bug = f"This is a bug in {where} ({type(error).__name__})."
     for folder in (state_dir, *_temporary_folder()):
         try:

@@ -101,7 +101,7 @@ def _check_place(settings: Settings) -> None:
         for own in (settings.state_dir / "runs", settings.state_dir / "written"):
             if own.resolve() in place.parents:
                 raise ConfigError(
-                    f"{redacted(settings.destination)}: lies in {own}, where runs keep their files. Write it elsewhere."
+                    f"{redacted(settings.destination)}: is within {own}, where runs keep their files. Write elsewhere."
                 )
     if not work:
         return
@@ -109,7 +109,7 @@ def _check_place(settings: Settings) -> None:
     if not scheme_of(work):
         data_folder(work).names()
     if folder and f"{absolute(work)}/".startswith(f"{absolute(folder)}/"):
-        raise ConfigError(f"--work {shown}: lies in the destination, where readers would find it. Name another folder.")
+        raise ConfigError(f"--work {shown}: is within the destination, where readers would find it. Name another one.")
     for source in settings.sources:
         of_files = scheme_of(source) not in lookup.ENGINE_SCHEMES
         if of_files and (why := apart.why_not_apart(source, f"{work}/tranship-ID/stage/{_PART}")):
@@ -125,7 +125,7 @@ def must_be_apart(addresses: Sequence[str], settings: Settings) -> None:
     for address in addresses:
         if folder and absolute(address).startswith(f"{absolute(folder)}/"):
             raise ConfigError(
-                f"{redacted(address)}: lies in the destination, and would be read as a source. Name another folder."
+                f"{redacted(address)}: is within the destination, and would be read as a source. Name another folder."
             )
 
 

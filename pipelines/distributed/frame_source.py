@@ -57,7 +57,7 @@ class FrameSource:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the source: structs are unfolded, and names told apart."""
+        """The columns of the source: structs are unfolded, and equal names distinguished."""
         return tuple(self._columns)
 
     def layout(self) -> Layout:

@@ -35,7 +35,7 @@ class StageTask(Struct, frozen=True):
     `_source`, `_line`.
 
     `given` are the names of the columns as the DataFrame has them, `columns` those of the source: structs are unfolded
-    and names told apart. `place` are the columns of the place, null if rows have none.
+    and equal names distinguished. `place` are the columns of the place, null if rows have none.
     """
 
     given: tuple[str, ...]
@@ -107,7 +107,7 @@ class StageTask(Struct, frozen=True):
         return {aside.get(column, column): name for column, name in names if column not in OURS}
 
     def _filled(self, batch: Batch, normalised: Normalised, places: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """Yield the facts that tell whether a column that was left out has values where the one that was taken has
+        """Yield the facts that show whether a column that was left out has values where the one that was taken has
         none, file by file.
         """
         if not self.rules.columns.others:

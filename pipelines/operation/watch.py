@@ -155,7 +155,7 @@ class _Watch:
         for note in notes:
             self._warn(note)
         self.report = dataclasses.replace(report, notes=(*report.notes, *notes))
-        with suppress(OSError):  # a full disk: it is said here, and in the alert
+        with suppress(OSError):  # a full disk: it is reported here, and in the alert
             report_step.write_again(self.report, self._observer)
         return replace(end, report=self.report)
 

@@ -142,7 +142,7 @@ def merged(report: Report, samples: Mapping[str, Sequence[Merge]], survivor: str
 
 
 def _differing(merge: Merge) -> list[tuple[Html, Html, Html]]:
-    """Return a row for each field that tells who the customer is, or has two values."""
+    """Return a row for each field that identifies the customer, or has two values."""
     rows = []
     for name, used in merge.survivor.items():
         other = merge.loser.get(name)
@@ -195,7 +195,7 @@ def _change(change: Change) -> Html:
 
 
 def before_and_after(before: str | None, after: str | None) -> Html:
-    """Return two values, the former one crossed out. An empty one is said to be."""
+    """Return two values, the former one crossed out. An empty one is shown as such."""
     return joined([tag("del", _value(before)), " → ", tag("ins", _value(after))])
 
 

@@ -97,7 +97,7 @@ class Interval(Struct, frozen=True):
 
 
 def remaining(effort: Effort, rows: int, traffic: Traffic) -> Interval | None:
-    """Return the time for the rest of a write of `rows` customers; null if nothing is left or it cannot be told.
+    """Return the time for the rest of a write of `rows` customers; null if nothing is left or it is unknown.
 
     Before anything was sent it follows from the limits of the provider; then from the pace that was measured, the more
     narrowly the more was sent.

@@ -61,6 +61,7 @@ def declared(changed: str) -> str:
         (declared(f"schemes=({EVIL!r},)"), "has other characters than"),
         (declared('suffixes=("",)'), "the suffix '' is not a dot"),
         (declared('suffixes=(".CRM",)'), "the suffix '.CRM' is not a dot"),
+        (declared("title='CRM'"), "has neither a source nor a destination"),
         (declared("source=5"), "invalid value: source: expected str | null, got int"),
     ],
 )
@@ -78,12 +79,24 @@ def test_a_faulty_connector_is_named_with_its_fault(code: str, reason: str, inst
     assert told("inspect", "in.unknown")[0] == 0
 
 
+def test_a_connector_reads_and_writes_what_it_has_code_for(install: Install) -> None:
+    install(declared("source='faulty_crm:Source'"))
+    [line] = [line for line in told("connectors")[1].splitlines() if line.lstrip().startswith("crm ")]
+    assert line.split()[1:3] == ["yes", "no"]
+
+
+def test_what_a_module_prints_when_it_is_imported_is_not_output(install: Install) -> None:
+    install("print('Welcome to CRM')\n" + declared("source='faulty_crm:Source'"))
+    code, listed, said = told("connectors", "--json")
+    assert (code, "Welcome" in listed, "Welcome" in said) == (0, False, True)
+
+
 @pytest.mark.parametrize("fault", ["raise ValueError('x')", "raise SystemExit(0)", "return int('a')"])
 def test_an_error_in_the_code_of_another_package_is_not_a_bug_in_tranship(fault: str, install: Install) -> None:
     install(declared("source='faulty_crm:end'") + f"\ndef end(address, **_):\n    {fault}\n")
     code, _, said = told("inspect", "crm://x")
     assert code == 1
-    assert "This is a bug in the connector crm, which another package has added, (" in said
+    assert "This is a bug in the connector crm of another package (" in said
     assert "bug in Tranship" not in said
 
 

@@ -94,6 +94,10 @@ def main(folder: Path) -> None:
     assert_type(runs[0].started_at, datetime)
     assert_type(runs[0].counts, Counts | None)
     assert_type(tranship.changes("last", key="0017", state_dir=folder), pl.DataFrame)
+    undone = tranship.undo(
+        "last", only=["created"], keys=folder / "keys.txt", out="back", max_changes=0.5, dry_run=True
+    )
+    assert_type(undone, Report)
     filled = tranship.backfill("a.csv", folder / "b.csv", since=date(2026, 1, 1), until="2026-02-01", window="1d")
     assert_type(filled, tuple[tranship.Window, ...])
     assert_type(filled[0].report, tranship.Report | None)
@@ -133,5 +137,7 @@ def errors() -> None:
     tranship.inspect("a.csv", dry_run=True)  # no option of a source
     tranship.plan("a.csv", "b.csv")  # out is missing
     tranship.resume("last", max_rejects=3)  # no option of a run that is continued
+    tranship.undo(only=["made"])  # unknown choice
+    tranship.undo(max_rejects=3)  # no option of an undo
     tranship.sandbox("metronome", weather={"rain": 1.0})  # unknown weather
     tranship.runs(remove_older_than="a month")  # no timedelta

@@ -1,4 +1,4 @@
-"""What tells that nobody has written to a table since the last run that kept its history, without comparing its rows.
+"""The mark that shows that a table is as the last run that kept its history left it, without comparing its rows.
 
 Each row names the transaction that wrote it (`xmin`). When a run ends, nobody else is writing to the table, since the
 run has locked it. So a row has been written later if its transaction was not finished then and is none of those whose

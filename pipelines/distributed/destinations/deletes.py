@@ -81,7 +81,7 @@ def _present(request: Request, left_out: DataFrame) -> DataFrame:
 
 
 def _unidentified(keys: Keys, present: DataFrame, any_without_id: bool) -> DataFrame:
-    """Return the records that may be any customer. `any_without_id` tells whether a row to delete has no id."""
+    """Return the records that may be any customer. `any_without_id` is whether a row to delete has no id."""
     mails = keys.held.select("mail").where(fn.col("mail").isNotNull()).distinct().withColumn("mail_held", fn.lit(True))
     looks = keys.held.select(fn.lower("id").alias("look")).where(fn.col("look").isNotNull()).distinct()
     found = present.where(~fn.col("matched")).join(mails, "mail", "left")

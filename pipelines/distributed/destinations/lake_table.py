@@ -150,7 +150,7 @@ class LakeTable:
             )
 
     def _must_have_keys(self, compared: Compared) -> None:
-        """Raise Refused if rows cannot be told apart, since a merge changes all that have a key."""
+        """Raise Refused if rows cannot be distinguished, since a merge changes all that have a key."""
         odd = compared.repeated_keys()
         if odd:
             raise Refused(

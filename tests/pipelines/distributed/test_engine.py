@@ -1,4 +1,4 @@
-"""The session of an engine: what is said of a wrong address, of what answers there, and of a machine without Java."""
+"""The session of an engine: messages about a wrong address, another program there, and a machine without Java."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_mirror_deletes_what_one_machine_deletes(engine: dict[str, Any], broken:
 
 @pytest.mark.skipif(IS_SPARK and not engines.DELTA, reason="needs Delta Lake: TRANSHIP_DELTA")
 def test_a_delta_table_is_read(engine: dict[str, Any], spark: SparkSession, tmp_path: Path) -> None:
-    # Without a place, records of the same time are told apart by their digest.
+    # Without a place, records of the same time are distinguished by their digest.
     records = [
         f"{at % 40},{at % 30}@x.co,{'A' if at % 7 else ''},{2000 + at}-01-01,{'call me' * (at % 3)}"
         for at in range(150)
@@ -182,7 +182,7 @@ def test_a_delta_table_is_read(engine: dict[str, Any], spark: SparkSession, tmp_
         ("a.csv", "many", {"fields": {"name": "nmae"}}, "nmae"),
         (".", "many", {}, "cannot be the destination, because it is in the folder that is read"),
         (".", "delta://many", {}, "cannot be the destination, because it is in the folder that is read"),
-        ("*/*.csv", "in", {"overwrite": True}, "in/b.csv: lies in the destination, and would be read as a source."),
+        ("*/*.csv", "in", {"overwrite": True}, "in/b.csv: is within the destination, and would be read as a source."),
         ("delta://t", "delta://t/", {}, "delta://t: is also the destination. Name another one."),
     ],
 )
