@@ -76,6 +76,7 @@ class MeaningOptions(TypedDict, total=False):
     values: Mapping[str, Mapping[str, str | int | date]]
     defaults: Mapping[str, str | int | date]
     set: Mapping[str, str]
+    corrections: Address | None
     extra: Literal["keep", "drop", "error"]
     where: str | None
     timezone: str | tzinfo

@@ -64,7 +64,8 @@ class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
     `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
-    `recognised` is the name of the export profile that was used, null if there was none.
+    `corrected` is the number of values that each rule of `--corrections` has corrected. `recognised` is the name of the
+    export profile that was used, null if there was none.
     `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
     `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
     a step, `memory_bytes` the most memory that the process had used by the end of it; `examples` is code → the place of
@@ -86,6 +87,7 @@ class Report:
     unidentified: tuple[str, ...] = ()
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
+    corrected: Mapping[str, int] = field(default_factory=dict)
     recognised: str | None = None
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     built: Mapping[str, str] = field(default_factory=dict)

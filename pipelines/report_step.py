@@ -81,6 +81,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         unidentified=plan.unidentified if plan else (),
         merges_by_rule=total.merges,
         changed_fields=dict(plan.changed_fields) if plan else {},
+        corrected=dict(total.corrected),
         recognised=ending.columns.profile,
         columns=ending.columns.by_column,
         built={name: str(rule) for name, rule in ending.columns.built.items()},

@@ -294,7 +294,7 @@ def _begin(job: _Job, *, continuing: bool) -> Report:
         where = _where(applied.reading, layouts)
         start = start_after(settings.state_dir, now)
         part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, start)
-        work = resuming.work_id(applied.reading, source.fingerprint(), part)
+        work = resuming.work_id(applied.reading, source.fingerprint(), part, columns)
         directory = resuming.continued_run(settings, work) if continuing else None
         is_new = directory is None
         directory = directory or RunDirectory.new(

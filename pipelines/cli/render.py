@@ -51,6 +51,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
         ("refused by the destination", report.refused_by_reason),
         (LEFT_OUT, left_out),
         ("warnings", other_warnings),
+        ("values corrected by --corrections", report.corrected),
     ):
         lines += _by_frequency(title, by_code, report.examples, reasons, width)
     if notes and report.notes:

@@ -129,6 +129,12 @@ def _all_warned(found: Sequence[Warned]) -> list[Html]:
     return [*with_value, *([tag("p", tag("small", f"such as {'; '.join(places)}"))] if places else [])]
 
 
+def corrected(counts: Mapping[str, int]) -> Html:
+    """Return the number of values that each rule of `--corrections` has corrected."""
+    rows = [(rule, f"{count:,}") for rule, count in by_frequency(counts)]
+    return section("Values corrected by --corrections", table(("rule", "values"), rows, (1,)), anchor="corrected")
+
+
 def merged(report: Report, samples: Mapping[str, Sequence[Merge]], survivor: str) -> Html:
     """Return the merges by rule, with one of each: both records, and why one of them was used."""
     parts = []

@@ -41,6 +41,7 @@ _CONTENTS: Final = {
     "rejected": "Rejected",
     "refused": "Refused",
     "warnings": "Warnings",
+    "corrected": "Corrected",
     "merged": "Merged",
     "changed": "Changed",
     "columns": "Columns",
@@ -116,6 +117,7 @@ def run_report(report: Report, directory: RunDirectory) -> str:
             "Refused by the destination",
         ),
         findings.warned(report, sampled("warnings", samples.warnings) if counts.warnings else nothing),
+        findings.corrected(report.corrected),
         findings.merged(
             report, sampled("merges", samples.merges) if counts.merged else nothing, manifest["settings"]["survivor"]
         ),

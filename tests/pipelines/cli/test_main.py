@@ -635,6 +635,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         statement_timeout="2h",
         include_archived=True,
         crosswalk=Path("crosswalk.csv"),
+        corrections=Path("corrections.toml"),
         remove_for_good=True,
         limit=10,
         pace="50/s",
