@@ -59,7 +59,10 @@ class Corrections(Struct, frozen=True):
         return [[name, [[rule.when, rule.then] for rule in rules]] for name, rules in sorted(self.by_column.items())]
 
     def apply(self, batch: Batch) -> tuple[Batch, dict[str, int]]:
-        """Return a batch with corrected values, and the number of those, by rule. Each value is corrected once."""
+        """Return a batch with corrected values, and the number of those, by rule. Each value is corrected once.
+
+        Corrected columns are there as they were, too, for what people see of the source (`as_given`).
+        """
         counts: dict[str, int] = {}
         changed: list[pl.Series] = []
         for name, rules in self.by_column.items():
@@ -67,7 +70,7 @@ class Corrections(Struct, frozen=True):
                 continue
             column, found = _corrected(batch.records[name], rules)
             if found:
-                changed.append(column)
+                changed += [column, batch.records[name].alias(_GIVEN + name)]
                 counts |= found
         return (replace(batch, records=batch.records.with_columns(changed)) if changed else batch), counts
 
@@ -83,6 +86,18 @@ class Corrections(Struct, frozen=True):
 
 
 NO_CORRECTIONS: Final = Corrections()
+_GIVEN: Final = "\0given "
+"""The beginning of the name of a column as it was before it was corrected. No source has such a name."""
+
+
+def as_given(records: pl.DataFrame) -> pl.DataFrame:
+    """Return records with the columns and values that the source has."""
+    given = [name for name in records.columns if name.startswith(_GIVEN)]
+    if not given:
+        return records
+    originals = [records[name].alias(name.removeprefix(_GIVEN)) for name in given]
+    plain = records.drop(given)
+    return plain.with_columns(column for column in originals if column.name in plain.columns)
 
 
 def _corrected(column: pl.Series, rules: Sequence[Correction]) -> tuple[pl.Series, dict[str, int]]:

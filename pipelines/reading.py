@@ -166,9 +166,16 @@ def stage_source(
     # Arrow keeps the memory used for reading; identity needs it.
     pa.default_memory_pool().release_unused()
     run.stage.complete(run.directory.run_id, parts)
+    broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
     if (files := run.directory.manifest.get("files")) is not None:
-        broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
         run.directory.manifest["files"] = file_marks.without_broken_ends(files, broken)
+    if broken:
+        # A line that is corrected later is read in the dialect of its file.
+        run.directory.manifest["texts"] = {
+            layout.name: {"columns": layout.columns, **layout.text}
+            for layout in source.layouts()
+            if layout.name in broken and layout.text
+        }
     finish(run, total, columns, raw_columns)
     if isinstance(source, Releasing):
         source.release()

@@ -28,6 +28,7 @@ from tranship.pipelines.endpoints import (
 )
 from tranship.pipelines.ends import Ends, OpenDestination, check_ends, open_ends
 from tranship.pipelines.expressions import Expression
+from tranship.pipelines.fixing.fates import is_fix
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.one_machine import OneMachine
@@ -232,6 +233,11 @@ def _resume(job: _Job, directory: RunDirectory) -> Report:
         if not staged and is_undo(directory):
             raise ConfigError(
                 f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo."
+            )
+        if is_fix(directory) and (not staged or directory.manifest.get("abandoned")):
+            raise ConfigError(
+                f"{directory.run_id}: loads corrected rejects, and has written none. Load the file again: tranship fix "
+                f"{directory.manifest['fixes']['run_id']} --from FILE"
             )
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(

@@ -39,6 +39,7 @@ _CONTENTS: Final = {
     "next": "Next",
     "records": "Records",
     "rejected": "Rejected",
+    "fixed": "Corrected since",
     "refused": "Refused",
     "warnings": "Warnings",
     "corrected": "Corrected",
@@ -111,6 +112,7 @@ def run_report(report: Report, directory: RunDirectory) -> str:
         outcome.ways(report),
         outcome.notes(report),
         findings.rejected(report, sampled("rejects", samples.rejects, codes, report.columns) if codes else nothing),
+        findings.fixed(report),
         findings.refused(
             report.refused_by_reason,
             sampled("refusals", customers.refused) if counts.refused else nothing,

@@ -125,6 +125,18 @@ def test_a_filter_sees_corrected_values_and_blank_and_similar_ones_are_left_alon
     assert fates(report) == {"created": 2, "skipped": 3}
 
 
+def test_rejects_and_samples_have_the_values_of_the_source(warehouse: Warehouse, rules: Path) -> None:
+    text = "Customer ID,Name,Email,Land\n1,,ann@acme.com,Germny\n,Bob,b@b.com,Germny\n3,Bob,b@b.com,FR\n4,Cid,b@b.com,FR\n"
+    report = warehouse.load(source(warehouse.folder, text), corrections=str(rules))
+
+    assert fates(report) == {"created": 2, "rejected": 2}
+    assert report.rejects()["Land"].to_list() == ["Germny", "Germny"]
+    assert report.rejects().columns[:4] == ["Customer ID", "Name", "Email", "Land"]
+    samples = pl.read_parquet(Path(report.run_dir) / "sample" / "*.parquet")
+    assert samples.columns == ["Customer ID", "Name", "Email", "Land"]
+    assert samples["Land"].to_list() == ["Germny", "Germny", "FR", "FR"]
+
+
 def test_typed_columns_stay_typed_if_they_can() -> None:
     frame = pl.DataFrame({"n": [1, 2, None], "f": [1.5, 2.0, None]})
     batch = Batch("t", frame, pl.Series([1, 2, 3], dtype=pl.UInt64), pl.DataFrame(schema=BROKEN))
