@@ -36,7 +36,7 @@ def rounds(run: RunDirectory, state_dir: Path) -> list[RunDirectory]:
 
 
 def standing(run: RunDirectory, state_dir: Path) -> pl.DataFrame:
-    """Return the rejects of a run as they stand: the columns of `rejects.of_run`, with the values and reasons of the
+    """Return the rejects of a run in their present state: the columns of `rejects.of_run`, with the values and reasons of the
     last attempt, and FATE. Raises Damaged.
     """
     found = rejects.of_run(run).with_columns(pl.lit(OPEN).alias(FATE))
@@ -47,7 +47,7 @@ def standing(run: RunDirectory, state_dir: Path) -> pl.DataFrame:
 
 
 def _after(done: RunDirectory, before: pl.DataFrame) -> pl.DataFrame:
-    """Return the rejects that a run has dealt with, as they stand since."""
+    """Return the rejects that a run has dealt with, in their state since then."""
     try:
         records = pl.read_parquet(done.path / RECORDS, glob=False)
         found = records.join(_attempts(done), on="_line", how="left")
@@ -99,7 +99,7 @@ def summary(run: RunDirectory, state_dir: Path) -> Fixes | None:
 
 
 def of(found: pl.DataFrame, runs: tuple[str, ...] = ()) -> Fixes:
-    """Return the counts of rejects as they stand."""
+    """Return the counts of rejects in their present state."""
     counts = dict(found[FATE].value_counts().iter_rows())
     codes = found.filter(pl.col(FATE) == OPEN)["_codes"].drop_nulls().str.split(" ").explode().drop_nulls()
     by_code = dict(codes.value_counts().sort("count", "_codes", descending=[True, False]).iter_rows())

@@ -21,6 +21,7 @@ from tranship.pipelines.fixing.spreadsheet import MOST_CHARACTERS
 from tranship.pipelines.mapping import KEYS, ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.schemas import codes
+from tranship.schemas.counted import counted
 from tranship.schemas.faults import sentence
 
 MOST_ROWS: Final = 20_000
@@ -48,9 +49,8 @@ def write(found: pl.DataFrame, columns: ColumnMap, path: Path) -> int:
     """
     names = found.columns
     if len(names) > MOST_COLUMNS:
-        raise ConfigError(
-            f"{path}: a sheet has {MOST_COLUMNS:,} columns, and the rejects have {len(names):,}. Name a .csv file."
-        )
+        columns_here = counted(len(names), "column")
+        raise ConfigError(f"{path.name}: the rejects have {columns_here}, more than a sheet takes. Name a .csv file.")
     rejects = found.head(min(MOST_ROWS, max(MOST_CELLS // len(names), 1)))
     with xlsxwriter.Workbook(path, _OPTIONS) as book:
         sheet = book.add_worksheet("Rejects")

@@ -1,4 +1,4 @@
-"""`tranship fix`: a table of rejects, what is done with each, and what becomes of it."""
+"""`tranship fix`: a table of rejects, what is done with each, and its fate."""
 
 from __future__ import annotations
 
