@@ -64,8 +64,9 @@ class Corrected(Struct, frozen=True):
 
 
 def read(file: Path, run_id: str, standing: pl.DataFrame, own: Sequence[str]) -> Corrected:
-    """Return the rows of a file for the rejects of a run in their present state (`fates.standing`); `own` are the columns of its
-    source. Raises ConfigError if the file cannot be read, is none of `tranship fix`, or is that of another run.
+    """Return the rows of a file for the rejects of a run in their present state (`fates.standing`); `own` are the
+    columns of its source. Raises ConfigError if the file cannot be read, is none of `tranship fix`, or is that of
+    another run.
     """
     rows, broken, notes = _rows(file, own)
     blank = pl.all_horizontal(pl.col(RECORD, ACTION, *own).is_null())

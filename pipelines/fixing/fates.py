@@ -36,8 +36,8 @@ def rounds(run: RunDirectory, state_dir: Path) -> list[RunDirectory]:
 
 
 def standing(run: RunDirectory, state_dir: Path) -> pl.DataFrame:
-    """Return the rejects of a run in their present state: the columns of `rejects.of_run`, with the values and reasons of the
-    last attempt, and FATE. Raises Damaged.
+    """Return the rejects of a run in their present state: the columns of `rejects.of_run`, with the values and reasons
+    of the last attempt, and FATE. Raises Damaged.
     """
     found = rejects.of_run(run).with_columns(pl.lit(OPEN).alias(FATE))
     for done in rounds(run, state_dir):

@@ -90,7 +90,7 @@ def load(
         corrections.read(rules)
     report = None
     for begun in fates.rounds(run, state_dir):
-        if begun.has_begun_to_write and begun.done(APPLY_STEP) is None and not settings.dry_run:
+        if not settings.dry_run and _is_unfinished(begun):
             observer.note(f"continuing run {begun.run_id}, which had begun to load corrections")
             report = _continue(begun, state_dir, observer, options)
     with owned(settings, observer):
@@ -229,6 +229,12 @@ def _load(run: RunDirectory, settings: Settings, given: Corrected, own: Sequence
             rules = rules_of(applied.reading, columns, condition)
             steps = OneMachine(context, destination, columns, [*own], records, rules)
             return Flow(context, Input(columns, [*own], columns.notes), steps).execute()
+
+
+def _is_unfinished(begun: RunDirectory) -> bool:
+    """Return whether a run has begun to write, and has not completed the write or its report."""
+    died = begun.manifest["status"] in ("running", "interrupted")
+    return begun.has_begun_to_write and (died or begun.done(APPLY_STEP) is None)
 
 
 def _abandon(run: RunDirectory, state_dir: Path) -> None:

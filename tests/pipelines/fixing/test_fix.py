@@ -388,3 +388,98 @@ def test_the_file_of_corrections_is_not_replaced(warehouse: Warehouse) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     with pytest.raises(ConfigError, match=r"is neither \.xlsx nor \.csv"):
         given_out(warehouse, report, "rejects.txt")
+
+
+def test_a_provider(warehouse: Warehouse) -> None:
+    with tranship.sandbox("metronome") as there:
+        report = load(warehouse, destination=there.address)
+        file = given_out(warehouse, report)
+        edited(file, EDITS)
+        done = fix(warehouse, report, file)
+        again = fix(warehouse, report, file)
+        read = tranship.run(there.address, warehouse.folder / "read.parquet", state_dir=state(warehouse))
+
+    assert counts(done.fixes) == {"records": 7, "loaded": 4, "dropped": 1, "open": 2}
+    assert (again.report, again.fixes) == (None, done.fixes)
+    assert read.counts.read == 5
+    assert sorted(pl.read_parquet(warehouse.folder / "read.parquet")["external_id"]) == ["1", "2", "3", "5", "6"]
+
+
+def test_lines_of_json_and_records_of_several_files(warehouse: Warehouse) -> None:
+    folder = warehouse.folder / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"id": "1", "name": "Ann", "tags": ["x"]}\n{"id": "2", "name": "Bob"\n')
+    (folder / "b.csv").write_text("id;name;email\n3;Cid\n4;'Dan';d@d\n")
+    report = warehouse.load(folder, strict=True, allow_missing=True)
+    assert fates(report) == {"created": 1, "rejected": 3}
+    file = given_out(warehouse, report)
+    texts = {'{"id": "2", "name": "Bob"': '{"id": "2",\n"name": "Bob"}', "3;Cid": "3;Cid;c@c.com"}
+    rows = [row | ({"_text": texts[row["_text"]]} if row["_text"] else {"email": "d@d.com"}) for row in rows_of(file)]
+    save(file, rows)
+    done = fix(warehouse, report, file)
+
+    assert counts(done.fixes) == {"records": 3, "loaded": 3}
+    assert warehouse.column("name") == ["'Dan'", "Ann", "Bob", "Cid"]
+
+
+def test_a_record_that_a_filter_leaves_out_and_one_of_a_known_customer(warehouse: Warehouse) -> None:
+    report = load(warehouse, where="Note is distinct from 'skip'")
+    file = given_out(warehouse, report)
+    edited(file, {"3": {"Name": "Bob", "Note": "skip"}, "4": {"Customer ID": "1", "Email": "x@y.com", "Land": "FR"}})
+    done = fix(warehouse, report, file)
+
+    assert counts(done.fixes) == {"records": 7, "loaded": 1, "left_out": 1, "open": 5}
+    assert done.report is not None
+    assert fates(done.report) == {"updated": 1, "skipped": 1}
+    undone = tranship.undo(done.report.run_id, state_dir=state(warehouse))
+    assert undone.counts.updated == 1
+
+
+def test_an_ambiguous_e_mail_is_settled_by_an_id(warehouse: Warehouse) -> None:
+    text = "Customer ID,Name,Email\n1,Ann,a@a.com\n2,Bob,a@a.com\n,Ann,a@a.com\n"
+    report = load(warehouse, text)
+    assert report.rejects_by_code == {"identity.ambiguous_email": 1}
+    file = given_out(warehouse, report)
+    edited(file, {"4": {"_action": "load"}})
+    again = fix(warehouse, report, file)
+    assert counts(again.fixes) == {"records": 1, "open": 1}
+    edited(file, {"4": {"_action": "", "Customer ID": "1"}})
+    done = fix(warehouse, report, file)
+
+    assert counts(done.fixes) == {"records": 1, "loaded": 1}
+
+
+def test_a_run_that_died_before_it_wrote_is_not_continued(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = load(warehouse)
+    file = given_out(warehouse, report)
+    edited(file, EDITS)
+
+    def die(*_: Any) -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("tranship.pipelines.flow.Flow._write", die)
+        with pytest.raises(RuntimeError, match="died"):
+            fix(warehouse, report, file)
+    [dead] = [run for run in tranship.runs(state_dir=state(warehouse)) if run.corrects]
+    done = fix(warehouse, report, file)
+
+    assert counts(done.fixes) == {"records": 7, "loaded": 4, "dropped": 1, "open": 2}
+    with pytest.raises(ConfigError, match=f"Load the file again: tranship fix {report.run_id} --from FILE"):
+        tranship.resume(dead.run_id, state_dir=state(warehouse))
+
+
+def test_the_arguments_of_python_are_checked(warehouse: Warehouse) -> None:
+    report = load(warehouse)
+    call: Any = tranship.fix
+    for given, message in (
+        ({"out": "a.csv", "file": "b.csv"}, "out: cannot be combined with file"),
+        ({"always": "Land"}, "file: is needed for these arguments"),
+        ({"file": "b.csv", "mode": "insert"}, "mode: is not an option of a fix"),
+        ({"file": "b.csv", "always": 3}, "always: int is not accepted"),
+        ({"file": 3}, "file: int is not accepted"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            call(report.run_id, state_dir=state(warehouse), **given)
