@@ -87,8 +87,11 @@ def fix_command(
     elif out is not None:
         raise ConfigError("--out: cannot be combined with --from. Write the rejects first, then load them.")
     else:
-        rules = {"always": always, "rules": corrections, "why": why}
-        done = _load(log, quiet, lambda shown: fix.load(state_dir, run_id, file, shown, **rules, **options))
+
+        def work(display: Display) -> Fix:
+            return fix.load(*(state_dir, run_id, file, display), always=always, rules=corrections, why=why, **options)
+
+        done = _load(log, quiet, work)
     if not quiet or done.exit_code:
         lines = _loaded(done) if file is not None else _written(done)
         click.echo("\n".join(map(visible, lines)), err=True)

@@ -56,6 +56,8 @@ def write(state_dir: Path, run_id: str, out: Path | None) -> Fix:
     own = _own(run)
     standing = fates.standing(run, state_dir)
     found = fates.of(standing)
+    if not found.records:
+        raise ConfigError(f"{run.run_id}: has no rejects. There is nothing to correct.")
     if not found.open:
         raise ConfigError(f"{run.run_id}: has no open rejects ({found}). There is nothing to correct.")
     file = out or Path(f"rejects-{run.run_id}.xlsx")

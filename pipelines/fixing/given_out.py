@@ -9,7 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from tranship.connectors.errors import ConfigError, LocalFailure
+from tranship.connectors.errors import ConfigError
+from tranship.connectors.local_failures import local_failures
 from tranship.pipelines.fixing.columns import ACTION, ADDED, FATE, NUMBER, RECORD
 from tranship.pipelines.fixing.fates import OPEN
 from tranship.pipelines.mapping import ColumnMap
@@ -27,21 +28,22 @@ def write(file: Path, run_id: str, standing: pl.DataFrame, own: Sequence[str], c
         raise ConfigError(f"--out {file}: is neither .xlsx nor .csv. Name a file such as rejects.xlsx.")
     if file.exists():
         raise ConfigError(f"--out {file}: exists already, and may have corrections. Name another file, or remove it.")
+    if not file.parent.is_dir():
+        raise ConfigError(f"--out {file}: the folder {file.parent} does not exist. Create it, or name another one.")
     found = standing.filter(pl.col(FATE) == OPEN).with_columns(
         pl.lit(None, pl.String).alias(ACTION), (f"{run_id}#" + pl.col(NUMBER).cast(pl.String)).alias(RECORD)
     )
     rows = found.select(*own, *ADDED)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        written = _write(rows, columns, temporary, is_workbook=file.suffix.lower() == ".xlsx")
-        os.link(temporary, file)
-    except FileExistsError as error:
-        raise ConfigError(f"--out {file}: was created by another process. Name another file.") from error
-    except OSError as error:
-        raise LocalFailure(f"--out {file}: cannot be written ({error.strerror}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with local_failures(file):
+        try:
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            written = _write(rows, columns, temporary, is_workbook=file.suffix.lower() == ".xlsx")
+            os.link(temporary, file)
+        except FileExistsError as error:
+            raise ConfigError(f"--out {file}: was created by another process. Name another file.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
     left = rows.height - written
     note = f"{counted(left, 'reject')} more than a workbook takes. A .csv file has all: --out {file.stem}.csv"
     return written, note if left else ""

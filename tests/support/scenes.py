@@ -78,7 +78,11 @@ SCENES = {
     "a second comparison": Scene(("verify", "last"), in_duckdb, (loading(DUCKDB),)),
     "a run that is continued": Scene(("resume", "last"), in_duckdb, (_OLD,), begun=loading(DUCKDB)),
     "a workbook of rejects": Scene(
-        ("fix", "last", "--out", "rejects.xlsx"), in_duckdb, (loading(DUCKDB),), only="rejects.xlsx"
+        ("fix", "last", "--out", "rejects.xlsx"),
+        in_duckdb,
+        ((*loading(DUCKDB), "--strict"),),
+        only="rejects.xlsx",
+        named=r"rejects\.xlsx",
     ),
 }
 
