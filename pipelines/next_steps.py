@@ -9,7 +9,7 @@ from msgspec import Struct
 from tranship.connectors.addresses import is_in_python
 from tranship.pipelines import endpoints, settings
 from tranship.pipelines.command_lines import format_run_command, shell
-from tranship.pipelines.fixing.fates import is_fix
+from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
 from tranship.pipelines.run_directory import RunDirectory
@@ -56,7 +56,7 @@ def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_pyth
     if not is_open:
         return []
     if is_fix(run):
-        run = RunDirectory.at(Path(run.manifest["fixes"]["folder"]))
+        run = fixed_by(run)
     if loaded.engine or not endpoints.keeps_state(loaded):
         again = "make the same call in Python" if in_python else "run the same command"
         return [NextStep(f"correct the rejected records at the source, then {again} again")]

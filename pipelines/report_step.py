@@ -119,7 +119,7 @@ def _join(run: RunContext) -> None:
     from tranship.pipelines.fixing import fates
     from tranship.pipelines.run_list import report_of
 
-    first = RunDirectory.at(Path(run.directory.manifest["fixes"]["folder"]))
+    first = fates.fixed_by(run.directory)
     made = report_of(first)
     if made is not None:
         write_again(dataclasses.replace(made, fixes=fates.summary(first, run.settings.state_dir)), run.observer)

@@ -32,16 +32,17 @@ def must_be_columns(names: Sequence[str], own: Sequence[str]) -> None:
 
 
 def add(file: Path, names: Sequence[str], changed: pl.DataFrame, originals: pl.DataFrame, why: str) -> Rules:
-    """Add a rule for each value that was changed in these columns. `changed` (NUMBER, `column`, `then`) are the values
-    of the records that were loaded, `originals` the rejects as the source gave them: a line that was broken
-    has no values. Raises ConfigError.
+    """Add a rule for each value that was changed in these columns. `changed` (NUMBER and columns) are the records that
+    were loaded, `originals` the rejects as the source gave them: a line that was broken has no values. Raises
+    ConfigError.
     """
+    then = changed.select(NUMBER, *names).unpivot(names, index=NUMBER, variable_name="column", value_name="then")
     before = (
         originals.filter(pl.col("_text").is_null())
         .select(NUMBER, *names)
         .unpivot(names, index=NUMBER, variable_name="column", value_name="when")
     )
-    pairs = changed.join(before, on=[NUMBER, "column"], how="inner")
+    pairs = then.join(before, on=[NUMBER, "column"], how="inner")
     pairs = pairs.filter(~pl.col("then").eq_missing(pl.col("when")))
     blank = pairs.filter(pl.col("when").fill_null("").str.strip_chars() == "").height
     pairs = pairs.filter(pl.col("when").fill_null("").str.strip_chars() != "").with_columns(

@@ -21,6 +21,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines.fixing import spreadsheet
 from tranship.pipelines.fixing.columns import ACTION, ACTIONS, ADDED, DROP, FATE, FIXABLE, LOAD, NUMBER, OPEN, RECORD
+from tranship.pipelines.fixing.fates import LOADED
 from tranship.pipelines.fixing.fates import OPEN as IS_OPEN
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.settings_model import Reading
@@ -48,15 +49,15 @@ TWO_WAYS: Final = (
 class Corrected(Struct, frozen=True):
     """The rows of a file. `load` and `drop` have `_line` (the row of the file), NUMBER, the columns of the source and
     `_text`; `parse` are those of `load` whose `_text` is to be read again. `refused` has `_line` and `reason`, in the
-    order of the file. `changed` has a row for each changed cell of `load` and of rows that were loaded before: NUMBER,
-    `column`, `then`. `remade` counts, by column, the cells that a spreadsheet had changed by itself.
+    order of the file. `loaded` has NUMBER and the values of `load` and of rows that were loaded before. `remade`
+    counts, by column, the cells that a spreadsheet had changed by itself.
     """
 
     load: pl.DataFrame
     drop: pl.DataFrame
     parse: pl.DataFrame
     refused: pl.DataFrame
-    changed: pl.DataFrame
+    loaded: pl.DataFrame
     left_open: int = 0
     settled: int = 0
     remade: Mapping[str, int] = field(default_factory=dict)
@@ -107,15 +108,12 @@ def read(file: Path, run_id: str, standing: pl.DataFrame, own: Sequence[str]) ->
     good = good.filter(pl.col(_REASON).is_null())
     values = ["_line", NUMBER, *own, "_text"]
     load = good.filter(loads)
-    as_loaded = pl.concat([load, good.filter(~is_open & (pl.col(FATE) == "loaded"))])
     return Corrected(
         load=load.select(values),
         drop=good.filter(is_open & (pl.col(ACTION) == DROP)).select(values),
         parse=load.filter(text_only | (new_text & ~new_values)).select("_line", "_source", "_text"),
         refused=refused.filter(pl.col("reason").is_not_null()).sort("_line"),
-        changed=as_loaded.select(NUMBER, *own).unpivot(own, index=NUMBER, variable_name="column", value_name="then")
-        if own
-        else pl.DataFrame(schema={NUMBER: pl.UInt32, "column": pl.String, "then": pl.String}),
+        loaded=good.filter(loads | (~is_open & (pl.col(FATE) == LOADED))).select(NUMBER, *own),
         left_open=good.filter(is_open & ~loads & (pl.col(ACTION) != DROP)).height,
         settled=good.filter(~is_open).height,
         remade=remade,

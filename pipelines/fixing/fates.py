@@ -29,6 +29,12 @@ def is_fix(run: RunDirectory) -> bool:
     return "fixes" in run.manifest
 
 
+def fixed_by(run: RunDirectory) -> RunDirectory:
+    """Return the run whose rejects a run has loaded: beside it, wherever both are now, or the folder of a plan."""
+    beside = run.path.parent / str(run.manifest["fixes"]["run_id"])
+    return RunDirectory.at(beside if beside.is_dir() else Path(run.manifest["fixes"]["folder"]))
+
+
 def rounds(run: RunDirectory, state_dir: Path) -> list[RunDirectory]:
     """Return the runs that loaded, or began to load, corrected rejects of a run, the earliest first."""
     found = [other for other in all_runs(state_dir) if is_fix(other)]

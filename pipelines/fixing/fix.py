@@ -131,7 +131,7 @@ def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
     """
     run = resuming.find_run(state_dir, run_id)
     if fates.is_fix(run):
-        run = RunDirectory.at(Path(run.manifest["fixes"]["folder"]))
+        run = fates.fixed_by(run)
     settings = run.manifest["settings"]
     if settings.get("engine"):
         raise ConfigError(
@@ -140,7 +140,7 @@ def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
         )
     if "undoes" in run.manifest:
         raise ConfigError(f"{run.run_id}: takes back a run, and has no rejects.")
-    if settings.get("dry_run"):
+    if settings.get("dry_run") and run.done(APPLY_STEP) is None:
         raise ConfigError(
             f"{run.run_id}: is a dry run or a plan that was not applied. Run it first, then correct its rejects."
         )
@@ -172,6 +172,7 @@ def _settings(run: RunDirectory, state_dir: Path, file: Path, options: Mapping[s
     if given.get("timezone") == Settings.model_fields["timezone"].default:
         given.pop("timezone")
     changes: dict[str, Any] = {"source": str(file), "state_dir": state_dir, "limit": None, "allow_empty": True}
+    changes["dry_run"] = False
     changes |= increment.NONE
     if given.get("mode") == "mirror":
         # Customers that are not among the corrected records are not gone.
@@ -271,7 +272,7 @@ def _add_rules(
     run: RunDirectory, file: Path, given: Corrected, standing: pl.DataFrame, names: Sequence[str], why: str
 ) -> Rules:
     loaded = standing.filter(pl.col(FATE) == fates.LOADED)[NUMBER]
-    changed = given.changed.filter(pl.col(NUMBER).is_in(loaded.implode()) & pl.col("column").is_in([*names]))
+    changed = given.loaded.filter(pl.col(NUMBER).is_in(loaded.implode()))
     return always_rules.add(file, names, changed, rejects.of_run(run), why)
 
 

@@ -11,13 +11,14 @@ from typing import Final
 import polars as pl
 
 from tranship.connectors import durable
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.fixing.columns import FIXABLE, NUMBER
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.plan_step import ROWS
-from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.run_directory import STAGE_STEP, RunDirectory
 from tranship.schemas import cells
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.explanations.refusals import of_refusal
@@ -51,6 +52,10 @@ def _made(run: RunDirectory) -> pl.DataFrame:
     schema = {**dict.fromkeys(own, pl.String), **dict.fromkeys(("_codes", "_reasons", "_source", "_text"), pl.String)}
     parts = [pl.DataFrame(schema={**schema, "_line": pl.UInt64, FIXABLE: pl.Boolean})]
     try:
+        if not (run.path / "rejects.parquet").exists() and (run.done(STAGE_STEP) or {}).get("rejected"):
+            raise ConfigError(
+                f"{run.run_id}: its rejects were removed. Run it again, then correct those of the new run."
+            )
         if (run.path / "rejects.parquet").exists():
             rejects = pl.read_parquet(run.path / "rejects.parquet", glob=False)
             parts.append(rejects.with_columns(pl.lit(value=True).alias(FIXABLE)))

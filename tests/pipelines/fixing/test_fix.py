@@ -59,7 +59,8 @@ def load(warehouse: Any, text: str = SOURCE, **options: Any) -> tranship.Report:
 
 
 def given_out(warehouse: Any, report: tranship.Report, name: str = "rejects.csv") -> Path:
-    done = tranship.fix(report.run_id, out=warehouse.folder / name, state_dir=state(warehouse))
+    run = report.run_dir if Path(report.run_dir).parent.name != "runs" else report.run_id
+    done = tranship.fix(run, out=warehouse.folder / name, state_dir=state(warehouse))
     assert done.file == str(warehouse.folder / name)
     return Path(done.file)
 
@@ -483,3 +484,29 @@ def test_the_arguments_of_python_are_checked(warehouse: Warehouse) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             call(report.run_id, state_dir=state(warehouse), **given)
+
+
+def test_a_plan_that_was_applied(warehouse: Warehouse) -> None:
+    source, folder = warehouse.folder / "people.csv", warehouse.folder / "plan"
+    source.write_text(SOURCE)
+    given: dict[str, Any] = {"state_dir": state(warehouse), "strict": True}
+    report = tranship.plan(source, warehouse.address(), out=folder, **given)
+    with pytest.raises(ConfigError, match="is a dry run or a plan that was not applied"):
+        given_out(warehouse, report)
+    tranship.apply(folder)
+    file = warehouse.folder / "rejects.csv"
+    tranship.fix(folder, out=file, state_dir=state(warehouse))
+    edited(file, EDITS)
+    done = tranship.fix(folder, file, state_dir=state(warehouse))
+
+    assert counts(done.fixes) == {"records": 7, "loaded": 4, "dropped": 1, "open": 2}
+    assert json.loads((folder / "report.json").read_text())["fixes"]["loaded"] == 4
+    assert tranship.fix("last", file, state_dir=state(warehouse)).fixes == done.fixes
+
+
+def test_rejects_that_were_removed(warehouse: Warehouse) -> None:
+    report = load(warehouse)
+    (Path(report.run_dir) / "rejects.parquet").unlink()
+
+    with pytest.raises(ConfigError, match=r"its rejects were removed\. Run it again"):
+        given_out(warehouse, report)
