@@ -4,9 +4,8 @@ its own.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,6 @@ import polars as pl
 from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Batch, Layout, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import corrections, endpoints, increment, profiles, selection
 from tranship.pipelines import resume as resuming
@@ -27,6 +25,7 @@ from tranship.pipelines.fixing import broken_lines, corrected, fates, given_out,
 from tranship.pipelines.fixing.always import Rules
 from tranship.pipelines.fixing.columns import ACTION, ADDED, DROP, FATE, LOAD, NUMBER
 from tranship.pipelines.fixing.corrected import Corrected
+from tranship.pipelines.fixing.records import CorrectedRecords
 from tranship.pipelines.fixing.result import Fix, RefusedRow
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.mapping import ColumnMap
@@ -40,11 +39,9 @@ from tranship.pipelines.run_directory import APPLY_STEP, STAGE_STEP, RunDirector
 from tranship.pipelines.setting_values import limit
 from tranship.pipelines.settings import load as load_settings
 from tranship.pipelines.settings_model import Settings
-from tranship.schemas.faults import BROKEN
 
 CORRECTIONS: Final = "corrections.toml"
 """The file to which rules are added where the run has none."""
-_PART_ROWS: Final = 50_000
 
 
 def write(state_dir: Path, run_id: str, out: Path | None) -> Fix:
@@ -204,7 +201,7 @@ def _with_parsed(run: RunDirectory, given: Corrected, own: Sequence[str]) -> Cor
 def _load(run: RunDirectory, settings: Settings, given: Corrected, own: Sequence[str], observer: Observer) -> Report:
     """Do the run that loads the rows; its directory has those that are dropped, too."""
     name = Path(settings.source_name).name
-    records = _Records(name, given.load, own)
+    records = CorrectedRecords(name, given.load, own)
     layouts = records.layouts()
     applied = profiles.apply(layouts, settings)
     # What the values of all records have decided, those of a few cannot decide again.
@@ -274,48 +271,3 @@ def _add_rules(
     loaded = standing.filter(pl.col(FATE) == fates.LOADED)[NUMBER]
     changed = given.loaded.filter(pl.col(NUMBER).is_in(loaded.implode()))
     return always_rules.add(file, names, changed, rejects.of_run(run), why)
-
-
-class _Records:
-    """The corrected rows as a source (`connectors.contract.Source`): a record is in the row of the file."""
-
-    def __init__(self, name: str, rows: pl.DataFrame, own: Sequence[str]) -> None:
-        self._name, self._rows, self._own = name, rows, tuple(own)
-
-    @property
-    def size(self) -> int:
-        """The number of records."""
-        return self._rows.height
-
-    def layouts(self) -> list[Layout]:
-        """Return the columns of the source of the run."""
-        return [Layout(self._name, self._own, types=text_types(self._own))]
-
-    def fingerprint(self) -> list[dict[str, Any]]:
-        """Return the name and the number of rows."""
-        return [{"name": self._name, "size": self._rows.height}]
-
-    def parts(self, _keep: Path, /) -> Iterator[_Rows]:
-        """Yield the records."""
-        for at in range(0, self._rows.height, _PART_ROWS):
-            part = self._rows.slice(at, _PART_ROWS)
-            batch = Batch(self._name, part.select(self._own), part["_line"], pl.DataFrame(schema=BROKEN))
-            yield _Rows(batch, min(at + _PART_ROWS, self._rows.height))
-
-    def close(self) -> None:
-        """Do nothing: nothing is open."""
-
-
-class _Rows:
-    """A part of them."""
-
-    def __init__(self, batch: Batch, position: int) -> None:
-        self._batch, self.position = batch, position
-
-    def read(self) -> Batch:
-        """Return the records."""
-        return self._batch
-
-    def digest(self) -> str:
-        """Return a digest of them."""
-        return hashlib.sha256(self._batch.records.write_json().encode()).hexdigest()
