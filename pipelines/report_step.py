@@ -95,8 +95,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         error=str(ending.error) if ending.error else None,
     )
     try:
-        if "fixes" in directory.manifest:
-            _join(run)
+        _join(run)
         _save(made, run)
     except OSError:
         if status != "failed":
@@ -112,14 +111,19 @@ def _is_migration(directory: RunDirectory, plan: Plan | None) -> bool:
 
 
 def _join(run: RunContext) -> None:
-    """Write the report of the run whose rejects this one has loaded once more, with what has become of them.
+    """Write the report of the run whose rejects this one has loaded, or has taken back, once more, with their fates.
 
     This is done before the run has ended: if it dies here, it is done again.
     """
+    fix = run.directory
+    while "undoes" in fix.manifest and (folder := Path(fix.manifest["undoes"]["folder"])).is_dir():
+        fix = RunDirectory.at(folder)
+    if "fixes" not in fix.manifest:
+        return
     from tranship.pipelines.fixing import fates
     from tranship.pipelines.run_list import report_of
 
-    first = fates.fixed_by(run.directory)
+    first = fates.fixed_by(fix)
     made = report_of(first)
     if made is not None:
         write_again(dataclasses.replace(made, fixes=fates.summary(first, run.settings.state_dir)), run.observer)

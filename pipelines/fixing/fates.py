@@ -8,12 +8,14 @@ from typing import Final
 import polars as pl
 
 from tranship.connectors import durable
+from tranship.connectors.contract import ACTIONS
 from tranship.pipelines.findings import Findings
 from tranship.pipelines.fixing import rejects
 from tranship.pipelines.fixing.columns import ACTION, DROP, FATE, NUMBER
 from tranship.pipelines.report import Fixes
 from tranship.pipelines.run_directory import APPLY_STEP, RunDirectory, all_runs
 from tranship.pipelines.stage_files import PATCHED
+from tranship.pipelines.undo_steps import KEYS
 
 RECORDS: Final = "fixed.parquet"
 """In the directory of a run that loads corrected rejects: the columns of the source with the values that were given,
@@ -46,10 +48,25 @@ def standing(run: RunDirectory, state_dir: Path) -> pl.DataFrame:
     of the last attempt, and FATE. Raises Damaged.
     """
     found = rejects.of_run(run).with_columns(pl.lit(OPEN).alias(FATE))
+    undone = _undone(state_dir)
     for done in rounds(run, state_dir):
         if done.done(APPLY_STEP) is not None:
-            found = found.update(_after(done, found), on=NUMBER, how="left", include_nulls=True)
+            after = _after(done, found)
+            if done.run_id in undone:
+                after = after.filter(pl.col(FATE) == DROPPED)
+            found = found.update(after, on=NUMBER, how="left", include_nulls=True)
     return found
+
+
+def _undone(state_dir: Path) -> set[str]:
+    """Return the runs that were taken back as a whole, and not redone by taking back the undo."""
+    undone: set[str] = set()
+    for other in all_runs(state_dir):  # the newest first
+        taken = other.manifest.get("undoes")
+        is_whole = taken and len(taken["actions"]) == len(ACTIONS) and not (other.path / KEYS).exists()
+        if taken and is_whole and other.done(APPLY_STEP) is not None and other.run_id not in undone:
+            undone.add(taken["run_id"])
+    return undone
 
 
 def _after(done: RunDirectory, before: pl.DataFrame) -> pl.DataFrame:

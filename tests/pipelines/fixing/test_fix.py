@@ -434,6 +434,10 @@ def test_a_record_that_a_filter_leaves_out_and_one_of_a_known_customer(warehouse
     assert fates(done.report) == {"updated": 1, "skipped": 1}
     undone = tranship.undo(done.report.run_id, state_dir=state(warehouse))
     assert undone.counts.updated == 1
+    assert of_run(warehouse, report)["fixes"]["open"] == 7, "what was taken back is open again"
+    redone = tranship.undo(undone.run_id, state_dir=state(warehouse))
+    assert redone.counts.updated == 1
+    assert of_run(warehouse, report)["fixes"]["loaded"] == 1
 
 
 def test_an_ambiguous_e_mail_is_settled_by_an_id(warehouse: Warehouse) -> None:
