@@ -120,7 +120,7 @@ def _no_rejects(columns: tuple[str, ...]) -> pl.DataFrame:
 def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
     """Return rejected records and broken lines in the source's columns and spelling, with place and reasons."""
     if reasons.is_empty() and batch.broken.is_empty():
-        return _no_rejects(tuple(as_given(batch.records.clear()).columns))
+        return _no_rejects(tuple(as_given(batch.records).columns))
     kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
     sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
     shown = pl.col("value").str.head(_VALUE_SHOWN)

@@ -18,5 +18,8 @@ FATE: Final = "_fate"
 ADDED: Final = (ACTION, "_source", "_line", "_codes", "_reasons", "_text", RECORD)
 """The columns behind those of the source, in order."""
 
+CODES_SHEET: Final = "Codes"
+"""The hidden sheet of a workbook with the codes to choose from."""
+
 LOAD, DROP, OPEN = "load", "drop", "leave open"
 ACTIONS: Final = (LOAD, DROP, OPEN)

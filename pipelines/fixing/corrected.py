@@ -20,7 +20,19 @@ from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines.fixing import spreadsheet
-from tranship.pipelines.fixing.columns import ACTION, ACTIONS, ADDED, DROP, FATE, FIXABLE, LOAD, NUMBER, OPEN, RECORD
+from tranship.pipelines.fixing.columns import (
+    ACTION,
+    ACTIONS,
+    ADDED,
+    CODES_SHEET,
+    DROP,
+    FATE,
+    FIXABLE,
+    LOAD,
+    NUMBER,
+    OPEN,
+    RECORD,
+)
 from tranship.pipelines.fixing.fates import LOADED
 from tranship.pipelines.fixing.fates import OPEN as IS_OPEN
 from tranship.pipelines.normalise.raw_text import as_text
@@ -167,7 +179,8 @@ def _rows(file: Path, own: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame, t
     sentences = {code: f"the row cannot be read: {sentence(code)}" for code in lost["code"].unique()}
     reason = pl.col("code").replace_strict(sentences, return_dtype=pl.String) if sentences else pl.col("code")
     broken = lost.select(_line="line", reason=reason)
-    notes = [f"{layout.name}: {note}" for layout in layouts for note in layout.notes]
+    own_sheet = f"the hidden sheet {CODES_SHEET!r}"
+    notes = [f"{file.name}: {note}" for layout in layouts for note in layout.notes if not note.endswith(own_sheet)]
     notes += [f"the column {column!r} was added, and is not used" for column in added]
     return rows, broken, tuple(notes)
 

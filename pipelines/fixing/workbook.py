@@ -16,7 +16,7 @@ import polars as pl
 import xlsxwriter
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.fixing.columns import ACTION, ACTIONS
+from tranship.pipelines.fixing.columns import ACTION, ACTIONS, CODES_SHEET
 from tranship.pipelines.fixing.spreadsheet import MOST_CHARACTERS
 from tranship.pipelines.mapping import KEYS, ColumnMap
 from tranship.pipelines.matching import OURS
@@ -29,7 +29,6 @@ MOST_CELLS: Final = 1_000_000
 MOST_COMMENTS: Final = 5_000
 MOST_COLUMNS: Final = 16_384
 _COMMENT_CHARACTERS: Final = 1_000
-_LISTS: Final = "Codes"
 _INVALID: Final = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
 _HEADER: Final = {"bold": True, "bottom": 1}
 _AS_TEXT: Final = {"num_format": "@"}
@@ -118,7 +117,7 @@ def _add_lists(book: Any, sheet: Any, names: list[str], columns: ColumnMap, heig
             if name not in names or name in OURS or not height:
                 continue
             if lists is None:
-                lists = book.add_worksheet(_LISTS)
+                lists = book.add_worksheet(CODES_SHEET)
                 lists.hide()
             column = list(choices).index(field)
             lists.write_column(0, column, values)
@@ -130,7 +129,7 @@ def _add_lists(book: Any, sheet: Any, names: list[str], columns: ColumnMap, heig
                 names.index(name),
                 {
                     "validate": "list",
-                    "source": f"={_LISTS}!${letter}$1:${letter}${len(values)}",
+                    "source": f"={CODES_SHEET}!${letter}$1:${letter}${len(values)}",
                     "error_type": "information",
                     "error_title": field,
                     "error_message": f"This is not one of the codes. It may still be a known spelling of a {field}.",

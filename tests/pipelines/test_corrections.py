@@ -126,7 +126,9 @@ def test_a_filter_sees_corrected_values_and_blank_and_similar_ones_are_left_alon
 
 
 def test_rejects_and_samples_have_the_values_of_the_source(warehouse: Warehouse, rules: Path) -> None:
-    text = "Customer ID,Name,Email,Land\n1,,ann@acme.com,Germny\n,Bob,b@b.com,Germny\n3,Bob,b@b.com,FR\n4,Cid,b@b.com,FR\n"
+    text = (
+        "Customer ID,Name,Email,Land\n1,,ann@acme.com,Germny\n,Bob,b@b.com,Germny\n3,Bob,b@b.com,FR\n4,Cid,b@b.com,FR\n"
+    )
     report = warehouse.load(source(warehouse.folder, text), corrections=str(rules))
 
     assert fates(report) == {"created": 2, "rejected": 2}
@@ -209,3 +211,14 @@ def test_python_pipelines_files_and_inspections_use_them(warehouse: Warehouse, r
     assert report.corrected == of_file.corrected == {"rule 1: country": 2, "rule 2: Email": 1}
     assert tranship.inspect(given, corrections=rules, strict=True).rejected == 0
     assert len(read(rules)) == 3
+
+
+def test_a_retry_reads_results_that_are_corrected_already(warehouse: Warehouse, rules: Path) -> None:
+    text = SOURCE.replace("Land", "Land,Status").replace("Germny\n", "Germny,Draft\n").replace("FR\n", "FR,active\n")
+    with tranship.sandbox("metronome") as there:
+        report = warehouse.load(source(warehouse.folder, text), corrections=str(rules), destination=there.address)
+        assert report.counts.refused == 2
+        again = tranship.retry(report.run_id, state_dir=warehouse.folder / "state")
+
+    assert (again.counts.read, again.counts.refused) == (2, 2)
+    assert again.corrected == {}
