@@ -39,6 +39,10 @@ class Layout(Struct, frozen=True):
     """Column → its type, of those whose types are known before anything is read."""
     lists: frozenset[str] = frozenset()
     """Columns of text that is a JSON list in some records."""
+    text: Mapping[str, str] = field(default_factory=dict)
+    """How a record of a text file is read by itself: the `suffix` of such files, and options of their connector; empty
+    if records are no text.
+    """
 
 
 def text_types(columns: Iterable[str]) -> dict[str, pl.DataType]:

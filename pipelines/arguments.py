@@ -76,6 +76,7 @@ class MeaningOptions(TypedDict, total=False):
     values: Mapping[str, Mapping[str, str | int | date]]
     defaults: Mapping[str, str | int | date]
     set: Mapping[str, str]
+    corrections: Address | None
     extra: Literal["keep", "drop", "error"]
     where: str | None
     timezone: str | tzinfo
@@ -175,6 +176,12 @@ class LockOptions(TypedDict, total=False):
     memory: str
 
 
+class FixOptions(LockOptions, total=False):
+    """Settings of the run that loads corrected rejects."""
+
+    dry_run: bool
+
+
 class UndoOptions(LockOptions, total=False):
     """Settings of an undo."""
 
@@ -189,6 +196,13 @@ def undo_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> 
     own = set(UndoOptions.__annotations__) - set(LockOptions.__annotations__)
     locks = lock_options({}, environment)
     return locks | _known(options, [*LockOptions.__annotations__, *sorted(own)], "an undo")
+
+
+def fix_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options of a run that loads corrected rejects. Raises ConfigError for any other."""
+    own = set(FixOptions.__annotations__) - set(LockOptions.__annotations__)
+    locks = lock_options({}, environment)
+    return locks | _known(options, [*LockOptions.__annotations__, *sorted(own)], "a fix")
 
 
 def lock_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
@@ -273,6 +287,16 @@ def text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string.")
     return value
+
+
+def texts(name: str, value: object) -> tuple[str, ...]:
+    """Return an argument that is one text or several. Raises ConfigError."""
+    given = (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple | AbstractSet) else None
+    )
+    if given is None or not all(isinstance(one, str) for one in given):
+        raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string, or a list of them.")
+    return given
 
 
 def count(name: str, value: object, least: int = 1, most: int | None = None) -> int:

@@ -222,11 +222,6 @@ def continues(reading: Reading) -> bool:
     return all(lookup.connector_of(source).abilities.continues for source in reading.sources)
 
 
-def reads_workbooks(reading: Reading) -> bool:
-    """Return whether a source is an Excel workbook, so that its rejects are written as one, too."""
-    return any(lookup.kind_of(source) == "excel" for source in reading.sources if not is_of_engine(source))
-
-
 def keeps_state(settings: Settings) -> bool:
     """Return whether a second run finds what the first one wrote, unlike in a file, which is written whole."""
     return lookup.connector_of(settings.destination).abilities.keeps_state

@@ -8,7 +8,6 @@ from pathlib import Path
 import polars as pl
 
 from tranship.connectors.contract import Batch
-from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.sort_out import SET_ASIDE, WARNINGS
 from tranship.pipelines.stage_files import PATCHED, Pieces
@@ -28,6 +27,11 @@ class Findings:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def places(self) -> pl.DataFrame:
+        """Return the places of the staged records: _row, _source, _line."""
+        files = sorted((self.path / "stage").glob("*.parquet"))
+        return pl.concat([pl.read_parquet(file, columns=["_row", "_source", "_line"], glob=False) for file in files])
 
     def reject_identity(self, name: str, rows: pl.Series, code: str) -> tuple[str, int] | None:
         """Add staged records whose identity failed to the rejects, in the source's spelling. Return the place of the
@@ -87,10 +91,8 @@ class Findings:
         """Return the files of all warnings (`WARNINGS`), including those that were retracted later."""
         return tuple(sorted((self.path / "warned").glob("*.parquet")))
 
-    def collect(self, columns: list[str], workbook_of: ColumnMap | None = None) -> dict[str, Path]:
-        """Write rejects.csv, rejects.parquet and warnings.parquet; with the columns of a workbook that was read, also
-        rejects.xlsx. `columns` is the order of the source.
-        """
+    def collect(self, columns: list[str]) -> dict[str, Path]:
+        """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
         files = {}
         rejects = [pl.scan_parquet(file, glob=False) for file in sorted((self.path / "rejected").glob("*.parquet"))]
         if rejects:
@@ -103,8 +105,6 @@ class Findings:
             files["rejects"] = self.path / "rejects.csv"
             found = pl.scan_parquet(files["rejects_parquet"], glob=False)
             cells.as_csv(found).sink_csv(files["rejects"])
-            if workbook_of is not None:
-                files |= self._write_workbook(found, workbook_of)
         warned = self.warned_files()
         frame = (
             pl.concat([pl.scan_parquet(file, glob=False) for file in warned])
@@ -117,15 +117,6 @@ class Findings:
             )
         frame.sink_parquet(self.path / "warnings.parquet")
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
-
-    def _write_workbook(self, found: pl.LazyFrame, columns: ColumnMap) -> dict[str, Path]:
-        # Most runs read no workbook, and do not need the library.
-        from tranship.pipelines import reject_workbook
-
-        file = self.path / "rejects.xlsx"
-        file.unlink(missing_ok=True)
-        whole = reject_workbook.write(found, found.select(pl.len()).collect().item(), columns, file)
-        return {"rejects_workbook" if whole else "rejects_workbook_part": file} if file.exists() else {}
 
     def keep_results(self, outcomes: Path, staged: Iterable[pl.DataFrame]) -> dict[str, Path]:
         """Write the result of each record at a provider as CSV: successful, failed and unprocessed, each with the

@@ -326,6 +326,7 @@ def _expected(
         reasons.append(broken.select(reasons[0].columns))
         if batch.records.is_empty():
             continue
+        batch, _ = columns.corrections.apply(batch)
         rivals.must_agree(batch, columns)
         prepared = build.prepare(batch, columns)
         normalised = normalise.customers(prepared.records, prepared.columns, spelling)

@@ -16,6 +16,7 @@ from tranship.pipelines import resume as resuming
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.ends import Ends, OpenDestination, open_ends
 from tranship.pipelines.expressions import Expression
+from tranship.pipelines.fixing.fates import is_fix
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.ownership import owned
@@ -57,6 +58,11 @@ def continue_run(job: Job, directory: RunDirectory) -> Report:
             raise ConfigError(
                 f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo."
             )
+        if is_fix(directory) and (not staged or directory.manifest.get("abandoned")):
+            raise ConfigError(
+                f"{directory.run_id}: loads corrected rejects, and has written none. Load the file again: tranship fix "
+                f"{directory.manifest['fixes']['run_id']} --from FILE"
+            )
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(
                 f"{directory.run_id}: its sources were not read to the end, and one of them is standard input, which "
@@ -93,7 +99,7 @@ def _begin(job: Job, *, continuing: bool) -> Report:
         where = _where(applied.reading, layouts)
         start = start_after(settings.state_dir, now)
         part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, start)
-        work = resuming.work_id(applied.reading, source.fingerprint(), part)
+        work = resuming.work_id(applied.reading, source.fingerprint(), part, columns)
         directory = resuming.continued_run(settings, work) if continuing else None
         is_new = directory is None
         directory = directory or RunDirectory.new(

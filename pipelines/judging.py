@@ -7,11 +7,11 @@ paid once for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import polars as pl
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tranship.connectors.contract import Batch
 from tranship.pipelines import build, present, rivals, selection, validate
@@ -28,13 +28,15 @@ from tranship.schemas import faults
 
 class Selected(Struct, frozen=True):
     """A batch without the records that `--where` left out, the keys (`PRESENT`) of those, and the prepared records;
-    null if there are none. `cut` is what was left out of the batch, and is known of it, by its cursor.
+    null if there are none. `cut` is what was left out of the batch, and is known of it, by its cursor; `corrected` is
+    the number of corrected values, by rule.
     """
 
     batch: Batch
     skipped: pl.DataFrame | None
     prepared: Prepared | None
     cut: CutBatch | None = None
+    corrected: Mapping[str, int] = field(default_factory=dict)
 
 
 class Rules(Struct, frozen=True):
@@ -47,11 +49,12 @@ class Rules(Struct, frozen=True):
     cut: Cut | None = None
 
     def select(self, batch: Batch) -> Selected:
-        """Leave out records, and build the fields of the others.
+        """Correct values, leave out records, and build the fields of the others.
 
         Raises Undecided where the values leave open which column a field is, or an expression cannot be applied.
         """
         skipped = None
+        batch, corrected = self.columns.corrections.apply(batch)
         if self.where is not None:
             batch, left_out = selection.split(batch, self.where)
             of_keys = build.prepare(left_out, self.columns.of_keys)
@@ -63,9 +66,9 @@ class Rules(Struct, frozen=True):
             cut = self.cut.split(batch, self.spelling)
             batch = cut.batch
         if batch.records.is_empty():
-            return Selected(batch, skipped, None, cut)
+            return Selected(batch, skipped, None, cut, corrected)
         rivals.must_agree(batch, self.columns)
-        return Selected(batch, skipped, build.prepare(batch, self.columns), cut)
+        return Selected(batch, skipped, build.prepare(batch, self.columns), cut, corrected)
 
     def judged(self, selected: Sequence[Selected]) -> Iterator[tuple[Normalised | None, pl.DataFrame]]:
         """Yield the normalised records of each batch, and the reasons to reject some of them."""

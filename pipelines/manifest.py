@@ -85,6 +85,13 @@ class Undoing(TypedDict):
     actions: list[str]
 
 
+class Fixing(TypedDict):
+    """The run whose rejects a run loads."""
+
+    run_id: str
+    folder: str
+
+
 class Manifest(TypedDict):
     """The keys of a manifest that later processes rely on; it may have more."""
 
@@ -101,3 +108,4 @@ class Manifest(TypedDict):
     wire: NotRequired[list[str]]
     results: NotRequired[dict[str, str] | None]
     undoes: NotRequired[Undoing]
+    fixes: NotRequired[Fixing]

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import address_lists, field_rules
+from tranship.pipelines.corrections import NO_CORRECTIONS, Corrections
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
 from tranship.pipelines.settings_model import Reading
@@ -51,6 +52,8 @@ class ColumnMap(Struct, frozen=True):
     """The words that need not occur, as (field, folded word)."""
     may_differ: frozenset[str] = frozenset()
     """The fields whose column may contain something else: its values are used only where they are unambiguous."""
+    corrections: Corrections = NO_CORRECTIONS
+    """The corrections of values, by the column on which they act."""
     keeps_unused: bool = True
     """Whether unmapped columns, and values that a rule leaves unused, are kept in metadata."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
 from tranship.connectors.addresses import is_in_python
 from tranship.pipelines import endpoints, settings
 from tranship.pipelines.command_lines import format_run_command, shell
+from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
 from tranship.pipelines.run_directory import RunDirectory
@@ -47,23 +47,24 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
     if report.dry_run:
         names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
         return [NextStep("to apply this, run", format_run_command(loaded, loaded.sources, names))]
-    return [*_corrections(report, loaded, in_python=in_python), *_way_back(run, report, loaded)]
+    return [*_corrections(report, run, loaded, in_python=in_python), *_way_back(run, report, loaded)]
 
 
-def _corrections(report: Report, loaded: Settings, *, in_python: bool) -> list[NextStep]:
+def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_python: bool) -> list[NextStep]:
     """Return how to correct rejected records."""
-    if not report.counts.rejected:
+    is_open = report.fixes.open if report.fixes else report.counts.rejected
+    if not is_open:
         return []
-    can_add = not loaded.engine and loaded.mode != "mirror"
-    can_add = can_add and endpoints.keeps_state(loaded)
-    if not can_add:  # the records of the rejects file would replace all others, or are read by one machine
+    if is_fix(run):
+        run = fixed_by(run)
+    if loaded.engine or not endpoints.keeps_state(loaded):
         again = "make the same call in Python" if in_python else "run the same command"
         return [NextStep(f"correct the rejected records at the source, then {again} again")]
-    # Tranship writes the rejects file: options of the source do not apply to it.
-    loaded = loaded.model_copy(update={"options": endpoints.options_of_destination(loaded)})
-    file = report.files.get("rejects_workbook") or report.files["rejects"]
-    command = format_run_command(loaded, [file], _SETTINGS_FOR_REJECTS)
-    return [NextStep("correct the rejected records there, then run", command, file)]
+    fix = run.command("fix")
+    return [
+        NextStep("to correct the rejected records, run", f"{fix} --out rejects.xlsx"),
+        NextStep("then, to load them, run", f"{fix} --from rejects.xlsx"),
+    ]
 
 
 def _way_back(run: RunDirectory, report: Report, loaded: Settings) -> list[NextStep]:
@@ -71,26 +72,3 @@ def _way_back(run: RunDirectory, report: Report, loaded: Settings) -> list[NextS
     undoes = loaded.undo and not loaded.engine and endpoints.undoes(loaded)
     changed = report.counts.created + report.counts.updated + report.counts.deleted
     return [NextStep("to take it back, run", run.command("undo"))] if undoes and changed else []
-
-
-_SETTINGS_FOR_REJECTS: Final = (
-    *(
-        "profile",
-        "fields",
-        "ignore",
-        "values",
-        "defaults",
-        "options",
-        "set",
-        "extra",
-        "timezone",
-        "date_format",
-        "blocked",
-        "on_invalid",
-        "strict",
-        "survivor",
-        "fill",
-    ),
-    *("mode", "columns", "nulls", "evolve", "changes", "history", "undo", "report_samples", "state_dir"),
-)
-"""Settings kept for a run over a rejects file, which has the columns of its source in Tranship's own format."""

@@ -23,7 +23,7 @@ class BatchCounts(Struct, frozen=True):
     """The counts of one batch. `first` is code → (source, line) of its first record, also of warnings. `digest` is
     that of its part, `files` is folder → seal of its file there; `filled` are `rivals.filled` of its `source`.
     `matched` are the words of `--value` that occurred, each with its field. `extents` are those of its cursor, if the
-    source is read by one.
+    source is read by one. `corrected` is the number of corrected values, by rule.
     """
 
     digest: str
@@ -39,6 +39,7 @@ class BatchCounts(Struct, frozen=True):
     warnings: dict[str, int]
     matched: list[tuple[str, str]] = field(default_factory=list)
     extents: dict[Kind, Extent] = field(default_factory=dict)
+    corrected: dict[str, int] = field(default_factory=dict)
 
 
 def counts_of(
@@ -52,6 +53,7 @@ def counts_of(
     digest: str = "",
     files: Mapping[str, str] = MappingProxyType({}),
     extents: Mapping[Kind, Extent] = MappingProxyType({}),
+    corrected: Mapping[str, int] = MappingProxyType({}),
 ) -> BatchCounts:
     """Return the counts of a batch without the `skipped` records that were left out, and of its fates."""
     return BatchCounts(
@@ -68,6 +70,7 @@ def counts_of(
         warnings=findings.counted(fates.warnings["code"]),
         matched=list(matched),
         extents=dict(extents),
+        corrected=dict(corrected),
     )
 
 

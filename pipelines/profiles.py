@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import expressions, field_rules, mapping, pipelines_file, toml_file
+from tranship.pipelines import corrections, expressions, field_rules, mapping, pipelines_file, toml_file
 from tranship.pipelines.mapping import ColumnMap, folded_word
 from tranship.pipelines.matching import NO_PINS, Pins, columns_of
 from tranship.pipelines.reading import check_values
@@ -54,6 +54,9 @@ class Applied(Struct, Generic[_R], frozen=True):
     def columns(self, layouts: Sequence[Layout]) -> ColumnMap:
         """Return the map of a run. Raises what `mapping.propose` raises."""
         made = mapping.propose(layouts, self.reading, self.pins)
+        if self.reading.corrections is not None and (names := columns_of(layouts)):
+            rules = corrections.by_column(self.reading.corrections, names, made.columns_of)
+            made = replace(made, corrections=rules)
         return replace(made, profile=self.title, optional_words=self.words, notes=(*self.notes, *made.notes))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import field_rules, file_marks, increment_notes, rivals, validate
+from tranship.pipelines import corrections, field_rules, file_marks, increment_notes, rivals, validate
 from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
@@ -63,6 +63,8 @@ def check_values(reading: Reading) -> None:
             raise ConfigError(f"--on-invalid {name}=warn: every customer needs a {name}. Use {name}=reject.")
     _check_defaults(reading)
     _check_words(reading)
+    if reading.corrections is not None:
+        corrections.read(reading.corrections)
 
 
 def _must_be_field(name: str, option: str) -> None:
@@ -120,6 +122,7 @@ def read_already(run: RunContext) -> StepResult:
         by_code=done["by_code"],
         warnings=done["warnings"],
         first={code: tuple(place) for code, place in done["first"].items()},
+        corrected=done.get("corrected", {}),
         extents=msgspec.convert(done.get("extents", {}), dict[Kind, Extent]),
     )
 
@@ -133,7 +136,7 @@ def stage_source(
     """
     earlier = earlier_stage(run.settings.state_dir, run.directory.manifest["reading"])
     columns = rules.columns
-    _narrow(source, rules.cut)
+    _narrow(source, rules)
     parts: list[BatchCounts] = []
     total = StepResult()
     with run.timed("read", source.size):
@@ -163,23 +166,34 @@ def stage_source(
     # Arrow keeps the memory used for reading; identity needs it.
     pa.default_memory_pool().release_unused()
     run.stage.complete(run.directory.run_id, parts)
+    broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
     if (files := run.directory.manifest.get("files")) is not None:
-        broken = {part.source for part in parts if any(code.startswith("line.") for code in part.by_code)}
         run.directory.manifest["files"] = file_marks.without_broken_ends(files, broken)
+    if broken:
+        # A line that is corrected later is read in the dialect of its file.
+        run.directory.manifest["texts"] = {
+            layout.name: {"columns": layout.columns, **layout.text}
+            for layout in source.layouts()
+            if layout.name in broken and layout.text
+        }
     finish(run, total, columns, raw_columns)
     if isinstance(source, Releasing):
         source.release()
 
 
-def _narrow(source: Source, cut: Cut | None) -> None:
-    """Let the source leave out what is not read, where it can."""
+def _narrow(source: Source, rules: Rules) -> None:
+    """Let the source leave out what is not read, where it can: not by values that are corrected after they are read."""
+    cut = rules.cut
+    if cut and cut.cursor.column in rules.columns.corrections.by_column:
+        return
     if cut and cut.skips and cut.since is not None and cut.cursor.column and isinstance(source, Narrowing):
         source.narrow(cut.cursor.column, cut.since)
 
 
 def notes_on(parts: Sequence[BatchCounts], columns: ColumnMap) -> Iterator[str]:
     """Yield the notes on a source that can be made when all of its parts have been read."""
-    return unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
+    yield from unmatched(columns, {(field, word) for part in parts for field, word in part.matched})
+    yield from columns.corrections.unmatched({label for part in parts for label in part.corrected})
 
 
 def must_be_decided(parts: Sequence[BatchCounts], columns: ColumnMap) -> None:
@@ -219,6 +233,7 @@ def result_of(counts: BatchCounts) -> StepResult:
         warnings=counts.warnings,
         first=counts.first,
         extents=counts.extents,
+        corrected=counts.corrected,
     )
 
 
@@ -229,7 +244,7 @@ def _facts(total: StepResult, columns: ColumnMap) -> dict[str, Any]:
         **{"by_code": dict(total.by_code), "warnings": dict(total.warnings), "first": dict(total.first)},
         **{"mapped": dict(columns.fields), "built": field_rules.to_json(columns.built)},
         **{"extra": columns.extra, "defaults": dict(columns.defaults), "profile": columns.profile},
-        "extents": msgspec.to_builtins(total.extents),
+        **{"extents": msgspec.to_builtins(total.extents), "corrected": dict(total.corrected)},
     }
 
 

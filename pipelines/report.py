@@ -60,15 +60,48 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Fixes:
+    """What has become of the rejects of a run, and of the records that its table refused, since `tranship fix`.
+    Of these `records`, so many were `loaded` or `dropped` on purpose, and so many are `open`.
+
+    `left_out` were corrected, and a filter left them out or the destination has something newer; `failed` were sent to
+    a provider without success, for `tranship retry` of the run in `runs`, those that loaded corrections.
+    """
+
+    records: int = 0
+    loaded: int = 0
+    dropped: int = 0
+    left_out: int = 0
+    failed: int = 0
+    open: int = 0
+    open_by_code: Mapping[str, int] = field(default_factory=dict)
+    runs: tuple[str, ...] = ()
+
+    def balance(self) -> int:
+        """Return records minus known fates; 0 if none was lost or doubled."""
+        return self.records - self.loaded - self.dropped - self.left_out - self.failed - self.open
+
+    def __str__(self) -> str:
+        fates = {
+            **{"loaded": self.loaded, "dropped on purpose": self.dropped, "left out": self.left_out},
+            **{"failed at the provider": self.failed, "open": self.open},
+        }
+        parts = [f"{count:,} {name}" for name, count in fates.items() if count]
+        return f"{self.records:,} rejected or refused → {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
 class Report:
     """A run's report, as `--json` prints it and `report.json` keeps it.
 
     `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
-    `recognised` is the name of the export profile that was used, null if there was none.
+    `corrected` is the number of values that each rule of `--corrections` has corrected. `recognised` is the name of the
+    export profile that was used, null if there was none.
     `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
     `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
     a step, `memory_bytes` the most memory that the process had used by the end of it; `examples` is code → the place of
-    its first record; `files` is name → path; `plan_digest` is that of a plan in its own folder.
+    its first record; `files` is name → path; `plan_digest` is that of a plan in its own folder;
+    `fixes` is what became of the rejects, null before `tranship fix`.
     """
 
     run_id: str
@@ -86,6 +119,7 @@ class Report:
     unidentified: tuple[str, ...] = ()
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
     changed_fields: Mapping[str, int] = field(default_factory=dict)
+    corrected: Mapping[str, int] = field(default_factory=dict)
     recognised: str | None = None
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     built: Mapping[str, str] = field(default_factory=dict)
@@ -98,6 +132,7 @@ class Report:
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     plan_digest: str | None = None
+    fixes: Fixes | None = None
     error: str | None = None
 
     def to_json(self) -> str:

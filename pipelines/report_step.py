@@ -15,7 +15,6 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Outcomes, Plan
 from tranship.connectors.errors import TranshipError
 from tranship.pipelines import report
-from tranship.pipelines.endpoints import reads_workbooks
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.observer import Observer
@@ -47,8 +46,7 @@ class Ending(Struct, frozen=True):
 def write_report(run: RunContext, ending: Ending) -> Report:
     """Write report.json and report.html, and the status to the manifest."""
     settings, directory, total, plan = run.settings, run.directory, ending.total, ending.plan
-    workbook_of = ending.columns if reads_workbooks(settings) else None
-    findings = run.findings.collect(ending.raw_columns, workbook_of) if ending.status != "failed" else {}
+    findings = run.findings.collect(ending.raw_columns) if ending.status != "failed" else {}
     counts = _counts(ending)
     status = ending.status or _status(run, ending, counts)
     exit_code = ending.error.exit_code if ending.error else 4 if status == "done_with_rejects" else 0
@@ -81,6 +79,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         unidentified=plan.unidentified if plan else (),
         merges_by_rule=total.merges,
         changed_fields=dict(plan.changed_fields) if plan else {},
+        corrected=dict(total.corrected),
         recognised=ending.columns.profile,
         columns=ending.columns.by_column,
         built={name: str(rule) for name, rule in ending.columns.built.items()},
@@ -96,6 +95,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         error=str(ending.error) if ending.error else None,
     )
     try:
+        _join(run)
         _save(made, run)
     except OSError:
         if status != "failed":
@@ -108,6 +108,25 @@ def write_report(run: RunContext, ending: Ending) -> Report:
 def _is_migration(directory: RunDirectory, plan: Plan | None) -> bool:
     """Whether something was written to a provider."""
     return directory.has_begun_to_write and plan is not None and plan.effort is not None
+
+
+def _join(run: RunContext) -> None:
+    """Write the report of the run whose rejects this one has loaded, or has taken back, once more, with their fates.
+
+    This is done before the run has ended: if it dies here, it is done again.
+    """
+    fix = run.directory
+    while "undoes" in fix.manifest and (folder := Path(fix.manifest["undoes"]["folder"])).is_dir():
+        fix = RunDirectory.at(folder)
+    if "fixes" not in fix.manifest:
+        return
+    from tranship.pipelines.fixing import fates
+    from tranship.pipelines.run_list import report_of
+
+    first = fates.fixed_by(fix)
+    made = report_of(first)
+    if made is not None:
+        write_again(dataclasses.replace(made, fixes=fates.summary(first, run.settings.state_dir)), run.observer)
 
 
 def write_again(made: Report, observer: Observer) -> None:

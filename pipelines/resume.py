@@ -42,9 +42,10 @@ def public_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead) -> str:
+def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead, columns: ColumnMap) -> str:
     """Return a digest of settings and input, equal for the same work; empty for an input that cannot be recognised.
-    `prints` are the fingerprint of the source, `part` is what is read of it.
+    `prints` are the fingerprint of the source, `part` is what is read of it; of `columns`, the corrections count, which
+    are in a file.
     """
     if any(print["size"] is None for print in prints) and not endpoints.continues(settings):
         return ""
@@ -57,7 +58,7 @@ def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead)
     )
     # Records that are given again in Python are in another file, and have the same fingerprint.
     given["source"] = [redacted(source) if is_in_python(source) else source for source in settings.sources]
-    read = [part.meaning(), part.facts()]
+    read = [part.meaning(), part.facts(), *columns.corrections.meaning]
     return hashlib.sha256(json.dumps([given, prints, read], sort_keys=True).encode()).hexdigest()
 
 
@@ -75,6 +76,7 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None,
         [[field, list(words.items())] for field, words in columns.words.items()],
         columns.extra,
         sorted(columns.may_differ),
+        *columns.corrections.meaning,
     ]
     condition = where.meaning if where else None
     return hashlib.sha256(

@@ -178,7 +178,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
         # Customers that are not among the records that failed are not gone.
         given["mode"] = "upsert"
     for name in (
-        *("columns", "fields", "values", "defaults", "set", "where", "allow_missing"),
+        *("columns", "fields", "values", "defaults", "set", "where", "corrections", "allow_missing"),
         *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet", "include_archived"),
     ):
         given.pop(name, None)

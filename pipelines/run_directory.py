@@ -17,7 +17,9 @@ identity/          dropped.parquet (rows that are not survivors), patched.parque
                    retracted-*.parquet (places of records whose warnings were retracted)
 spill/             temporary files of identity and of DuckDB, removed at the end of the step
 agreed.parquet, agreed_deletes.parquet   in the folder of a plan: plan.parquet and gone.parquet as first made
-rejects.csv, rejects.parquet, rejects.xlsx, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
+to_fix.parquet     the rejects and refusals with a number each, once `tranship fix` has been used (`fixing/rejects.py`)
+fixed.parquet      the corrected rejects of another run that this one has loaded (`fixing/fates.py`)
+rejects.csv, rejects.parquet, warnings.parquet, merges.parquet, plan.parquet, report.json, report.html
 """
 
 from __future__ import annotations

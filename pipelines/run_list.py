@@ -10,7 +10,7 @@ from typing import overload
 
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import frames, notebook
-from tranship.pipelines.report import Counts, Report
+from tranship.pipelines.report import Counts, Fixes, Report
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
 from tranship.pipelines.settings_model import named
 
@@ -20,7 +20,8 @@ class RunSummary:
     """One run. `status` is that of its report, `running`, or `died`; `counts` are null until it has a report.
 
     `pipeline` is the name it was given, or its destination. `problem` is the reason why the report of a run cannot be
-    read, if any.
+    read, if any. `fixes` is what became of its rejects, null before `tranship fix`; `corrects` is the run whose rejects
+    it has loaded, if any.
     """
 
     run_id: str
@@ -32,6 +33,8 @@ class RunSummary:
     run_dir: Path
     problem: str | None = None
     pipeline: str = ""
+    fixes: Fixes | None = None
+    corrects: str | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +112,8 @@ def _summary(run: RunDirectory) -> RunSummary:
         run_dir=run.path,
         problem=problem,
         pipeline=run.manifest["settings"].get("pipeline") or run.manifest["settings"]["destination"],
+        fixes=report.fixes if report else None,
+        corrects=run.manifest["fixes"]["run_id"] if "fixes" in run.manifest else None,
     )
 
 

@@ -63,6 +63,11 @@ class Reading(BaseModel):
     set: dict[str, str] = Field(
         default_factory=dict, description="Compute a field with an SQL expression on the source's columns."
     )
+    corrections: Annotated[Path | None, BeforeValidator(own_path)] = Field(
+        None,
+        description="File with corrections of values that are wrong at the source again and again; "
+        "`tranship fix --always` adds to it.",
+    )
     allow_missing: bool = Field(
         False, description="Accept files that lack a mapped column that other files of the run have."
     )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from tranship.connectors.contract import Batch
+from tranship.pipelines.corrections import as_given
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.normalise.raw_text import as_text
@@ -98,7 +99,8 @@ def sort_out(batch: Batch, normalised: Normalised | None, reasons: pl.DataFrame,
 
 def as_texts(raw: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of the source as text, without those that a rejects file adds."""
-    return pl.DataFrame([as_text(column).alias(column.name) for column in raw.drop(OURS, strict=False)])
+    given = as_given(raw).drop(OURS, strict=False)
+    return pl.DataFrame([as_text(column).alias(column.name) for column in given])
 
 
 def sample_of(batch: Batch) -> pl.DataFrame:
@@ -118,7 +120,7 @@ def _no_rejects(columns: tuple[str, ...]) -> pl.DataFrame:
 def rejects(batch: Batch, reasons: pl.DataFrame) -> pl.DataFrame:
     """Return rejected records and broken lines in the source's columns and spelling, with place and reasons."""
     if reasons.is_empty() and batch.broken.is_empty():
-        return _no_rejects(tuple(batch.records.columns))
+        return _no_rejects(tuple(as_given(batch.records).columns))
     kinds = pl.concat([reasons["code"], batch.broken["code"]]).unique()
     sentences = pl.Series([sentence(code) for code in kinds], dtype=pl.String)
     shown = pl.col("value").str.head(_VALUE_SHOWN)

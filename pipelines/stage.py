@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -52,12 +53,14 @@ class Stage:
         skipped: pl.DataFrame | None = None,
         matched: Sequence[tuple[str, str]] = (),
         cut: CutBatch | None = None,
+        corrected: Mapping[str, int] = MappingProxyType({}),
     ) -> BatchCounts:
         """Write one batch: good records to the stage, bad ones and broken lines to the rejects, and the warnings.
 
         `reasons` are `schemas.faults.REASONS`; `normalised` is the whole batch; `digest` is that of its part, `filled`
         are `rivals.filled`, `skipped` are the keys (`PRESENT`) of records that `--where` left out, `matched` the words
-        of `--value` that occurred, `cut` the records left out by their cursor.
+        of `--value` that occurred, `cut` the records left out by their cursor, `corrected` the number of corrected
+        values, by rule.
         """
         name = f"{number:06}.parquet"
         rows = row_numbers(batch.records.height, number)
@@ -87,6 +90,7 @@ class Stage:
             digest=digest,
             files={folder: self._sealed.seal(file) for folder, file in written.items() if file.exists()},
             extents=cut.extents if cut else {},
+            corrected=corrected,
         )
 
     def late(self) -> pl.LazyFrame | None:

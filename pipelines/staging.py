@@ -49,8 +49,13 @@ class Staging(Struct, frozen=True):
     def _write(self, read: _Read, normalised: Normalised | None, reasons: pl.DataFrame) -> BatchCounts:
         selected = read.selected
         batch, skipped, prepared, cut = selected.batch, selected.skipped, selected.prepared, selected.cut
+        corrected = selected.corrected
         if normalised is None or prepared is None:
-            return self.stage.add(read.number, batch, None, reasons, read.digest, skipped=skipped, cut=cut)
+            return self.stage.add(
+                read.number, batch, None, reasons, read.digest, skipped=skipped, cut=cut, corrected=corrected
+            )
         filled = rivals.filled(batch, self.rules.columns, normalised.records)
         matched = sorted(prepared.matched)
-        return self.stage.add(read.number, batch, normalised, reasons, read.digest, filled, skipped, matched, cut)
+        return self.stage.add(
+            read.number, batch, normalised, reasons, read.digest, filled, skipped, matched, cut, corrected
+        )

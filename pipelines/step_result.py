@@ -16,7 +16,7 @@ class StepResult(Struct, frozen=True):
 
     `by_code` and `warnings` count rejects and warnings by code; `retracted` are warnings of earlier steps that no
     longer apply. `first` is code → (source, line) of its first record, warnings included. `merges` counts by rule.
-    `extents` are those of the cursor, if the source is read by one.
+    `extents` are those of the cursor, if the source is read by one. `corrected` counts corrected values by rule.
     """
 
     read: int = 0
@@ -31,6 +31,7 @@ class StepResult(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
     extents: Mapping[Kind, Extent] = field(default_factory=dict)
+    corrected: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, later: StepResult) -> StepResult:
         warned, retracted = Counter(self.warnings) + Counter(later.warnings), Counter(later.retracted)
@@ -56,4 +57,5 @@ class StepResult(Struct, frozen=True):
                 kind: self.extents.get(kind, Extent()) + later.extents.get(kind, Extent())
                 for kind in {**self.extents, **later.extents}
             },
+            corrected=Counter(self.corrected) + Counter(later.corrected),
         )

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tranship.pipelines.arguments import (
         Address,
         Duration,
+        FixOptions,
         Limit,
         LockOptions,
         Records,
@@ -63,8 +64,9 @@ if TYPE_CHECKING:
     )
     from tranship.pipelines.backfill import Window
     from tranship.pipelines.events import Observer, Progress
+    from tranship.pipelines.fixing.result import Fix, RefusedRow
     from tranship.pipelines.inspection import Column, Finding, Inspection
-    from tranship.pipelines.report import Counts, Report
+    from tranship.pipelines.report import Counts, Fixes, Report
     from tranship.pipelines.run_list import RunList, RunSummary
     from tranship.pipelines.states import Cleared, Watermark
     from tranship.pipelines.verify import Verification
@@ -83,6 +85,9 @@ __all__ = [
     "Damaged",
     "Duration",
     "Finding",
+    "Fix",
+    "FixOptions",
+    "Fixes",
     "GateClosed",
     "Inspection",
     "Interfered",
@@ -96,6 +101,7 @@ __all__ = [
     "Progress",
     "Records",
     "Refused",
+    "RefusedRow",
     "Report",
     "RunList",
     "RunOptions",
@@ -117,6 +123,7 @@ __all__ = [
     "backfill",
     "changes",
     "clear_watermarks",
+    "fix",
     "inspect",
     "main",
     "plan",
@@ -135,12 +142,13 @@ _HOME = {
     **dict.fromkeys(
         (
             *("Address", "Duration", "Limit", "LockOptions", "Records", "RunOptions", "SourceOptions", "Sources"),
-            "UndoOptions",
+            *("FixOptions", "UndoOptions"),
         ),
         "pipelines.arguments",
     ),
     **dict.fromkeys(("Column", "Finding", "Inspection"), "pipelines.inspection"),
-    **dict.fromkeys(("Counts", "Report"), "pipelines.report"),
+    **dict.fromkeys(("Counts", "Fixes", "Report"), "pipelines.report"),
+    **dict.fromkeys(("Fix", "RefusedRow"), "pipelines.fixing.result"),
     **dict.fromkeys(("Observer", "Progress"), "pipelines.events"),
     **dict.fromkeys(("RunList", "RunSummary"), "pipelines.run_list"),
     **dict.fromkeys(("Sandbox", "WeatherOptions"), "connectors.sandbox.session"),
@@ -296,6 +304,47 @@ def retry(
 
     place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
     return flow.retry(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
+
+
+@_entrance
+def fix(
+    run: Address = "last",
+    file: Address | None = None,
+    *,
+    out: Address | None = None,
+    always: str | Sequence[str] = (),
+    corrections: Address | None = None,
+    why: str | None = None,
+    state_dir: Address | None = None,
+    observer: Observer | None = None,
+    **options: Unpack[FixOptions],
+) -> Fix:
+    """Write the rejects of a run to the new file `out`, .xlsx or .csv; or, with `file`, load those that were corrected
+    there. `run` is an id, `last`, or the folder of a plan.
+
+    Changes in the columns `always` become rules in the file `corrections`, by default that of the run or
+    `corrections.toml`; `why` is a note on them. Raises ConfigError if the rejects of the run cannot be loaded, nothing
+    is open, or the file is not one of this run; and what `run` raises.
+    """
+    from pathlib import Path
+
+    from tranship.connectors.errors import ConfigError
+    from tranship.pipelines import arguments, events
+    from tranship.pipelines.fixing import fix as fixing
+
+    place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
+    given = arguments.fix_options(options, os.environ)
+    columns = arguments.texts("always", always)
+    if file is None:
+        if columns or corrections is not None or why is not None or options:
+            raise ConfigError("file: is needed for these arguments. Without it, the rejects are written.")
+        return fixing.write(place, run_id, None if out is None else Path(arguments.path("out", out)))
+    if out is not None:
+        raise ConfigError("out: cannot be combined with file. Write the rejects first, then load them.")
+    given_file = Path(arguments.path("file", file))
+    rules = None if corrections is None else Path(arguments.path("corrections", corrections))
+    listener = events.events(observer)
+    return fixing.load(place, run_id, given_file, listener, always=columns, rules=rules, why=why, **given)
 
 
 @_entrance

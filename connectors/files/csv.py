@@ -64,6 +64,11 @@ class CsvSource:
                 (*dialect.notes, *notes_on(dialect.repeated), *self._joined(file.name), *file.notes),
                 dialect.repeated,
                 text_types(dialect.columns),
+                text={
+                    "suffix": ".csv",
+                    "delimiter": dialect.grammar.delimiter.decode(),
+                    "quote": dialect.grammar.quote.decode(),
+                },
             )
             for file, dialect in zip(self._files, self._dialects, strict=True)
         ]

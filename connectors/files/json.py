@@ -88,7 +88,8 @@ class JsonSource:
             twice = repeated(columns)
             notes = (*look.notes, *notes_on(twice), *file.notes)
             lists = look.paths.lists()
-            layouts.append(Layout(file.name, tuple(columns), notes, twice, text_types(columns), lists))
+            types, text = text_types(columns), {"suffix": ".jsonl"}
+            layouts.append(Layout(file.name, tuple(columns), notes, twice, types, lists, text))
         return layouts
 
     def fingerprint(self) -> list[dict[str, Any]]:

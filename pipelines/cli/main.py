@@ -31,6 +31,7 @@ from tranship.connectors.local_failures import local_failure
 from tranship.pipelines.cli import (
     backfill,
     changes,
+    fix,
     library_variables,
     native_code,
     process,
@@ -188,6 +189,7 @@ def cli(context: CrashContext) -> None:
 
 for command in (
     *run.COMMANDS,
+    *fix.COMMANDS,
     *runs.COMMANDS,
     *changes.COMMANDS,
     *undo.COMMANDS,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 GROUPS: Final = {
     "Columns and values": (
-        *("profile", "fields", "ignore", "values", "defaults", "set", "where", "extra", "allow_missing"),
-        *("timezone", "date_format", "blocked", "on_invalid", "strict"),
+        *("profile", "fields", "ignore", "values", "defaults", "set", "corrections", "where", "extra"),
+        *("allow_missing", "timezone", "date_format", "blocked", "on_invalid", "strict"),
     ),
     "CSV files and Excel workbooks": (
         *("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet", "raw"),
@@ -85,6 +85,7 @@ _METAVARS = {
     "remote": "ADDRESS",
     "work": "FOLDER|URL",
     "crosswalk": "FILE",
+    "corrections": "FILE",
     "limit": "N",
     "since": "last|TIME",
     "until": "TIME",

@@ -44,6 +44,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
         *([f"withheld: {withheld(report)}"] if report.counts.withheld else []),
         "",
         *_ledger(report),
+        *(["", f"fixed: {report.fixes}"] if report.fixes else []),
         *(["", cell(mapping(report, reasons), None)] if report.columns else []),
     ]
     for title, by_code in (
@@ -51,6 +52,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
         ("refused by the destination", report.refused_by_reason),
         (LEFT_OUT, left_out),
         ("warnings", other_warnings),
+        ("values corrected by --corrections", report.corrected),
     ):
         lines += _by_frequency(title, by_code, report.examples, reasons, width)
     if notes and report.notes:
@@ -93,8 +95,6 @@ def _files(report: Report) -> list[str]:
     named = {
         **({"warnings": "warnings, record by record"} if report.counts.warnings else {}),
         **{"rejects": "rejected lines, with reasons"},
-        **{"rejects_workbook": "rejected lines as a workbook, with comments"},
-        **{"rejects_workbook_part": "first rejected lines as a workbook, with comments"},
         **{"stale": "older than the destination, with both times"},
         **{"left": "not taken back, with reasons"},
         **{"changes": "what would change, customer by customer", "plan_page": "plan, to review and to sign"},

@@ -36,7 +36,8 @@ def of_runs(runs: Iterable[Entry], width: int | None = None) -> str:
 
 def _trend(runs: Sequence[Entry]) -> str:
     """Return the counts of the last complete run and of the one before it."""
-    complete = [run["counts"] for run in runs if run["status"] in _COMPLETE and run["counts"]][:2]
+    own = [run for run in runs if not run.get("corrects")]
+    complete = [run["counts"] for run in own if run["status"] in _COMPLETE and run["counts"]][:2]
     if not complete:
         return ""
     before = [f" (before: {complete[-1][name]:,})" if len(complete) > 1 else "" for name in _TREND]
@@ -44,10 +45,12 @@ def _trend(runs: Sequence[Entry]) -> str:
 
 
 def _listed(runs: Sequence[Entry], width: int | None) -> list[str]:
-    rows: list[tuple[str, ...]] = [("run", "began", "status", *_TREND, "source", "destination")]
+    fixed = ["corrected since"] if any(map(_fixed, runs)) else []
+    rows: list[tuple[str, ...]] = [("run", "began", "status", *_TREND, "source", "destination", *fixed)]
     for run in runs:
         counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in _TREND]
-        rows.append((run["run_id"], _began(run), run["status"], *counts, run["source"], run["destination"]))
+        since = [_fixed(run)] if fixed else []
+        rows.append((run["run_id"], _began(run), run["status"], *counts, run["source"], run["destination"], *since))
     lines = table(rows, (3, 4))
     if width is None or max(map(len, lines)) <= width:
         return lines
@@ -61,7 +64,18 @@ def _block(run: Entry) -> list[str]:
         f"    {', '.join(filter(None, (_began(run), counts)))}",
         f"    {run['source']}",
         f"    → {run['destination']}",
+        *([f"    corrected since: {_fixed(run)}"] if run.get("fixes") else []),
+        *([f"    {_fixed(run)}"] if run.get("corrects") else []),
     ]
+
+
+def _fixed(run: Entry) -> str:
+    """Return what became of the rejects of a run since, or whose rejects it has loaded."""
+    fixes = run.get("fixes")
+    if fixes:
+        names = ("loaded", "dropped", "left_out", "failed", "open")
+        return ", ".join(f"{fixes[name]:,} {name.replace('_', ' ')}" for name in names if fixes[name])
+    return f"rejects of {run['corrects']}" if run.get("corrects") else ""
 
 
 def _began(run: Entry) -> str:

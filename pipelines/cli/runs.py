@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from datetime import timedelta
@@ -133,6 +134,8 @@ def _entry(run: RunSummary) -> dict[str, Any]:
         "destination": run.destination,
         "counts": vars(run.counts) if run.counts else None,
         "run_dir": str(run.run_dir),
+        "fixes": dataclasses.asdict(run.fixes) if run.fixes else None,
+        "corrects": run.corrects,
     }
 
 

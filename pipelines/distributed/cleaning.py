@@ -73,7 +73,12 @@ def clean(
     if given.fill:
         filled = tables.keep("filled", cleaned.filled(stage, decisions, given.survivor, identity.BY_PLACE))
     matched = {tuple(json.loads(value)) for _, value, _ in facts.get(stage_rows.MATCHED, ()) if value}
-    notes = (*layout.notes, *columns.notes, *reading.unmatched(columns, matched))
+    corrected = {rule: count for _, rule, count in facts.get(stage_rows.CORRECTED, ()) if rule}
+    notes = (
+        *(*layout.notes, *columns.notes, *reading.unmatched(columns, matched)),
+        *(f"corrections, {rule}: {counted(count, 'value')}" for rule, count in sorted(corrected.items())),
+        *columns.corrections.unmatched(corrected),
+    )
     return Cleaned(stage, decisions, filled, source.columns, counts, folder, notes)
 
 

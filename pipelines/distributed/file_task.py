@@ -122,6 +122,7 @@ class FileTask(Struct, frozen=True):
             skipped=0 if skipped is None else skipped.height,
             filled=filled,
             matched=sorted(prepared.matched) if prepared else (),
+            corrected=selected.corrected,
         )
         part = json.dumps([msgspec.to_builtins(counts), fates.raw.height > 0])
         frames = [facts(stage_rows.PART, [part], row=first)]

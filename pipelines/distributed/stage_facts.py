@@ -83,6 +83,7 @@ def _of_table(stage: DataFrame, of_code: Mapping[str, pl.DataFrame], source: str
     rejected = _by_code(stage.where(fn.col("_kind") == REJECT).select(codes, *_PLACE))
     warned = _by_code(stage.where(fn.col("_kind") == WARNING).select("code", *_PLACE))
     words: set[tuple[str, str]] = {tuple(json.loads(text)) for text in of_code[stage_rows.MATCHED]["value"]}
+    corrected = of_code[stage_rows.CORRECTED].group_by("value").agg(pl.col("count").sum())
     return BatchCounts(
         digest="",
         source=source,
@@ -96,6 +97,7 @@ def _of_table(stage: DataFrame, of_code: Mapping[str, pl.DataFrame], source: str
         first={code: (place, line) for code, _, place, line in (*rejected, *warned)},
         warnings={code: count for code, count, _, _ in warned},
         matched=sorted(words),
+        corrected={rule: int(count) for rule, count in corrected.iter_rows()},
     )
 
 

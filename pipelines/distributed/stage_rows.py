@@ -30,14 +30,16 @@ READ: Final = "read"
 SKIPPED: Final = "skipped"
 FILLED: Final = "filled"
 MATCHED: Final = "matched"
+CORRECTED: Final = "corrected"
 UNDECIDED: Final = "undecided"
 PART: Final = "part"
 FILE: Final = "file"
 FAILED: Final = "failed"
-FACTS: Final = (READ, SKIPPED, FILLED, MATCHED, UNDECIDED, PART, FILE, FAILED)
+FACTS: Final = (READ, SKIPPED, FILLED, MATCHED, CORRECTED, UNDECIDED, PART, FILE, FAILED)
 """Codes of facts: counts of records (`count`); a column that has a value in a file (`rivals.filled`); a word of
-`--value` that occurred; a message for the user. Of files, as JSON: the counts of a part (`parts.BatchCounts`), what was
-found in a whole file, and the name and message of an error."""
+`--value` that occurred; a rule of corrections, with the number of values that it has corrected; a message for the user.
+Of files, as JSON: the counts of a part (`parts.BatchCounts`), what was found in a whole file, and the name and message
+of an error."""
 
 PLACES: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     **{"_row": pl.Int64, "_source": pl.String, "_line": pl.Int64},

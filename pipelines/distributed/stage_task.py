@@ -86,6 +86,7 @@ class StageTask(Struct, frozen=True):
         [(normalised, reasons)] = self.rules.judged([selected])
         skipped = 0 if selected.skipped is None else selected.skipped.height
         found = [facts(stage_rows.READ, [None], count=places.height), facts(stage_rows.SKIPPED, [None], count=skipped)]
+        found += [facts(stage_rows.CORRECTED, [rule], count=count) for rule, count in selected.corrected.items()]
         if normalised is None or selected.prepared is None:
             return pl.concat(found, how="diagonal")
         kept = selected.batch

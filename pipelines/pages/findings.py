@@ -42,11 +42,7 @@ def rejected(report: Report, samples: Mapping[str, Sequence[Reject]]) -> Html:
     """Return the rejects by reason, with samples in which the values at fault are marked."""
     files = [
         joined([label, ": ", linked(report, name)])
-        for name, label in (
-            ("rejects", "All rejected lines, with reasons"),
-            ("rejects_workbook", "The same as a workbook, with comments"),
-            ("rejects_workbook_part", "The first of them as a workbook, with comments"),
-        )
+        for name, label in (("rejects", "All rejected lines, with reasons"),)
         if name in report.files
     ]
     reasons = _reasons(report.rejects_by_code, report, {code: map(_reject, found) for code, found in samples.items()})
@@ -127,6 +123,32 @@ def _all_warned(found: Sequence[Warned]) -> list[Html]:
     ]
     places = [one.place for one in found if not one.value]
     return [*with_value, *([tag("p", tag("small", f"such as {'; '.join(places)}"))] if places else [])]
+
+
+def fixed(report: Report) -> Html:
+    """Return what has become of the rejects since they were corrected."""
+    if report.fixes is None:
+        return NOTHING
+    found = report.fixes
+    fates = (
+        (found.loaded, "corrected and loaded"),
+        (found.dropped, "dropped on purpose"),
+        (found.left_out, "corrected, and left out by a filter, or older than the destination"),
+        (found.failed, "sent to the provider without success: retry the run below"),
+        (found.open, "open"),
+    )
+    rows = facts((f"{count:,}", meaning) for count, meaning in fates if count)
+    by_code = table(
+        ("open, by reason", "records"), ((tag("code", code), f"{n:,}") for code, n in found.open_by_code.items()), (1,)
+    )
+    runs = tag("p", tag("small", f"loaded by {', '.join(found.runs)}"))
+    return section(f"Corrected since: {counted(found.records, 'reject')}", rows, by_code, runs, anchor="fixed")
+
+
+def corrected(counts: Mapping[str, int]) -> Html:
+    """Return the number of values that each rule of `--corrections` has corrected."""
+    rows = [(rule, f"{count:,}") for rule, count in by_frequency(counts)]
+    return section("Values corrected by --corrections", table(("rule", "values"), rows, (1,)), anchor="corrected")
 
 
 def merged(report: Report, samples: Mapping[str, Sequence[Merge]], survivor: str) -> Html:

@@ -39,8 +39,10 @@ _CONTENTS: Final = {
     "next": "Next",
     "records": "Records",
     "rejected": "Rejected",
+    "fixed": "Corrected since",
     "refused": "Refused",
     "warnings": "Warnings",
+    "corrected": "Corrected",
     "merged": "Merged",
     "changed": "Changed",
     "columns": "Columns",
@@ -110,12 +112,14 @@ def run_report(report: Report, directory: RunDirectory) -> str:
         outcome.ways(report),
         outcome.notes(report),
         findings.rejected(report, sampled("rejects", samples.rejects, codes, report.columns) if codes else nothing),
+        findings.fixed(report),
         findings.refused(
             report.refused_by_reason,
             sampled("refusals", customers.refused) if counts.refused else nothing,
             "Refused by the destination",
         ),
         findings.warned(report, sampled("warnings", samples.warnings) if counts.warnings else nothing),
+        findings.corrected(report.corrected),
         findings.merged(
             report, sampled("merges", samples.merges) if counts.merged else nothing, manifest["settings"]["survivor"]
         ),

@@ -188,8 +188,8 @@ _REJECTS: Final[dict[str, Texts]] = {
             "them could be meant, so it is not merged with one at random."
         ),
         (
-            "Write the external id of the right customer into the record, in rejects.csv, and run the command that the "
-            "summary prints. An address that many share, such as that of an office, can be excluded from matching."
+            "Write the external id of the right customer into the record with tranship fix, whose commands the summary "
+            "prints. An address that many share, such as that of an office, can be excluded from matching."
         ),
         "--blocked office@acme.com",
     ),

@@ -77,7 +77,13 @@ SCENES = {
     "a comparison": Scene(("verify", "in.csv", DUCKDB), in_duckdb, (loading(DUCKDB),)),
     "a second comparison": Scene(("verify", "last"), in_duckdb, (loading(DUCKDB),)),
     "a run that is continued": Scene(("resume", "last"), in_duckdb, (_OLD,), begun=loading(DUCKDB)),
-    "a workbook of rejects": Scene(loading(DUCKDB), in_duckdb, only="rejects.xlsx"),
+    "a workbook of rejects": Scene(
+        ("fix", "last", "--out", "rejects.xlsx"),
+        in_duckdb,
+        ((*loading(DUCKDB), "--strict"),),
+        only="rejects.xlsx",
+        named=r"rejects\.xlsx",
+    ),
 }
 
 

@@ -407,35 +407,33 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
     assert ["rejected", "1"] in [line.split() for line in lines]
     assert ["created", "2"] in [line.split() for line in lines]
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
-    again = f"tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
-    assert lines[-2:] == [
-        f"correct the rejected records there, then run: {again}",
+    assert lines[-3:] == [
+        f"to correct the rejected records, run: tranship fix {rejects.parent.name} --out rejects.xlsx",
+        f"then, to load them, run: tranship fix {rejects.parent.name} --from rejects.xlsx",
         f"to take it back, run: tranship undo {rejects.parent.name}",
     ]
 
 
-def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
+def test_the_commands_for_corrected_rejects_run(command: Command) -> None:
     Path("dirty.csv").write_text("Customer ID,E-mail,Name,Company\nc1,j@acme.com,A,Acme\nc2,no address,B,Beta\n")
-    said = command(
-        "run",
-        "dirty.csv",
-        "duckdb:///w.duckdb",
-        "--map",
-        "legal_name=Name",
-        "--map",
-        "name=Company",
-        "--encoding",
-        "utf-8",
-    )
-    (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
+    options = ("--map", "legal_name=Name", "--map", "name=Company", "--encoding", "utf-8")
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", *options)
+    write, load = (line.partition(" run: tranship ")[2].split() for line in said.err.splitlines()[-3:-1])
+    out, file = ("rejects.csv" if word == "rejects.xlsx" else word for word in (write[-1], load[-1]))
+    assert command(*write[:-1], out).code == 0
+    rejects = Path(file)
     rejects.write_text(rejects.read_text().replace("no address", "no@address.com", 1))
+    again = command(*load[:-1], file, "--json")
 
-    words = said.err.splitlines()[-2].removeprefix("correct the rejected records there, then run: tranship ").split()
-    again = command(*words, "--json")
-
-    assert words[3:] == ["--map", "legal_name=Name", "--map", "name=Company"]
     assert again.code == 0
-    assert again.object["counts"]["created"] == 1
+    assert again.object["report"]["counts"]["created"] == 1
+    assert again.object["fixes"]["loaded"] == 1
+    fixed = command("report", write[1], "--json").object
+    assert (fixed["fixes"]["records"], fixed["fixes"]["open"]) == (1, 0)
+    [first] = [run for run in command("runs", "--json").object["runs"] if run["run_id"] == write[1]]
+    assert first["fixes"] == fixed["fixes"]
+    assert "1 loaded" in command("runs").out
+    assert "to correct the rejected" not in command("report", write[1]).out
 
 
 @pytest.mark.parametrize("destination", ["w.csv", "w.parquet"])
@@ -443,12 +441,6 @@ def test_no_command_is_offered_that_would_replace_a_file_by_its_rejects(destinat
     said = command("run", "dirty.csv", destination)
 
     assert said.err.splitlines()[-1] == "correct the rejected records at the source, then run the same command again"
-
-
-def test_no_command_is_offered_that_would_delete_all_but_the_rejects(command: Command) -> None:
-    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--mode", "mirror", "--max-deletes", "100%")
-
-    assert said.err.splitlines()[-2] == "correct the rejected records at the source, then run the same command again"
 
 
 def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
@@ -635,6 +627,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         statement_timeout="2h",
         include_archived=True,
         crosswalk=Path("crosswalk.csv"),
+        corrections=Path("corrections.toml"),
         remove_for_good=True,
         limit=10,
         pace="50/s",

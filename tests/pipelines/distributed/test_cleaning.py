@@ -197,6 +197,18 @@ def test_a_word_that_no_record_has_is_noted(spark: SparkSession, tmp_path: Path)
     assert collected(cleaned.customers)["status"].to_list() == ["suspended"]
 
 
+def test_values_are_corrected_and_counted_as_on_one_machine(spark: SparkSession, tmp_path: Path) -> None:
+    file = tmp_path / "corrections.toml"
+    file.write_text(
+        "[[correction]]\nfield = 'email'\nwhen = 'a@x.co'\nthen = 'a@y.co'\n"
+        "[[correction]]\nfield = 'name'\nwhen = 'Z'\nthen = 'Y'\n"
+    )
+    cleaned = clean(frame(spark), work=tmp_path / "w", place=PLACE, corrections=file)
+    assert next(note for note in cleaned.notes if "correct" in note) == "corrections, rule 1: email: 3 values"
+    assert [note for note in cleaned.notes if "rule 2 (name): no value matched" in note]
+    assert collected(cleaned.customers)["email"].to_list() == ["a@y.co"]
+
+
 def test_a_cluster_with_another_version_is_told(tmp_path: Path) -> None:
     columns = ColumnMap({"external_id": "id", "name": "name"}, (), {})
     rules = Rules(columns, None, Spelling("UTC", (), frozenset()), InvalidValues())

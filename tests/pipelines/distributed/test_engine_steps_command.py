@@ -66,6 +66,22 @@ def test_csv_files(engine: dict[str, Any], options: dict[str, Any]) -> None:
     assert not [*Path(many.run_dir).glob("work")], "the tables between the steps are removed"
 
 
+def test_values_are_corrected_and_counted_in_the_same_place(engine: dict[str, Any]) -> None:
+    Path("in.csv").write_text(messy(3), encoding="utf-8")
+    rules = Path("corrections.toml")
+    rules.write_text(
+        "[[correction]]\nfield = 'phone'\nwhen = 'call me'\nthen = '+49 30 901820'\n"
+        "[[correction]]\nfield = 'Name'\nwhen = 'Nobody'\nthen = 'Bob'\n"
+    )
+    given = {**OPTIONS, "corrections": rules, "where": "phone is not null"}
+    many, one = moved("in.csv", "many", **given, **engine), moved("in.csv", "one.parquet", **given)
+    assert_same(many, one)
+    assert many.corrected == one.corrected
+    assert many.corrected["rule 1: phone"] > 100
+    for report in (many, one):
+        assert [note for note in report.notes if "rule 2 (Name): no value matched" in note]
+
+
 def test_files_of_several_formats_and_folders_that_are_columns(engine: dict[str, Any], tmp_path: Path) -> None:
     for at, name in enumerate(("ds=2024-01-01/a.csv.gz", "ds=2024-01-02/b.jsonl", "ds=2024-01-03/c.parquet")):
         file = Path("in", name)

@@ -1,0 +1,273 @@
+"""Give out the rejects of a run as a file, and load what comes back, through the settings of that run and as a run of
+its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from msgspec.structs import replace
+
+from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines import corrections, endpoints, increment, profiles, selection
+from tranship.pipelines import resume as resuming
+from tranship.pipelines.earlier_columns import without_columns
+from tranship.pipelines.endpoints import open_destination
+from tranship.pipelines.fixing import always as always_rules
+from tranship.pipelines.fixing import broken_lines, corrected, fates, given_out, rejects
+from tranship.pipelines.fixing.always import Rules
+from tranship.pipelines.fixing.columns import ACTION, ADDED, DROP, FATE, LOAD, NUMBER
+from tranship.pipelines.fixing.corrected import Corrected
+from tranship.pipelines.fixing.records import CorrectedRecords
+from tranship.pipelines.fixing.result import Fix, RefusedRow
+from tranship.pipelines.flow import Flow, Input
+from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.observer import Observer, Quiet
+from tranship.pipelines.one_machine import OneMachine
+from tranship.pipelines.ownership import owned
+from tranship.pipelines.reading import check_values, rules_of
+from tranship.pipelines.report import Report
+from tranship.pipelines.run_context import RunContext
+from tranship.pipelines.run_directory import APPLY_STEP, STAGE_STEP, RunDirectory, start_after
+from tranship.pipelines.setting_values import limit
+from tranship.pipelines.settings import load as load_settings
+from tranship.pipelines.settings_model import Settings
+
+CORRECTIONS: Final = "corrections.toml"
+"""The file to which rules are added where the run has none."""
+
+
+def write(state_dir: Path, run_id: str, out: Path | None) -> Fix:
+    """Write the open rejects of a run to a new file; without `out`, to a workbook in the working directory.
+
+    Raises ConfigError if the run cannot be fixed, or nothing is open.
+    """
+    run, columns = _run(state_dir, run_id)
+    own = _own(run)
+    standing = fates.standing(run, state_dir)
+    found = fates.of(standing)
+    if not found.records:
+        raise ConfigError(f"{run.run_id}: has no rejects. There is nothing to correct.")
+    if not found.open:
+        raise ConfigError(f"{run.run_id}: has no open rejects ({found}). There is nothing to correct.")
+    file = out or Path(f"rejects-{run.run_id}.xlsx")
+    written, note = given_out.write(file, run.run_id, standing, own, columns)
+    return Fix(run.run_id, _named(found, run, state_dir), file=str(file), rows=written, notes=(note,) if note else ())
+
+
+def load(
+    state_dir: Path,
+    run_id: str,
+    file: Path,
+    observer: Observer | None = None,
+    *,
+    always: Sequence[str] = (),
+    rules: Path | None = None,
+    why: str | None = None,
+    **options: Any,
+) -> Fix:
+    """Load the corrected rows of a file into the destination of the run, and drop those that are to be dropped. Changes
+    in the columns `always` become rules in the file `rules`, by default that of the run. `options` are settings:
+    dry_run, and those of `run.apply`.
+
+    Raises ConfigError if the run cannot be fixed or the file is not one of its rejects, and what `run.run` raises.
+    """
+    run, _ = _run(state_dir, run_id)
+    observer, own = observer or Quiet(), _own(run)
+    always_rules.must_be_columns(always, own)
+    settings = _settings(run, state_dir, file, options)
+    check_values(settings)
+    rules = rules or settings.corrections or Path(CORRECTIONS)
+    if always and rules.exists():
+        corrections.read(rules)
+    report = None
+    for begun in fates.rounds(run, state_dir):
+        if not settings.dry_run and _is_unfinished(begun):
+            observer.note(f"continuing run {begun.run_id}, which had begun to load corrections")
+            report = _continue(begun, state_dir, observer, options)
+    with owned(settings, observer):
+        standing = fates.standing(run, state_dir)
+        given = corrected.read(file, run.run_id, standing, own)
+        given = _with_parsed(run, given, own)
+        if given.load.height + given.drop.height:
+            report = _load(run, settings, given, own, observer)
+    standing = fates.standing(run, state_dir)
+    added = Rules()
+    if always and not settings.dry_run:
+        added = _add_rules(run, rules, given, standing, always, why or f"corrected after run {run.run_id}")
+    return Fix(
+        run.run_id,
+        _named(fates.of(standing), run, state_dir),
+        file=str(file),
+        report=report,
+        dropped=given.drop.height,
+        left_open=given.left_open,
+        settled=given.settled,
+        refused=tuple(RefusedRow(line, reason) for line, reason in given.refused.select("_line", "reason").iter_rows()),
+        remade=given.remade,
+        rules=added.added,
+        notes=(*given.notes, *added.notes),
+    )
+
+
+def _named(found: Any, run: RunDirectory, state_dir: Path) -> Any:
+    return fates.summary(run, state_dir) or found
+
+
+def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
+    """Return the run whose rejects are meant, also by the id of a run that has loaded corrections of them; and its map.
+
+    Raises ConfigError if its rejects cannot be loaded.
+    """
+    run = resuming.find_run(state_dir, run_id)
+    if fates.is_fix(run):
+        run = fates.fixed_by(run)
+    settings = run.manifest["settings"]
+    if settings.get("engine"):
+        raise ConfigError(
+            f"{run.run_id}: ran on the engine {settings['engine']}. Correct its rejects at the source, then run "
+            "it again."
+        )
+    if "undoes" in run.manifest:
+        raise ConfigError(f"{run.run_id}: takes back a run, and has no rejects.")
+    if settings.get("dry_run") and run.done(APPLY_STEP) is None:
+        raise ConfigError(
+            f"{run.run_id}: is a dry run or a plan that was not applied. Run it first, then correct its rejects."
+        )
+    run.must_be_free()
+    columns = resuming.columns_of(run)
+    if columns is None or not run.has_ended_well:
+        raise ConfigError(f"{run.run_id}: has not ended, or was stopped. Continue it or run it again: {run.go_on}")
+    loaded = resuming.settings_of(run)
+    if not endpoints.keeps_state(loaded):
+        raise ConfigError(
+            f"{run.run_id}: has written the file {redacted(loaded.destination)} as a whole, to which no record can be "
+            "added. Correct the rejects at the source, and run it again."
+        )
+    return run, columns
+
+
+def _own(run: RunDirectory) -> list[str]:
+    own = rejects.own_columns(run)
+    taken = [name for name in own if name in ADDED]
+    if taken:
+        raise ConfigError(
+            f"{run.run_id}: its source has a column {taken[0]}, whose name is needed. Correct the source."
+        )
+    return own
+
+
+def _settings(run: RunDirectory, state_dir: Path, file: Path, options: Mapping[str, Any]) -> Settings:
+    given = without_columns(run.manifest["settings"])
+    if given.get("timezone") == Settings.model_fields["timezone"].default:
+        given.pop("timezone")
+    changes: dict[str, Any] = {"source": str(file), "state_dir": state_dir, "limit": None, "allow_empty": True}
+    changes["dry_run"] = False
+    changes |= increment.NONE
+    if given.get("mode") == "mirror":
+        # Customers that are not among the corrected records are not gone.
+        changes |= {"mode": "upsert", "max_deletes": None}
+    for name in ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet"):
+        given.pop(name, None)
+    # Shares are of the records of the run: one of twelve that is rejected again is not 8 % of its source.
+    read = int((run.done(STAGE_STEP) or {}).get("read", 0))
+    for name in ("max_rejects", "max_warnings", "max_conflicts"):
+        if str(given.get(name) or "").endswith("%"):
+            changes[name] = str(int(limit(given[name], read)))
+    return load_settings(given | changes | dict(options), {})
+
+
+def _with_parsed(run: RunDirectory, given: Corrected, own: Sequence[str]) -> Corrected:
+    """Return the rows with the values of broken lines that were corrected."""
+    if given.parse.is_empty():
+        return given
+    records, failed = broken_lines.parsed(run, given.parse, own)
+    whole = given.load.join(given.parse.select("_line"), on="_line", how="anti")
+    read = records.join(given.load.select("_line", NUMBER, "_text"), on="_line", how="inner")
+    return replace(
+        given,
+        load=pl.concat([whole, read.select(whole.columns)]).sort("_line"),
+        refused=pl.concat([given.refused, failed]).sort("_line"),
+    )
+
+
+def _load(run: RunDirectory, settings: Settings, given: Corrected, own: Sequence[str], observer: Observer) -> Report:
+    """Do the run that loads the rows; its directory has those that are dropped, too."""
+    name = Path(settings.source_name).name
+    records = CorrectedRecords(name, given.load, own)
+    layouts = records.layouts()
+    applied = profiles.apply(layouts, settings)
+    # What the values of all records have decided, those of a few cannot decide again.
+    columns = replace(applied.columns(layouts), rivals={}, others={})
+    where = applied.reading.where
+    condition = selection.condition(where, layouts, allow_missing=True) if where else None
+    with closing(open_destination(settings, observer)) as destination:
+        facts = {
+            "settings": resuming.public_settings(settings),
+            **{"work": "", "reading": f"fix {secrets.token_hex(8)}", "source": records.fingerprint()},
+            "columns": columns.by_column,
+            "fixes": {"run_id": run.run_id, "folder": str(run.path)},
+        }
+        _abandon(run, settings.state_dir)
+        directory = RunDirectory.new(settings.state_dir, facts, start_after(settings.state_dir, datetime.now(UTC)))
+        with directory.interruptible():
+            directory.create()
+            rows = [
+                given.load.with_columns(pl.lit(LOAD).alias(ACTION)),
+                given.drop.with_columns(pl.lit(DROP).alias(ACTION)),
+            ]
+            pl.concat(rows).write_parquet(directory.path / fates.RECORDS)
+            (directory.path / fates.RECORDS).chmod(0o600)
+            context = RunContext(settings=applied.reading, directory=directory, observer=observer)
+            rules = rules_of(applied.reading, columns, condition)
+            steps = OneMachine(context, destination, columns, [*own], records, rules)
+            return Flow(context, Input(columns, [*own], columns.notes), steps).execute()
+
+
+def _is_unfinished(begun: RunDirectory) -> bool:
+    """Return whether a run has begun to write, and has not completed the write or its report."""
+    died = begun.manifest["status"] in ("running", "interrupted")
+    return begun.has_begun_to_write and (died or begun.done(APPLY_STEP) is None)
+
+
+def _abandon(run: RunDirectory, state_dir: Path) -> None:
+    """Let no earlier run that has written nothing be continued: its rows are open, and may be among those of a new
+    one.
+    """
+    for other in fates.rounds(run, state_dir):
+        if other.done(APPLY_STEP) is None and not other.has_begun_to_write and not other.manifest.get("abandoned"):
+            other.manifest |= {"abandoned": True, "status": "failed"}
+            other.save()
+
+
+def _continue(begun: RunDirectory, state_dir: Path, observer: Observer, options: Mapping[str, Any]) -> Report:
+    """Complete a run that died while it wrote."""
+    locks = {name: value for name, value in options.items() if name in ("overlap", "lock_timeout", "locks", "memory")}
+    settings = resuming.settings_of(begun, state_dir=state_dir, **locks)
+    columns = resuming.columns_of(begun)
+    assert columns is not None  # noqa: S101  (it has begun to write)
+    with (
+        owned(settings, observer, begun),
+        begun.interruptible(),
+        closing(open_destination(settings, observer)) as there,
+    ):
+        begun.check()
+        begun.take_over()
+        context = RunContext(settings, begun, observer)
+        raw = resuming.raw_columns_of(begun)
+        return Flow(context, Input(columns, raw), OneMachine(context, there, columns, raw)).execute()
+
+
+def _add_rules(
+    run: RunDirectory, file: Path, given: Corrected, standing: pl.DataFrame, names: Sequence[str], why: str
+) -> Rules:
+    loaded = standing.filter(pl.col(FATE) == fates.LOADED)[NUMBER]
+    changed = given.loaded.filter(pl.col(NUMBER).is_in(loaded.implode()))
+    return always_rules.add(file, names, changed, rejects.of_run(run), why)
