@@ -210,6 +210,11 @@ class _ByName:
             companies = [column for column in (people.company, *people.unclear) if column]
             if own and is_own and people.company and not people.person and person_names.are_persons(self._kept):
                 people, own = replace(people, full=own.column), None
+            of_person = None
+            is_plain = own is not None and fold(own.column or "") == "name"
+            if own and is_plain and people.company and person_names.is_of_person("name", people):
+                # `Name` beside `First Name` and `Company` is the person's.
+                of_person, own = own.column, None
             if own and (own.column is None or (companies and not is_own)):
                 self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
                 return
@@ -217,6 +222,8 @@ class _ByName:
                 self.conflicts["name"] = people.unclear
                 return
             rule = person_names.name_rule(people, own.column if own else None)
+            if of_person:
+                rule = (*rule[:-1], (of_person,), rule[-1])
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)

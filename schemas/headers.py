@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from tranship.schemas import header_families
 from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
+from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
 from tranship.schemas.header_words import (
     ADDRESS_NOUNS,
     ADDRESS_ROLES,
@@ -39,6 +40,7 @@ from tranship.schemas.header_words import (
     RECORD_FIELDS,
     RECORD_ROLES,
     REMARK,
+    ROLES_BEHIND,
     WORDS,
 )
 from tranship.schemas.secret_columns import is_secret
@@ -68,6 +70,10 @@ def _words() -> dict[str, _Word]:
             found |= {word: _Word(field, street, 1) for word in (street + number, number + street) if word not in found}
     for name, field, level in header_families.names():
         found.setdefault(name, _Word(field, name, level))
+    for field, levels in WORDS_OF_SCRIPTS.items():
+        for level, words in enumerate(levels.split("|"), 1):
+            for word in map(fold, words.split()):
+                found.setdefault(word, _Word(field, word, level))
     for field in COLUMNS:
         own = (field, *OWN_NAMES.get(field, "").split())
         found |= {fold(word): _Word(field, fold(field), 0) for word in own}
@@ -77,6 +83,8 @@ def _words() -> dict[str, _Word]:
 _ROLE_RANK: Final[dict[str, int]] = {
     fold(role): rank for rank, roles in enumerate(ADDRESS_ROLES.split("|"), 1) for role in roles.split()
 }
+_ROLE_IN_SCRIPT: Final = {fold(word): role for words, role in ROLES_OF_SCRIPTS.items() for word in words.split()}
+_ROLE_OF_WORD_BEHIND: Final = {fold(word): role for words, role in ROLES_BEHIND.items() for word in words.split()}
 _ENTITIES: Final = frozenset(map(fold, ENTITY_ROLES.split()))
 _RECORDS: Final = frozenset(map(fold, RECORD_ROLES.split()))
 _COMPANY: Final = frozenset({"company", "companyname", "organization", "organisation"})
@@ -93,10 +101,13 @@ class _Hit(NamedTuple):
     """The address it belongs to: its role and number, empty for the only one."""
 
 
+_WIDE: Final = str.maketrans("（）［］／", "()[]/")
+
+
 @lru_cache(maxsize=REMEMBERED)
 def _read(name: str) -> _Hit | None:
     """Return the meaning of a name; null if it has none."""
-    name = name.strip()
+    name = name.strip().translate(_WIDE)
     if len(name) > LONGEST:
         return None
     if (inner := unwrapped(name)) != name:
@@ -110,6 +121,8 @@ def _read(name: str) -> _Hit | None:
             pass
         elif fold(brackets[1]) in _ROLE_RANK:
             role = fold(brackets[1])
+        elif behind := _ROLE_OF_WORD_BEHIND.get(fold(brackets[1])):
+            role = behind
         else:
             return None
         if fold(name) not in _words() and fold(bare):
@@ -190,6 +203,12 @@ def _read_folded(folded: str) -> _Hit | None:
         word = _words().get(owned["word"])
         if word and _keeps_meaning(word, ["customer"]):
             return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
+    if (behind := _WORD_BEHIND.fullmatch(folded)) and (word := _words().get(behind["word"] + behind["number"])):
+        if word.field in ADDRESS or word.field in ("phone", "email"):  # `Straße geschäftlich 2`
+            return _read_folded(_ROLE_OF_WORD_BEHIND[behind["role"]] + behind["word"] + behind["number"])
+    if (before := _WORD_IN_SCRIPT.fullmatch(folded)) and (word := _words().get(before["word"])):
+        if word.field in ADDRESS or word.field in ("phone", "email"):  # `請求先住所`
+            return _read_folded(_ROLE_IN_SCRIPT[before["role"]] + before["word"])
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -230,6 +249,11 @@ _OF_CUSTOMER: Final = re.compile(
 _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
+_WORD_BEHIND: Final = re.compile(
+    r"(?P<word>.{2,}?)(?:de|del|dela|da|do|du|di|van|vanhet)?"
+    rf"(?P<role>{'|'.join(sorted(_ROLE_OF_WORD_BEHIND, key=len, reverse=True))})(?P<number>[1-3]?)"
+)
+_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+)")
 _ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
@@ -359,7 +383,19 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     front = shared_front(columns)
     named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
-    return {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
+    hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
+    return _with_state_of_account(hits)
+
+
+def _with_state_of_account(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with `state` as the status where the address has another one inside: `state` beside
+    `address.region`.
+    """
+    inside = {hit.field for column, hit in hits.items() if any(noun in fold(column) for noun in _NOUNS)}
+    outside = {hit.field for column, hit in hits.items() if not any(noun in fold(column) for noun in _NOUNS)}
+    bare = next((column for column in hits if fold(unwrapped(column)) == "state"), None)
+    is_account = bare and {"state", "city"} <= inside and outside.isdisjoint({"city", "zip_code", "status"})
+    return {**hits, bare: _Hit("status", "state", (0, 0, 9), "")} if bare and is_account else hits
 
 
 def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
