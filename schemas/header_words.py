@@ -152,7 +152,8 @@ WORDS: Final[dict[str, str]] = {
         waers valuta moeda valuutta waluta mena
     """,
     "timezone": """
-        preferred_time_zone preferred_timezone default_time_zone default_timezone time_zone zoneinfo zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
+        preferred_time_zone preferred_timezone default_time_zone default_timezone time_zone zoneinfo zeitzone
+        fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
         tidszone
     """,
     "language": """
@@ -313,7 +314,8 @@ ADDRESS_ROLES: Final = """
 # The same behind a word, in brackets or not: `Ort geschäftlich`, `Ville (bureau)`, `Calle del trabajo`. Words → role.
 ROLES_BEHIND: Final = {
     "geschäftlich geschaeftlich dienstlich büro buero bureau travail professionnel professionnelle trabajo oficina "
-    "lavoro ufficio uff werk zakelijk arbete arbejde arbeid jobb comercial empresa firmowy firmowa służbowy": "business",
+    "lavoro ufficio uff werk zakelijk arbete arbejde arbeid jobb comercial empresa "
+    "firmowy firmowa służbowy": "business",
     "privat privato privata privado privada privé privée domicile casa particular abitazione ab thuis hem hjem "
     "residencial prywatny domowy": "home",
     "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",

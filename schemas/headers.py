@@ -203,12 +203,14 @@ def _read_folded(folded: str) -> _Hit | None:
         word = _words().get(owned["word"])
         if word and _keeps_meaning(word, ["customer"]):
             return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
-    if (behind := _WORD_BEHIND.fullmatch(folded)) and (word := _words().get(behind["word"] + behind["number"])):
-        if word.field in ADDRESS or word.field in ("phone", "email"):  # `Straße geschäftlich 2`
-            return _read_folded(_ROLE_OF_WORD_BEHIND[behind["role"]] + behind["word"] + behind["number"])
-    if (before := _WORD_IN_SCRIPT.fullmatch(folded)) and (word := _words().get(before["word"])):
-        if word.field in ADDRESS or word.field in ("phone", "email"):  # `請求先住所`
-            return _read_folded(_ROLE_IN_SCRIPT[before["role"]] + before["word"])
+    # `請求先住所`, `Straße geschäftlich 2`.
+    for matched, roles_of in (
+        (_WORD_IN_SCRIPT.fullmatch(folded), _ROLE_IN_SCRIPT),
+        (_WORD_BEHIND.fullmatch(folded), _ROLE_OF_WORD_BEHIND),
+    ):
+        word = _words().get(matched["word"] + matched["number"]) if matched else None
+        if matched and word and word.field in (*ADDRESS, "phone", "email"):
+            return _read_folded(roles_of[matched["role"]] + matched["word"] + matched["number"])
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -253,7 +255,7 @@ _WORD_BEHIND: Final = re.compile(
     r"(?P<word>.{2,}?)(?:de|del|dela|da|do|du|di|van|vanhet)?"
     rf"(?P<role>{'|'.join(sorted(_ROLE_OF_WORD_BEHIND, key=len, reverse=True))})(?P<number>[1-3]?)"
 )
-_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+)")
+_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<number>)")
 _ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"

@@ -43,7 +43,8 @@ _WORDS: Final[dict[Role, str]] = {
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
-    "company": "sales_account sales_accounts nombre_fiscal company company_name company_nm firm_nm organization_nm org_name org organisatie "
+    "company": "sales_account sales_accounts nombre_fiscal "
+    "company company_name company_nm firm_nm organization_nm org_name org organisatie "
     "nom_societe "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
     "bedrijf_naam nom_organisation "
@@ -60,8 +61,12 @@ _WORDS: Final[dict[Role, str]] = {
     "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
     "visningsnamn",
 }
-_ROLE_OF: Final[dict[str, Role]] = {fold(word): role for role, words in _WORDS.items() for word in words.split()}
-_ROLE_OF |= {fold(word): role for role, words in NAMES_OF_SCRIPTS.items() for word in words.split()}
+_ROLE_OF: Final[dict[str, Role]] = {
+    fold(word): role
+    for words_of_role in (_WORDS, NAMES_OF_SCRIPTS)
+    for role, words in words_of_role.items()
+    for word in words.split()
+}
 
 # Words that mean a last name beside a first name, and a whole name or a first name elsewhere.
 _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", "namn", "nimi"]))
@@ -261,9 +266,9 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
         role = _ROLE_OF.get(rest)
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
-        elif rest in _FIRST_BESIDE_LAST and owner in of_latin_last:
-            role = "first"
-        elif rest == "name" and owner in of_last and owner not in of_any_first:  # `Name` beside `Surname`
+        elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last) or (
+            rest == "name" and owner in of_last and owner not in of_any_first  # `Name` beside `Surname`
+        ):
             role = "first"
         elif rest in _WORDS_FOR_ACCOUNTS:
             role = "company" if of_any_first & of_last and is_crm else None
