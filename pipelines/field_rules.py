@@ -34,6 +34,8 @@ class FieldRule(Struct, frozen=True):
     """The address that each alternative belongs to: a record has all of its fields from one address. Empty for a field
     that is not part of an address.
     """
+    person_last: bool = False
+    """Whether the last alternative is a person, and a whole name that is only the person's gives way to a company."""
 
     @property
     def columns(self) -> tuple[str, ...]:

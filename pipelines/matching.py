@@ -208,7 +208,8 @@ class _ByName:
             # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
             companies = [column for column in (people.company, *people.unclear) if column]
-            if own and is_own and people.company and not people.person and person_names.are_persons(self._kept):
+            is_whole = own is not None and own.column is not None and not own.rivals
+            if own and is_whole and people.company and not people.person and person_names.are_persons(self._kept):
                 people, own = replace(people, full=own.column), None
             of_person = None
             is_plain = own is not None and fold(own.column or "") == "name"
@@ -227,6 +228,8 @@ class _ByName:
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
+            if people.company and people.first_last and "name" in self._built:
+                self._built["name"] = replace(self._built["name"], person_last=True)
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:

@@ -65,7 +65,7 @@ FAMILIES: Final = (
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
-    Family("email", 1, "email e_mail mail", "adr addr adresse_1 principal principale haupt main primary"),
+    Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
     Family("email", 1, "smtp smtp_email", "address addr"),
     Family("email", 1, "correo courriel mail", "e principal principale electronico_principal"),
     Family(

@@ -46,7 +46,8 @@ WORDS: Final[dict[str, str]] = {
         | uid
         | sub
         | account_ref a_c a_c_ref a_c_no a_c_number a_c_code acc_ref acc_no acc_number acc_id
-        | internal_code internal_number interne_nummer code_interne numero_interne codice_interno numero_interno
+        | codigo_de_integracao codigo_integracao integration_code integration_id internal_code internal_number
+        interne_nummer code_interne numero_interne codice_interno numero_interno
         codigo_interno
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
@@ -99,7 +100,7 @@ WORDS: Final[dict[str, str]] = {
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
-        | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
+        | sms telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
         gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
@@ -170,7 +171,8 @@ WORDS: Final[dict[str, str]] = {
         | situacao situacion situacao_do_cliente situacao_cliente
     """,
     "net_terms": """
-        net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
+        term_name terms_name net_payment_terms net_payment_term net_term net_term_days net_days terms_days
+        payment_terms_days
         payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
         zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
@@ -298,7 +300,8 @@ ADDRESS_ROLES: Final = """
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
-    | default primary main mailing mail postal po post posti communication current purchase permanent haupt
+    | display_contact contact_info contact_details contact_data
+      default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
@@ -393,7 +396,7 @@ ENTITY_ROLES: Final = (
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member "
     "customer client account contact person property properties fields user primary default main billing business "
-    "company organization organisation bill_to work"
+    "company organization organisation bill_to work display_contact contact_info contact_details contact_data"
 )
 ENTITY_FIELDS: Final = word_set("""
     email phone currency timezone language net_terms created_at updated_at cancel_date tax_id legal_name

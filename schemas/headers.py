@@ -115,6 +115,8 @@ def _read(name: str) -> _Hit | None:
         # A field of the record itself precedes a wrapped one.
         return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit else None
     role = ""
+    if (dash := _DASH.fullmatch(name)) and fold(dash["role"]) in _ROLE_RANK and _names_an_address(dash["word"]):
+        return _read(f"{dash['word']} ({dash['role']})")
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]
         if fold(name) in _words() or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
@@ -130,6 +132,14 @@ def _read(name: str) -> _Hit | None:
     if hit := _read_folded(role + fold(name)):
         return hit
     return _read_of_address(name, role) or _read_numbered(name, role) or _read_either(name, role)
+
+
+def _names_an_address(name: str) -> bool:
+    hit = _read(name)
+    return hit is not None and hit.field in (*ADDRESS, "phone", "email")
+
+
+_DASH: Final = re.compile(r"(?P<word>.*\w)\s+[-–]\s+(?P<role>[^\W\d]+)")  # `City - Home`
 
 
 def _says_the_same(name: str, remark: str) -> bool:

@@ -113,7 +113,10 @@ _OWNER_WORDS: Final = (
         "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
         "person name buyer shopper purchaser debitor subscriber patient donor student"
     ),
-    "contact primary main default address associated to kontakt contacto contatto",
+    (
+        "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
+        "contacto contatto"
+    ),
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )
 _OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word in words.split()}
