@@ -119,10 +119,10 @@ def _built(
     # A word for no value is used only if there is nothing else, so that it is reported as in a plain column.
     filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
     present = {number: _is_present(values, field) for number, values in joined.items()}
-    if rule.person_last:
+    if rule.before_company and len(rule.alternatives) - 1 in joined:
         person = _spellings([batch.records[column] for column in rule.alternatives[-1] if column in batch.records])
-        for number in range(len(rule.alternatives) - 1):
-            if number in joined and len(rule.alternatives[number]) == 1:
+        for number in range(rule.before_company):
+            if number in joined:
                 filled[number] &= ~_is_one_of(joined[number], person)
     for usable in (filled, present):
         for number, values in joined.items():

@@ -228,8 +228,8 @@ class _ByName:
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
-            if people.company and people.first_last and "name" in self._built:
-                self._built["name"] = replace(self._built["name"], person_last=True)
+            if people.first_last and (people.company,) in rule[1:]:
+                self._built["name"] = replace(self._built["name"], before_company=rule.index((people.company,)))
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:

@@ -71,7 +71,7 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None,
         [
             [
                 *(field, rule.alternatives, rule.addresses, rule.expression and rule.expression.meaning),
-                *(["person last"] if rule.person_last else []),
+                *([rule.before_company] if rule.before_company else []),
             ]
             for field, rule in columns.built.items()
         ],

@@ -72,6 +72,16 @@ def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
     ("header", "name", "contact"),
     [
         ("User ID;Name;Company", "Company | Name", "Name"),
+        ("Name;First Name;Last Name;Company", "Company | Name | First Name + Last Name", "First Name + Last Name"),
+        ("Name;Last Name;Company", "Company | Name + Last Name", "Name + Last Name"),
+        (
+            "contact.first;contact.last;contact.company;address.company",
+            "contact.company | contact.first + contact.last",
+            "contact.first + contact.last",
+        ),
+        ("First Name;Last Name;Account;Job Title", "Account | First Name + Last Name", "First Name + Last Name"),
+        ("First Name;Last Name;Account", "First Name + Last Name", None),
+        ("顧客コード;会社名;姓;名", "会社名 | 姓 + 名", "姓 + 名"),
         ("Name;Company;Accepts Email Marketing", "Company | Name", "Name"),
         ("Name;Company;Industry", "Name", None),
         ("First Name;Last Name;Company", "Company | First Name + Last Name", "First Name + Last Name"),
