@@ -207,15 +207,16 @@ class _ByName:
         if not self._has("name"):
             # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
-            companies = [column for column in (people.company, *people.unclear) if column]
-            is_whole = own is not None and own.column is not None and not own.rivals
-            if own and is_whole and people.company and not people.person and person_names.are_persons(self._kept):
-                people, own = replace(people, full=own.column), None
             of_person = None
-            is_plain = own is not None and fold(own.column or "") == "name"
-            if own and is_plain and people.company and person_names.is_of_person("name", people):
-                # `Name` beside `First Name` and `Company` is the person's.
-                of_person, own = own.column, None
+            if own and own.column:
+                if people.is_trading and not own.rivals:
+                    people = replace(people, company=None, unclear=())
+                if people.company and not people.person and not own.rivals and person_names.are_persons(self._kept):
+                    people, own = replace(people, full=own.column), None
+                elif people.company and fold(own.column) == "name" and person_names.is_of_person("name", people):
+                    # `Name` beside `First Name` and `Company` is the person's.
+                    of_person, own = own.column, None
+            companies = [column for column in (people.company, *people.unclear) if column]
             if own and (own.column is None or (companies and not is_own)):
                 self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
                 return

@@ -89,6 +89,7 @@ WORDS: Final[dict[str, str]] = {
         denomination_sociale nombre_legal denominacion_social denominazione_sociale statutaire_naam juridisk_namn
     """,
     "customer_type": """
+        parteityp partnertyp kontakttyp kontaktart personenart
         client_type account_type type_of_customer customer_kind kundentyp kundenart type_de_client type_client
         tipo_de_cliente tipo_cliente tipo_di_cliente tipo_do_cliente klanttype kundtyp kundetype asiakastyyppi
         typ_klienta
@@ -211,6 +212,7 @@ WORDS: Final[dict[str, str]] = {
         inscription inscrit_le
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
         | customer_since
+        | date_subscribed subscribed_at subscribed_on subscription_date subscribe_date subscribe_time
         | subscribed
     """,
     "updated_at": """
@@ -342,6 +344,7 @@ ADDRESS_NOUNS: Final = (
     "adres",
     "adress",
     "osoite",
+    "location",
 )
 
 # Words with this meaning only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an

@@ -101,7 +101,9 @@ _PERSONAL: Final = (
     "user_id contact_id person_id lead_id subscriber_id member_id attendee_id participant_id student_id patient_id "
     "benutzer_id kontakt_id personen_id mitglieds_nr mitgliedsnummer "
     "email_opt_in email_opt_out opt_in opt_out optin optout marketing_opt_in sms_opt_in email_marketing_consent "
-    "accepts_marketing accepts_email_marketing newsletter_opt_in "
+    "accepts_marketing accepts_email_marketing newsletter_opt_in consent_to_track subscribed unsubscribed "
+    "date_subscribed subscribed_at subscription_date opens clicks email_permission_status email_status "
+    "email_subscriber_status mailing_lists double_opt_in "
 )
 _OF_PERSONS: Final = frozenset(map(fold, _PERSONAL.split()))
 
@@ -137,6 +139,8 @@ class People(Struct, frozen=True):
     company: str | None = None
     display: str | None = None
     unclear: tuple[str, ...] = ()
+    is_trading: bool = False
+    """Whether the company is a trading name, which gives way to a customer's name."""
     passed_over: tuple[str, ...] = ()
     """Companies of something else than the person, such as `address.company` beside `contact.company`."""
 
@@ -173,7 +177,8 @@ def find(columns: Sequence[str]) -> People:
     own_words = own[1] if own else ()
     unclear: list[str] = []
     passed_over: list[str] = []
-    if "company" not in found and "trading" in found:
+    is_trading = "company" not in found and "trading" in found
+    if is_trading:
         found["company"] = found["trading"]
     for role in ("company", "display", "contact", "full"):
         # `contact.company` beside `contact.first` precedes `address.company`.
@@ -193,6 +198,7 @@ def find(columns: Sequence[str]) -> People:
         company=whole.get("company"),
         display=whole.get("display"),
         unclear=tuple(unclear),
+        is_trading=is_trading,
         passed_over=tuple(passed_over),
     )
 
