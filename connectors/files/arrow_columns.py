@@ -101,8 +101,6 @@ def _within_calendar(values: pa.Array) -> pa.Array:
         return pa.MapArray.from_arrays(offsets, *parts, mask=values.is_null())
     import pyarrow.compute as pc
 
-    if pa.types.is_list_view(dtype) or pa.types.is_large_list_view(dtype):
-        values = values.cast(pa.large_list(dtype.value_type))
     lengths = pc.fill_null(pc.list_value_length(values), 0)
     ends = pc.cumulative_sum(lengths.cast(pa.int64()))
     items, offsets = _within_calendar(values.flatten()), pa.concat_arrays([pa.array([0], pa.int64()), ends])
