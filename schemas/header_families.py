@@ -108,6 +108,14 @@ FAMILIES: Final = (
     Family("email", 1, "email e_mail mail", "value email"),
     Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
     Family("email", 2, "emails email_addresses", "value email"),
+    Family(
+        "email",
+        2,
+        "email e_mail mail emailadresse e_mail_adresse",
+        "geschäftlich dienstlich büro firma professionnel pro bureau travail trabajo oficina lavoro ufficio werk "
+        "zakelijk arbete arbejde arbeid jobb",
+    ),
+    Family("email", 3, "email e_mail mail emailadresse e_mail_adresse", "privat privé perso personnel privato privada"),
     # Addresses.
     Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),
     Family("country", 2, "country land", "alpha2 alpha_2 code_alpha2 iso_alpha_2 region_code code_iso2 key kz"),

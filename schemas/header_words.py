@@ -101,7 +101,7 @@ WORDS: Final[dict[str, str]] = {
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
-        | sms telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
+        | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
         gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon

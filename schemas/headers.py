@@ -219,7 +219,7 @@ def _read_folded(folded: str) -> _Hit | None:
         (_WORD_BEHIND.fullmatch(folded), _ROLE_OF_WORD_BEHIND),
     ):
         word = _words().get(matched["word"] + matched["number"]) if matched else None
-        if matched and word and word.field in (*ADDRESS, "phone", "email"):
+        if matched and word and word.field in (*ADDRESS, "phone"):
             return _read_folded(roles_of[matched["role"]] + matched["word"] + matched["number"])
     rest, roles = folded, []
     while role := _role_of(rest):

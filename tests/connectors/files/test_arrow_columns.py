@@ -10,7 +10,7 @@ import pytest
 
 from tranship.connectors.files.arrow_columns import unfolded
 
-_AT = datetime(2024, 1, 1)  # noqa: DTZ001  (a column without a time zone)
+_AT = datetime(2024, 1, 1)
 _TIME = pa.timestamp("us")
 _LISTS = [[_AT, None], None, [], [_AT, _AT, _AT]]
 
