@@ -106,6 +106,10 @@ FAMILIES: Final = (
     Family("phone", 5, "contact contact_telephone", "number no"),
     Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
     Family("email", 1, "email e_mail mail", "value email"),
+    Family("email", 1, "primary_email_addr email_addr primary_email", "~ address"),
+    Family("phone", 1, "primary_phone", "free_form_number value"),
+    Family("phone", 2, "mobile alternate_phone", "free_form_number"),
+    Family("currency", 1, "currency_ref default_currency_ref", "value code"),
     Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
     Family("email", 2, "emails email_addresses", "value email"),
     Family(

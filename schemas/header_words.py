@@ -130,7 +130,9 @@ WORDS: Final[dict[str, str]] = {
     """,
     "state": """
         province state_name province_name state_province_region province_region province_state bundesland
-        departement departamento state_or_province_code dep_region departement_region estado_o_provincia
+        state_1 administrative_district_level_1 administrative_area_level_1 administrative_area country_subdivision
+        country_subdivision_code departement departamento state_or_province_code dep_region departement_region
+        estado_o_provincia
         provincia_o_estado provincia_o_stato distrito_ou_estado
         provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo st
         | region county region_name regione regio
@@ -206,7 +208,8 @@ WORDS: Final[dict[str, str]] = {
         erdat when_created cdate crdate ctime
         data_utworzenia vytvoreno
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
-        date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
+        date_registered registration_date user_registered date_added add_time add_date added_time added_on
+        added_at date_joined joined_at
         join_date
         kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
         inscription inscrit_le

@@ -196,6 +196,9 @@ def _read_either(name: str, role: str) -> _Hit | None:
 
 
 def _read_folded(folded: str) -> _Hit | None:
+    # `date_created_gmt` beside `date_created`, which is in the time zone of a shop.
+    if (of_utc := _OF_UTC.fullmatch(folded)) and (word := _words().get(of_utc["word"])) and word.field in _TIMES:
+        return _Hit(word.field, folded, (0, -1, word.level), "")
     if word := _words().get(folded):
         return _Hit(word.field, word.group, (0, 0, word.level), "")
     if in_days := _IN_DAYS.fullmatch(folded):
@@ -250,6 +253,8 @@ def _read_folded(folded: str) -> _Hit | None:
     return _Hit(word.field, word.group, (rank, number, word.level), of_address)
 
 
+_OF_UTC: Final = re.compile(r"(?P<word>.+?)(?:in)?(?:utc|gmt)")
+_TIMES: Final = frozenset({"created_at", "updated_at", "trial_started", "paid_started", "cancel_date"})
 _NUMBERED: Final = re.compile(
     r"(?P<kind>email|phone)(?:s|number|numbers|address|addresses)?(?P<number>[0-9])(?:value|address|number|email|)"
 )

@@ -297,12 +297,18 @@ _KNOWN: Final = frozenset(
 )
 
 
+_REFERENCE: Final = re.compile(r"(?i)(?P<of>.+?)(?:_id|id)?\.(?:name|value\.name)")
+"""The name in a reference to another record: `Account_Name.name`, `org_id.name`."""
+
+
 @lru_cache(maxsize=1 << 16)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that tell whose name it is."""
     if len(column) > LONGEST:
         return "", ()
     named = with_number_sign_in_words(unwrapped(column))
+    if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
+        return of[0], (*of[1], "associated")  # after `org_name`, which is the same
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", named))
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
