@@ -85,6 +85,7 @@ _ROLE_RANK: Final[dict[str, int]] = {
 }
 _ROLE_IN_SCRIPT: Final = {fold(word): role for words, role in ROLES_OF_SCRIPTS.items() for word in words.split()}
 _ROLE_OF_WORD_BEHIND: Final = {fold(word): role for words, role in ROLES_BEHIND.items() for word in words.split()}
+_ROLES_BEHIND: Final = tuple(_ROLE_OF_WORD_BEHIND)
 _ENTITIES: Final = frozenset(map(fold, ENTITY_ROLES.split()))
 _RECORDS: Final = frozenset(map(fold, RECORD_ROLES.split()))
 _COMPANY: Final = frozenset({"company", "companyname", "organization", "organisation"})
@@ -219,7 +220,10 @@ def _read_folded(folded: str) -> _Hit | None:
     # `請求先住所`, `Straße geschäftlich 2`.
     for matched, roles_of in (
         (_WORD_IN_SCRIPT.fullmatch(folded), _ROLE_IN_SCRIPT),
-        (_WORD_BEHIND.fullmatch(folded), _ROLE_OF_WORD_BEHIND),
+        (
+            _WORD_BEHIND.fullmatch(folded) if folded.rstrip("123").endswith(_ROLES_BEHIND) else None,
+            _ROLE_OF_WORD_BEHIND,
+        ),
     ):
         word = _words().get(matched["word"] + matched["number"]) if matched else None
         if matched and word and word.field in (*ADDRESS, "phone"):
