@@ -119,6 +119,11 @@ def _built(
     # A word for no value is used only if there is nothing else, so that it is reported as in a plain column.
     filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
     present = {number: _is_present(values, field) for number, values in joined.items()}
+    if rule.before_company and len(rule.alternatives) - 1 in joined:
+        person = _spellings([batch.records[column] for column in rule.alternatives[-1] if column in batch.records])
+        for number in range(rule.before_company):
+            if number in joined:
+                filled[number] &= ~_is_one_of(joined[number], person)
     for usable in (filled, present):
         for number, values in joined.items():
             taken = result.is_null() & usable[number]
@@ -139,6 +144,19 @@ def _unused(values: pl.Series, columns: ColumnMap, chosen: Mapping[str, pl.Serie
                     values.to_frame("v").select(pl.when(numbers != number).then("v")).to_series().alias(values.name)
                 )
     return values
+
+
+def _spellings(parts: Sequence[pl.Series]) -> list[pl.Series]:
+    """Return the name of a person, from first to last name and the other way round."""
+    return [_joined(parts, "name"), _joined(parts[::-1], "name")]
+
+
+def _is_one_of(values: pl.Series, names: Sequence[pl.Series]) -> pl.Series:
+    """Return a mask of the values that are one of the names of the same record, ignoring case and commas."""
+    plain = VALUE.str.to_lowercase().str.replace_all(r"[,\s]+", " ").str.strip_chars()
+    compared = evaluate(values, plain)
+    masks = [(compared == evaluate(name, plain)).fill_null(value=False) for name in names]
+    return masks[0] | masks[1]
 
 
 def _is_absent(values: pl.Series, field: str) -> pl.Series:

@@ -207,9 +207,16 @@ class _ByName:
         if not self._has("name"):
             # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
+            of_person = None
+            if own and own.column:
+                if people.is_trading and not own.rivals:
+                    people = replace(people, company=None, unclear=())
+                if people.company and not people.person and not own.rivals and person_names.are_persons(self._kept):
+                    people, own = replace(people, full=own.column), None
+                elif people.company and fold(own.column) == "name" and person_names.is_of_person("name", people):
+                    # `Name` beside `First Name` and `Company` is the person's.
+                    of_person, own = own.column, None
             companies = [column for column in (people.company, *people.unclear) if column]
-            if own and is_own and people.company and not people.person and person_names.are_persons(self._kept):
-                people, own = replace(people, full=own.column), None
             if own and (own.column is None or (companies and not is_own)):
                 self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
                 return
@@ -217,9 +224,13 @@ class _ByName:
                 self.conflicts["name"] = people.unclear
                 return
             rule = person_names.name_rule(people, own.column if own else None)
+            if of_person:
+                rule = (*rule[:-1], (of_person,), rule[-1])
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
+            if people.first_last and (people.company,) in rule[1:]:
+                self._built["name"] = replace(self._built["name"], before_company=rule.index((people.company,)))
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))
         person_beside = people.person and not set(name.columns) <= set(people.person)
         if person_beside and "billing_contact_name" not in {*self._by_hand, *self.conflicts, *self._unfilled}:

@@ -70,7 +70,10 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None,
     mapped = [
         *(list(part.items()) for part in (columns.fields, columns.defaults, columns.rivals, columns.others)),
         [
-            [field, rule.alternatives, rule.addresses, rule.expression and rule.expression.meaning]
+            [
+                *(field, rule.alternatives, rule.addresses, rule.expression and rule.expression.meaning),
+                *([rule.before_company] if rule.before_company else []),
+            ]
             for field, rule in columns.built.items()
         ],
         [[field, list(words.items())] for field, words in columns.words.items()],

@@ -74,6 +74,7 @@ CUSTOMER_TYPE_WORDS: dict[str, str] = {
         "osoba_prawna pravnicka_osoba foretag foretagskund virksomhed erhverv bedrift bedriftskunde "
         "naeringsliv yritys org corp incorporated business_entity company_account businesses "
         "corporation_account geschaftskunden geschaeftskunden firmenkunden gewerbekunde gewerbekunden "
+        "法人 企業 企业 公司 법인 기업 юр._лицо юридическое_лицо организация "
         "juristisch entreprises societes professionnels pro morale empresas juridica juridico moral "
         "aziende giuridica pj pessoa_coletiva bedrijven zakelijke_klant aktiebolag foretagskunder "
         "virksomheder erhvervskunde yritysasiakas przedsiebiorstwo klient_biznesowy pravnicka",
@@ -87,6 +88,7 @@ CUSTOMER_TYPE_WORDS: dict[str, str] = {
         "natural privatkunden privatpersonen privatpersoner naturlich natuerlich endkunden particuliers "
         "physique client_particulier fisica fisico particulares privati persona_privata pf "
         "pessoa_singular consumidor_final particuliere_klant particulieren yksityisasiakas "
+        "個人 个人 개인 физ._лицо физическое_лицо частное_лицо "
         "osoba_prywatna klient_indywidualny soukroma_osoba fyzicka",
     }.items()
     for word in words.split()

@@ -65,7 +65,7 @@ FAMILIES: Final = (
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
-    Family("email", 1, "email e_mail mail", "adr addr adresse_1 principal principale haupt main primary"),
+    Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
     Family("email", 1, "smtp smtp_email", "address addr"),
     Family("email", 1, "correo courriel mail", "e principal principale electronico_principal"),
     Family(
@@ -106,8 +106,20 @@ FAMILIES: Final = (
     Family("phone", 5, "contact contact_telephone", "number no"),
     Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
     Family("email", 1, "email e_mail mail", "value email"),
+    Family("email", 1, "primary_email_addr email_addr primary_email", "~ address"),
+    Family("phone", 1, "primary_phone", "free_form_number value"),
+    Family("phone", 2, "mobile alternate_phone", "free_form_number"),
+    Family("currency", 1, "currency_ref default_currency_ref", "value code"),
     Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
     Family("email", 2, "emails email_addresses", "value email"),
+    Family(
+        "email",
+        2,
+        "email e_mail mail emailadresse e_mail_adresse",
+        "geschäftlich dienstlich büro firma professionnel pro bureau travail trabajo oficina lavoro ufficio werk "
+        "zakelijk arbete arbejde arbeid jobb",
+    ),
+    Family("email", 3, "email e_mail mail emailadresse e_mail_adresse", "privat privé perso personnel privato privada"),
     # Addresses.
     Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),
     Family("country", 2, "country land", "alpha2 alpha_2 code_alpha2 iso_alpha_2 region_code code_iso2 key kz"),

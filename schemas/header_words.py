@@ -39,14 +39,15 @@ WORDS: Final[dict[str, str]] = {
         | uuid guid
         | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
-        | card_id
+        | card_id item_id_auto_generated
         | square_customer_id
         | reference_id
         | subscriber_id internal_id object_id objectguid
         | uid
         | sub
         | account_ref a_c a_c_ref a_c_no a_c_number a_c_code acc_ref acc_no acc_number acc_id
-        | internal_code internal_number interne_nummer code_interne numero_interne codice_interno numero_interno
+        | codigo_de_integracao codigo_integracao integration_code integration_id internal_code internal_number
+        interne_nummer code_interne numero_interne codice_interno numero_interno
         codigo_interno
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
@@ -56,6 +57,7 @@ WORDS: Final[dict[str, str]] = {
     "email": """
         primary_email customer_email contact_email user_email email_id e_mail_id e_post epost e_postadress
         epostadress e_postadresse epostadresse mailadresse email_adresse e_mail_adresse courriel adresse_email
+        adresse_de_messagerie indirizzo_posta_elettronica indirizzo_di_posta_elettronica
         adresse_mail adresse_e_mail adresse_electronique adresse_courriel correo correo_electronico
         direccion_de_correo direccion_de_correo_electronico posta_elettronica indirizzo_email indirizzo_e_mail
         adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti
@@ -63,6 +65,7 @@ WORDS: Final[dict[str, str]] = {
         | emails email_addresses e_mails work_email business_email company_email
         | personal_email home_email other_email
         | secondary_email second_email alternate_email alternative_email additional_email
+        | subscriber
     """,
     # Beside other names of a person, `person_names.py` chooses between these.
     "name": """
@@ -86,6 +89,7 @@ WORDS: Final[dict[str, str]] = {
         denomination_sociale nombre_legal denominacion_social denominazione_sociale statutaire_naam juridisk_namn
     """,
     "customer_type": """
+        parteityp partnertyp kontakttyp kontaktart personenart
         client_type account_type type_of_customer customer_kind kundentyp kundenart type_de_client type_client
         tipo_de_cliente tipo_cliente tipo_di_cliente tipo_do_cliente klanttype kundtyp kundetype asiakastyyppi
         typ_klienta
@@ -101,7 +105,7 @@ WORDS: Final[dict[str, str]] = {
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
         gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
-        | work_phone business_phone company_phone office_phone
+        | work work_phone business_phone company_phone office_phone
         | home_phone other_phone
     """,
     "address_line1": """
@@ -126,7 +130,10 @@ WORDS: Final[dict[str, str]] = {
     """,
     "state": """
         province state_name province_name state_province_region province_region province_state bundesland
-        departement departamento state_or_province_code
+        state_1 administrative_district_level_1 administrative_area_level_1 administrative_area country_subdivision
+        country_subdivision_code departement departamento state_or_province_code dep_region departement_region
+        estado_o_provincia
+        provincia_o_estado provincia_o_stato distrito_ou_estado
         provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo st
         | region county region_name regione regio
         | state_code province_code region_code state_id state_province_code
@@ -136,7 +143,8 @@ WORDS: Final[dict[str, str]] = {
         pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
-        country_name country_region land1 co ctry cntry land pays pais paese nazione maa kraj zeme
+        country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
+        paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
@@ -148,7 +156,8 @@ WORDS: Final[dict[str, str]] = {
         waers valuta moeda valuutta waluta mena
     """,
     "timezone": """
-        time_zone zoneinfo zeitzone fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
+        preferred_time_zone preferred_timezone default_time_zone default_timezone time_zone zoneinfo zeitzone
+        fuseau_horaire zona_horaria huso_horario fuso_orario tijdzone fuso_horario tidszon
         tidszone
     """,
     "language": """
@@ -165,7 +174,8 @@ WORDS: Final[dict[str, str]] = {
         | situacao situacion situacao_do_cliente situacao_cliente
     """,
     "net_terms": """
-        net_payment_terms net_payment_term net_term net_term_days net_days terms_days payment_terms_days
+        term_name terms_name net_payment_terms net_payment_term net_term net_term_days net_days terms_days
+        payment_terms_days
         payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
         zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
@@ -198,12 +208,15 @@ WORDS: Final[dict[str, str]] = {
         erdat when_created cdate crdate ctime
         data_utworzenia vytvoreno
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
-        date_registered registration_date user_registered date_added added_time added_on added_at date_joined joined_at
+        date_registered registration_date user_registered date_added add_time add_date added_time added_on
+        added_at date_joined joined_at
         join_date
         kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
         inscription inscrit_le
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
         | customer_since
+        | date_subscribed subscribed_at subscribed_on subscription_date subscribe_date subscribe_time
+        | subscribed
     """,
     "updated_at": """
         updated updated_date date_updated last_updated updated_on last_updated_at updated_utc update_date
@@ -292,18 +305,30 @@ ADDRESS_ROLES: Final = """
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
-    | default primary main mailing mail postal po post posti communication current purchase permanent haupt
+    | display_contact contact_info contact_details contact_data
+      default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
     | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
-    legal registered head_office physical physique fisica forretnings firmen
+    werk legal registered head_office physical physique fisica forretnings firmen
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
-    | home personal private privat residential residence res domicile prive
+    | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
       aflever bezorg entrega leverans leverings toimitus
     | other alternate alternative secondary
 """
+
+# The same behind a word, in brackets or not: `Ort geschäftlich`, `Ville (bureau)`, `Calle del trabajo`. Words → role.
+ROLES_BEHIND: Final = {
+    "geschäftlich geschaeftlich dienstlich büro buero bureau travail professionnel professionnelle trabajo oficina "
+    "lavoro ufficio uff werk zakelijk arbete arbejde arbeid jobb comercial empresa "
+    "firmowy firmowa służbowy": "business",
+    "privat privato privata privado privada privé privée domicile casa particular abitazione ab thuis hem hjem "
+    "residencial prywatny domowy": "home",
+    "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",
+    "livraison entrega envío spedizione consegna levering lieferung dostawa dostawy": "shipping",
+}
 
 BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
 """Words that are roles only before a noun: `Postadresse - Land`. `Visit Country` is not the country of an address."""
@@ -322,6 +347,7 @@ ADDRESS_NOUNS: Final = (
     "adres",
     "adress",
     "osoite",
+    "location",
 )
 
 # Words with this meaning only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an
@@ -340,6 +366,9 @@ COMPANIONS: Final = {
     # Attributes of LDAP (RFC 4519).
     **dict.fromkeys(("l", "c", "co"), "cn dn samaccountname"),
     "st": "cn dn samaccountname zip zipcode zipcd postal postalcode postcode",
+    # Statistics of newsletters.
+    **dict.fromkeys(("subscriber", "subscribed"), "opens clicks"),
+    "work": "mobile",
     # Claims of OpenID Connect.
     "sub": "emailverified givenname",
 }
@@ -373,7 +402,7 @@ ENTITY_ROLES: Final = (
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member "
     "customer client account contact person property properties fields user primary default main billing business "
-    "company organization organisation bill_to work"
+    "company organization organisation bill_to work display_contact contact_info contact_details contact_data"
 )
 ENTITY_FIELDS: Final = word_set("""
     email phone currency timezone language net_terms created_at updated_at cancel_date tax_id legal_name

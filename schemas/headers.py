@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from tranship.schemas import header_families
 from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
+from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
 from tranship.schemas.header_words import (
     ADDRESS_NOUNS,
     ADDRESS_ROLES,
@@ -39,6 +40,7 @@ from tranship.schemas.header_words import (
     RECORD_FIELDS,
     RECORD_ROLES,
     REMARK,
+    ROLES_BEHIND,
     WORDS,
 )
 from tranship.schemas.secret_columns import is_secret
@@ -68,6 +70,10 @@ def _words() -> dict[str, _Word]:
             found |= {word: _Word(field, street, 1) for word in (street + number, number + street) if word not in found}
     for name, field, level in header_families.names():
         found.setdefault(name, _Word(field, name, level))
+    for field, levels in WORDS_OF_SCRIPTS.items():
+        for level, words in enumerate(levels.split("|"), 1):
+            for word in map(fold, words.split()):
+                found.setdefault(word, _Word(field, word, level))
     for field in COLUMNS:
         own = (field, *OWN_NAMES.get(field, "").split())
         found |= {fold(word): _Word(field, fold(field), 0) for word in own}
@@ -77,6 +83,9 @@ def _words() -> dict[str, _Word]:
 _ROLE_RANK: Final[dict[str, int]] = {
     fold(role): rank for rank, roles in enumerate(ADDRESS_ROLES.split("|"), 1) for role in roles.split()
 }
+_ROLE_IN_SCRIPT: Final = {fold(word): role for words, role in ROLES_OF_SCRIPTS.items() for word in words.split()}
+_ROLE_OF_WORD_BEHIND: Final = {fold(word): role for words, role in ROLES_BEHIND.items() for word in words.split()}
+_ROLES_BEHIND: Final = tuple(_ROLE_OF_WORD_BEHIND)
 _ENTITIES: Final = frozenset(map(fold, ENTITY_ROLES.split()))
 _RECORDS: Final = frozenset(map(fold, RECORD_ROLES.split()))
 _COMPANY: Final = frozenset({"company", "companyname", "organization", "organisation"})
@@ -93,10 +102,13 @@ class _Hit(NamedTuple):
     """The address it belongs to: its role and number, empty for the only one."""
 
 
+_WIDE: Final = str.maketrans("（）［］／", "()[]/")
+
+
 @lru_cache(maxsize=REMEMBERED)
 def _read(name: str) -> _Hit | None:
     """Return the meaning of a name; null if it has none."""
-    name = name.strip()
+    name = name.strip().translate(_WIDE)
     if len(name) > LONGEST:
         return None
     if (inner := unwrapped(name)) != name:
@@ -104,12 +116,16 @@ def _read(name: str) -> _Hit | None:
         # A field of the record itself precedes a wrapped one.
         return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit else None
     role = ""
+    if (dash := _DASH.fullmatch(name)) and fold(dash["role"]) in _ROLE_RANK and _names_an_address(dash["word"]):
+        return _read(f"{dash['word']} ({dash['role']})")
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]
         if fold(name) in _words() or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
             pass
         elif fold(brackets[1]) in _ROLE_RANK:
             role = fold(brackets[1])
+        elif behind := _ROLE_OF_WORD_BEHIND.get(fold(brackets[1])):
+            role = behind
         else:
             return None
         if fold(name) not in _words() and fold(bare):
@@ -117,6 +133,14 @@ def _read(name: str) -> _Hit | None:
     if hit := _read_folded(role + fold(name)):
         return hit
     return _read_of_address(name, role) or _read_numbered(name, role) or _read_either(name, role)
+
+
+def _names_an_address(name: str) -> bool:
+    hit = _read(name)
+    return hit is not None and hit.field in (*ADDRESS, "phone", "email")
+
+
+_DASH: Final = re.compile(r"(?P<word>.*\w)\s+[-–]\s+(?P<role>[^\W\d]+)")  # `City - Home`
 
 
 def _says_the_same(name: str, remark: str) -> bool:
@@ -173,6 +197,9 @@ def _read_either(name: str, role: str) -> _Hit | None:
 
 
 def _read_folded(folded: str) -> _Hit | None:
+    # `date_created_gmt` beside `date_created`, which is in the time zone of a shop.
+    if (of_utc := _OF_UTC.fullmatch(folded)) and (word := _words().get(of_utc["word"])) and word.field in _TIMES:
+        return _Hit(word.field, folded, (0, -1, word.level), "")
     if word := _words().get(folded):
         return _Hit(word.field, word.group, (0, 0, word.level), "")
     if in_days := _IN_DAYS.fullmatch(folded):
@@ -190,6 +217,17 @@ def _read_folded(folded: str) -> _Hit | None:
         word = _words().get(owned["word"])
         if word and _keeps_meaning(word, ["customer"]):
             return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
+    # `請求先住所`, `Straße geschäftlich 2`.
+    for matched, roles_of in (
+        (_WORD_IN_SCRIPT.fullmatch(folded), _ROLE_IN_SCRIPT),
+        (
+            _WORD_BEHIND.fullmatch(folded) if folded.rstrip("123").endswith(_ROLES_BEHIND) else None,
+            _ROLE_OF_WORD_BEHIND,
+        ),
+    ):
+        word = _words().get(matched["word"] + matched["number"]) if matched else None
+        if matched and word and word.field in (*ADDRESS, "phone"):
+            return _read_folded(roles_of[matched["role"]] + matched["word"] + matched["number"])
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -219,6 +257,8 @@ def _read_folded(folded: str) -> _Hit | None:
     return _Hit(word.field, word.group, (rank, number, word.level), of_address)
 
 
+_OF_UTC: Final = re.compile(r"(?P<word>.+?)(?:in)?(?:utc|gmt)")
+_TIMES: Final = frozenset({"created_at", "updated_at", "trial_started", "paid_started", "cancel_date"})
 _NUMBERED: Final = re.compile(
     r"(?P<kind>email|phone)(?:s|number|numbers|address|addresses)?(?P<number>[0-9])(?:value|address|number|email|)"
 )
@@ -230,6 +270,11 @@ _OF_CUSTOMER: Final = re.compile(
 _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
+_WORD_BEHIND: Final = re.compile(
+    r"(?P<word>.{2,}?)(?:de|del|dela|da|do|du|di|van|vanhet)?"
+    rf"(?P<role>{'|'.join(sorted(_ROLE_OF_WORD_BEHIND, key=len, reverse=True))})(?P<number>[1-3]?)"
+)
+_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<number>)")
 _ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
@@ -359,7 +404,19 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     front = shared_front(columns)
     named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
-    return {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
+    hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
+    return _with_state_of_account(hits)
+
+
+def _with_state_of_account(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with `state` as the status where the address has another one inside: `state` beside
+    `address.region`.
+    """
+    inside = {hit.field for column, hit in hits.items() if any(noun in fold(column) for noun in _NOUNS)}
+    outside = {hit.field for column, hit in hits.items() if not any(noun in fold(column) for noun in _NOUNS)}
+    bare = next((column for column in hits if fold(unwrapped(column)) == "state"), None)
+    is_account = bare and {"state", "city"} <= inside and outside.isdisjoint({"city", "zip_code", "status"})
+    return {**hits, bare: _Hit("status", "state", (0, 0, 9), "")} if bare and is_account else hits
 
 
 def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
 from tranship.schemas.column_names import LONGEST, fold, shared_front, unwrapped, with_number_sign_in_words
+from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
 
-Role = Literal["first", "middle", "last", "second_last", "full", "contact", "company", "trading", "display"]
+Role = Part
 
 _WORDS: Final[dict[Role, str]] = {
     "first": "voorletters initialen first_name given_name first_names given_names first_nm fst_nm f_name "
@@ -42,7 +43,8 @@ _WORDS: Final[dict[Role, str]] = {
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
-    "company": "nombre_fiscal company company_name company_nm firm_nm organization_nm org_name org organisatie "
+    "company": "sales_account sales_accounts nombre_fiscal "
+    "company company_name company_nm firm_nm organization_nm org_name org organisatie "
     "nom_societe "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
     "bedrijf_naam nom_organisation "
@@ -59,7 +61,12 @@ _WORDS: Final[dict[Role, str]] = {
     "display": "display_name anzeigename nom_d_affichage nombre_para_mostrar nome_visualizzato visningsnavn "
     "visningsnamn",
 }
-_ROLE_OF: Final[dict[str, Role]] = {fold(word): role for role, words in _WORDS.items() for word in words.split()}
+_ROLE_OF: Final[dict[str, Role]] = {
+    fold(word): role
+    for words_of_role in (_WORDS, NAMES_OF_SCRIPTS)
+    for role, words in words_of_role.items()
+    for word in words.split()
+}
 
 # Words that mean a last name beside a first name, and a whole name or a first name elsewhere.
 _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", "namn", "nimi"]))
@@ -67,6 +74,9 @@ _FIRST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
+_WORDS_FOR_ACCOUNTS: Final = frozenset(map(fold, ["account", "accounts"]))
+"""Words for the company of a person in a CRM; elsewhere they may be a number."""
+_JOB_TITLES: Final = frozenset(map(fold, ["job_title", "title", "position", "job_position", "role_title"]))
 _LAST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])
 )
@@ -91,7 +101,9 @@ _PERSONAL: Final = (
     "user_id contact_id person_id lead_id subscriber_id member_id attendee_id participant_id student_id patient_id "
     "benutzer_id kontakt_id personen_id mitglieds_nr mitgliedsnummer "
     "email_opt_in email_opt_out opt_in opt_out optin optout marketing_opt_in sms_opt_in email_marketing_consent "
-    "accepts_marketing accepts_email_marketing newsletter_opt_in "
+    "accepts_marketing accepts_email_marketing newsletter_opt_in consent_to_track subscribed unsubscribed "
+    "date_subscribed subscribed_at subscription_date opens clicks email_permission_status email_status "
+    "email_subscriber_status mailing_lists double_opt_in "
 )
 _OF_PERSONS: Final = frozenset(map(fold, _PERSONAL.split()))
 
@@ -103,7 +115,10 @@ _OWNER_WORDS: Final = (
         "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
         "person name buyer shopper purchaser debitor subscriber patient donor student"
     ),
-    "contact primary main default address associated to kontakt contacto contatto",
+    (
+        "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
+        "contacto contatto"
+    ),
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )
 _OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word in words.split()}
@@ -124,6 +139,10 @@ class People(Struct, frozen=True):
     company: str | None = None
     display: str | None = None
     unclear: tuple[str, ...] = ()
+    is_trading: bool = False
+    """Whether the company is a trading name, which gives way to a customer's name."""
+    passed_over: tuple[str, ...] = ()
+    """Companies of something else than the person, such as `address.company` beside `contact.company`."""
 
     @property
     def person(self) -> tuple[str, ...]:
@@ -134,7 +153,9 @@ class People(Struct, frozen=True):
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns of names."""
-        return tuple(dict.fromkeys((*self.whole_names, *self.unclear, *self.first_last, *self.billing)))
+        return tuple(
+            dict.fromkeys((*self.whole_names, *self.unclear, *self.first_last, *self.billing, *self.passed_over))
+        )
 
     @property
     def whole_names(self) -> tuple[str, ...]:
@@ -153,12 +174,18 @@ def find(columns: Sequence[str]) -> People:
     own = next((group for group in groups if group[0] < 2), groups[0] if groups else None)
     billing = next((group for group in groups if group[0] == 2 and group != own), None)
     whole: dict[Role, str] = {}
+    own_words = own[1] if own else ()
     unclear: list[str] = []
-    if "company" not in found and "trading" in found:
+    passed_over: list[str] = []
+    is_trading = "company" not in found and "trading" in found
+    if is_trading:
         found["company"] = found["trading"]
     for role in ("company", "display", "contact", "full"):
-        ranked = sorted(found.get(role, []), key=lambda place: place[:2])
+        # `contact.company` beside `contact.first` precedes `address.company`.
+        ranked = sorted(found.get(role, []), key=lambda place: (place[0], place[1] != own_words, place[1]))
         best = [column for rank, owner, column in ranked if (rank, owner) == ranked[0][:2]]
+        if role == "company" and ranked and ranked[0][1] == own_words:
+            passed_over += [column for rank, owner, column in ranked if rank == ranked[0][0] and owner != own_words]
         if role in ("company", "display") and len(best) > 1:
             unclear += best
         elif best:
@@ -171,12 +198,19 @@ def find(columns: Sequence[str]) -> People:
         company=whole.get("company"),
         display=whole.get("display"),
         unclear=tuple(unclear),
+        is_trading=is_trading,
+        passed_over=tuple(passed_over),
     )
 
 
 def are_persons(columns: Iterable[str]) -> bool:
     """Return whether the records are persons: they have a column that only persons have."""
     return not _OF_PERSONS.isdisjoint(fold(unwrapped(column)) for column in columns)
+
+
+def is_of_person(column: str, people: People) -> bool:
+    """Return whether a name is that of the person whose first and last name are in other columns."""
+    return bool(people.first_last) and all(_split(part)[1] == _split(column)[1] for part in people.first_last)
 
 
 def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
@@ -209,7 +243,13 @@ def _of_group(
         next((column for rank, owner, column in found.get(role, []) if (rank, owner) == group), None)
         for role in ("first", "middle", "last", "second_last")
     )
-    return tuple(filter(None, parts))
+    found_parts = tuple(filter(None, parts))
+    # In East Asian languages the family name comes first.
+    is_eastern = bool(found_parts) and all(_EASTERN.search(part) for part in found_parts)
+    return found_parts[::-1] if is_eastern else found_parts
+
+
+_EASTERN: Final = re.compile("[぀-ヿ一-鿿가-힯]")
 
 
 def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
@@ -225,6 +265,8 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
+    of_any_first = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "first"} | of_first
+    is_crm = not _JOB_TITLES.isdisjoint(map(fold, columns))
     given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
     # Some systems use this name for the telephone number.
     has_phone = any(re.search("phone|mobil|telef|^tel|tlf|contactnumber", fold(column)) for column in columns)
@@ -233,8 +275,12 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
         role = _ROLE_OF.get(rest)
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
-        elif rest in _FIRST_BESIDE_LAST and owner in of_latin_last:
+        elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last) or (
+            rest == "name" and owner in of_last and owner not in of_any_first  # `Name` beside `Surname`
+        ):
             role = "first"
+        elif rest in _WORDS_FOR_ACCOUNTS:
+            role = "company" if of_any_first & of_last and is_crm else None
         elif rest in _BARE and {("first", owner), ("last", owner)} <= given:
             role = _BARE[rest]
         elif rest in _CONTACTS:
@@ -246,7 +292,13 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
 
 
 _CONTACTS: Final = frozenset({"contact", "kontakt", "contacto", "contatto", "contato"})
-_KNOWN: Final = frozenset((*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, *_BARE, *_CONTACTS))
+_KNOWN: Final = frozenset(
+    (*_ROLE_OF, *_LAST_BESIDE_FIRST, *_FIRST_BESIDE_LAST, *_BARE, *_CONTACTS, *_WORDS_FOR_ACCOUNTS)
+)
+
+
+_REFERENCE: Final = re.compile(r"(?i)(?P<of>.+?)(?:_id|id)?\.(?:name|value\.name)")
+"""The name in a reference to another record: `Account_Name.name`, `org_id.name`."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -255,6 +307,8 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     if len(column) > LONGEST:
         return "", ()
     named = with_number_sign_in_words(unwrapped(column))
+    if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
+        return of[0], (*of[1], "associated")  # after `org_name`, which is the same
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", named))
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]

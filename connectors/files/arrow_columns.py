@@ -57,8 +57,8 @@ def _plain(values: pa.Array) -> pa.Array:
     UTF-8, else (and if all have one length) in hexadecimal digits. Other columns are unchanged.
     """
     dtype = values.type
-    if pa.types.is_date(dtype) or pa.types.is_timestamp(dtype):
-        values = _within_calendar(values)
+    values = _within_calendar(values)
+    dtype = values.type
     plain = _plain_type(dtype)
     if plain == dtype:
         return values
@@ -83,9 +83,38 @@ def _plain(values: pa.Array) -> pa.Array:
 
 
 def _within_calendar(values: pa.Array) -> pa.Array:
-    """Return dates or times with those that polars cannot hold, such as `infinity` of a database, replaced by the last
-    or first ones that it can: no field accepts either of them.
+    """Return dates and times, at any depth, with those that polars cannot hold, such as `infinity` of a database,
+    replaced by the last or first ones that it can: no field accepts either of them. Other columns are unchanged.
     """
+    dtype = values.type
+    if pa.types.is_date(dtype) or pa.types.is_timestamp(dtype):
+        return _clipped(values)
+    if not _has_times(dtype):
+        return values
+    if pa.types.is_struct(dtype):
+        parts = [_within_calendar(part) for part in values.flatten()]
+        fields = [field.with_type(part.type) for field, part in zip(dtype, parts, strict=True)]
+        return pa.StructArray.from_arrays(parts, fields=fields, mask=values.is_null())
+    if pa.types.is_map(dtype):
+        offsets = pa.array(values.offsets.to_numpy(), pa.int32())
+        parts = [_within_calendar(part) for part in (values.keys, values.items)]
+        return pa.MapArray.from_arrays(offsets, *parts, mask=values.is_null())
+    import pyarrow.compute as pc
+
+    lengths = pc.fill_null(pc.list_value_length(values), 0)
+    ends = pc.cumulative_sum(lengths.cast(pa.int64()))
+    items, offsets = _within_calendar(values.flatten()), pa.concat_arrays([pa.array([0], pa.int64()), ends])
+    return pa.LargeListArray.from_arrays(offsets, items, mask=values.is_null())
+
+
+def _has_times(dtype: pa.DataType) -> bool:
+    """Return whether a nested type has dates or times at any depth."""
+    inner = [dtype.field(at).type for at in range(dtype.num_fields)] if pa.types.is_nested(dtype) else []
+    is_known = pa.types.is_struct(dtype) or pa.types.is_map(dtype) or any(is_kind(dtype) for is_kind in _LIST_TYPES)
+    return is_known and any(pa.types.is_date(t) or pa.types.is_timestamp(t) or _has_times(t) for t in inner)
+
+
+def _clipped(values: pa.Array) -> pa.Array:
     dtype = values.type
     unit = "day" if pa.types.is_date32(dtype) else "ms" if pa.types.is_date64(dtype) else dtype.unit
     if unit == "ns":

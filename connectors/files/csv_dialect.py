@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from tranship.connectors.contract import repeated, unique_names
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import header_row
+from tranship.connectors.files import header_encoding, header_row
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 from tranship.connectors.files.header_row import Start
 from tranship.connectors.files.text_encoding import BAD_BYTE, sniff_encoding, unix_line_ends
@@ -218,7 +218,7 @@ class Beginning:
 def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     """Detect the parts of the dialect that are not given. Raises ConfigError if the file cannot be read as CSV."""
     head = beginning.first(1 << 20)
-    encoding = options.encoding or sniff_encoding(head)
+    encoding = options.encoding or sniff_encoding(head) or header_encoding.by_header(head)
     if encoding is None:
         _must_be_text(name, head)
         raise ConfigError(
@@ -259,7 +259,7 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     columns = unique_names(_column_names(names))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
-        notes.append(f"encoding {'Windows-1252' if encoding == 'cp1252' else encoding.upper()}")
+        notes.append(f"encoding {header_encoding.title(encoding)}")
     if not options.delimiter and table.grammar.delimiter != b",":
         notes.append("delimiter " + ("tab" if table.grammar.delimiter == b"\t" else table.grammar.delimiter.decode()))
     is_filled = above > options.skip_lines or bool(sample[:start].strip())

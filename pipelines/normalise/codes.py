@@ -167,7 +167,10 @@ def may_be_key(values: pl.Series) -> pl.Series:
     return evaluate(values, VALUE.str.contains(r"^\s*(?:[1-6](?:[.,]0{1,2})?|0[0-9]+)\s*$").fill_null(value=False))
 
 
-_DAYS: Final = r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dnu|calendar_days|paivaa)"
+_DAYS: Final = (
+    r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dnu|calendar_days|paivaa|pv|"
+    r"天|日|일|днеи|дня)"
+)
 _NET: Final = (
     r"(?:net|netto|n|netto_innerhalb_von|innerhalb_von|within|due_in|payment_(?:with)?in|zahlbar_innerhalb_von)"
 )

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pyarrow._compute import CastOptions, call_function
 
 from tranship.pipelines.normalise import written_dates
-from tranship.pipelines.normalise.series import VALUE, fill_where, null_text, replace_where
+from tranship.pipelines.normalise.series import VALUE, evaluate, fill_where, null_text, replace_where
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import trimmed
 from tranship.schemas import codes
@@ -107,6 +107,7 @@ def _unusual_instants(values: pl.Series, field: str, spelling: Spelling) -> tupl
         read = fill_where(read, plain, written, lambda texts: _parse_iso(written_dates.to_iso(texts), spelling))
         left = read.is_null() & ~ambiguous & ~plain.str.contains(_COMPACT)
         read = fill_where(read, plain, left & plain.str.contains(r"^-?[1-9][0-9]{8,12}$"), _parse_epoch)
+        read = fill_where(read, plain, left & plain.str.contains(_OF_DOT_NET), _parse_of_dot_net)
     early = (read.is_null() | (read < datetime(2, 1, 1, tzinfo=UTC))) & plain.is_not_null()
     if early.any():
         absent = early & plain.str.contains(_absent()).fill_null(value=False)
@@ -242,6 +243,14 @@ def _zone_words_to_offsets(plain: pl.Series) -> pl.Series:
     before, word, behind = parts.get_columns()
     offset = word.replace_strict(codes.ZONE_OFFSETS, default=None, return_dtype=pl.String)
     return pl.select(pl.coalesce(before + offset + behind, plain)).to_series()
+
+
+_OF_DOT_NET: Final = r"^/DATE\((-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/$"
+"""`/Date(1242265466747+0000)/`, as .NET writes milliseconds since 1970 in JSON: in UTC, whatever its offset is."""
+
+
+def _parse_of_dot_net(plain: pl.Series) -> pl.Series:
+    return evaluate(plain, (VALUE.str.extract(_OF_DOT_NET).cast(pl.Int64) * 1000).cast(INSTANT))
 
 
 def _parse_epoch(plain: pl.Series) -> pl.Series:

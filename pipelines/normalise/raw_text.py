@@ -62,6 +62,16 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
 _LISTED_PHONE: Final = ("value", "number", "phone", "phone_number", "phoneNumber", "e164", "tel", "mobile")
 """Keys of the number in `[{"label": "work", "value": "+1 312 …"}]`, as APIs return the numbers of a person."""
 
+_PART: Final = "$[?(@.PhoneNumber!='')].Phone{part}"
+_COUNTRY_CODE, _AREA_CODE, _NUMBER = (
+    pl.coalesce(blank_to_null(VALUE.str.json_path_match(_PART.format(part=part))), pl.lit(""))
+    for part in ("CountryCode", "AreaCode", "Number")
+)
+_IN_PARTS: Final = pl.when((_NUMBER != "") & (_AREA_CODE != "")).then(
+    pl.when(_COUNTRY_CODE != "").then(pl.lit("+")).otherwise(pl.lit("")) + _COUNTRY_CODE + _AREA_CODE + _NUMBER
+)
+"""A number in parts, as Xero gives it: `[{"PhoneCountryCode": "64", "PhoneAreaCode": "21", "PhoneNumber": …}]`."""
+
 _PRIMARY: Final = "$[?(@.{flag})].{key}"
 _FLAGS: Final = tuple(
     f"{flag}=={true}"
@@ -88,6 +98,7 @@ def _phones_of(lists: pl.Series) -> pl.Series:
     first = _first_of("$[0].{key}", _LISTED_PHONE, "$[0]")
     primary = pl.coalesce(_first_of(_PRIMARY, _LISTED_PHONE), first)
     second = _first_of("$[1].{key}", _LISTED_PHONE, "$[1]")
+    primary = pl.coalesce(_IN_PARTS, primary)
     other = pl.when(second != primary).then(second).otherwise(pl.when(first != primary).then(first))
     return evaluate(lists, pl.coalesce(pl.concat_str(primary, pl.lit("; "), other), primary, _unless_empty(VALUE)))
 
@@ -104,7 +115,12 @@ def _first_of(path: str, keys: tuple[str, ...], plain: str | None = None) -> pl.
 
 
 def _unless_empty(lists: pl.Expr) -> pl.Expr:
-    return pl.when(~lists.str.contains(r"^\[\s*\]$")).then(lists)
+    is_blank = lists.str.contains(_BLANK_VALUE) & ~lists.str.contains(_FILLED_VALUE)
+    return pl.when(~lists.str.contains(r"^\[\s*\]$") & ~is_blank).then(lists)
+
+
+_BLANK_VALUE: Final = r'"(?:value|number|PhoneNumber)"\s*:\s*(?:""|null)'
+_FILLED_VALUE: Final = r'"(?:value|number|PhoneNumber)"\s*:\s*(?:"[^"]|[0-9])'
 
 
 def beyond_precision(values: pl.Series) -> pl.Series:

@@ -113,6 +113,25 @@ def test_the_further_address_stays_in_metadata_where_it_is_not_used() -> None:
     assert found.records["Shipping City"].to_list() == ["Paris", "Paris", "Paris", None, None]
 
 
+def test_a_whole_name_that_is_only_the_persons_gives_way_to_a_company() -> None:
+    columns = {
+        "Display Name": ["Abel Byrne", "Byrne, Abel", "Zephyr", "Abel Byrne", "Abel Byrne"],
+        "Company": ["Zephyr Ltd", "Zephyr Ltd", "Zephyr Ltd", "", "Byrne Abel"],
+        "First Name": ["Abel"] * 5,
+        "Last Name": ["Byrne"] * 5,
+    }
+    records = pl.DataFrame({"email": ["x"] * 5, **columns})
+    batch = Batch("in.csv", records, pl.int_range(2, 7, dtype=pl.UInt64, eager=True), pl.DataFrame(schema=BROKEN))
+    by_name = propose([Layout("in.csv", tuple(records.columns))], Reading(source="in.csv"))
+    built = build.prepare(batch, by_name)
+
+    expected = ["Zephyr Ltd", "Zephyr Ltd", "Zephyr", "Abel Byrne", "Byrne Abel"]
+    assert built.records[built.columns.fields["name"]].to_list() == expected
+    # A rule of the user's is followed to the letter.
+    rule = "Display Name | Company | First Name + Last Name"
+    assert values(columns, "name", fields={"name": rule}) == columns["Display Name"]
+
+
 @pytest.mark.parametrize(
     ("field", "rule", "expected"),
     [

@@ -102,6 +102,26 @@ def mapped(*columns: str, **options):
         ("Visit Country", None),
         ("Name of address", None),
         ("Ulica", "address_line1"),
+        ("Straße geschäftlich 2", "address_line2"),
+        ("Primary location > City", "city"),
+        ("PrimaryEmailAddr.Address", "email"),
+        ("PrimaryPhone.FreeFormNumber", "phone"),
+        ("address.administrative_district_level_1", "state"),
+        ("add_time", "created_at"),
+        ("E-Mail geschäftlich", "email"),
+        ("Email comercial", None),
+        ("Land/Region geschäftlich", "country"),
+        ("Ville (bureau)", "city"),
+        ("Código postal del trabajo", "zip_code"),
+        ("Street address line 1 - Work", "address_line1"),
+        ("Item ID (auto generated)", "external_id"),
+        ("Subscriber", None),
+        ("郵便番号", "zip_code"),
+        ("請求先住所", "address_line1"),
+        ("名前（カナ）", None),
+        ("客户编码", "external_id"),
+        ("고객명", "name"),
+        ("Дата создания", "created_at"),
         ("PSČ", "zip_code"),
         ("cod_cliente", "external_id"),
         ("Kd-Nr.", "external_id"),
@@ -226,6 +246,18 @@ def test_secrets_are_left_out_and_named_unless_mapped():
         found.notes
     )
     assert mapped("id", "name", "IBAN", fields={"tax_id": "IBAN"}).fields["tax_id"] == "IBAN"
+
+
+def test_a_time_in_utc_precedes_the_one_of_the_shop() -> None:
+    found = propose([Layout("in.csv", ("email", "name", "date_created", "date_created_gmt"))], Reading(source="in.csv"))
+    assert found.fields["created_at"] == "date_created_gmt"
+    assert found.others["created_at"] == ("date_created",)
+
+
+def test_a_state_beside_that_of_the_address_is_the_status() -> None:
+    columns = ("email", "name", "state", "address.city", "address.region")
+    found = propose([Layout("in.json", columns)], Reading(source="in.json"))
+    assert (found.fields["status"], found.fields["state"]) == ("state", "address.region")
 
 
 @pytest.mark.parametrize("column", ["IsDeleted", "Active", "Disabled", "archived_at", "Deleted"])

@@ -26,6 +26,8 @@ from tranship.schemas.customer import COLUMNS
 
 SAMPLES = Path(__file__).parent.parent / "exports"
 NAMES = sorted(export_profiles.index())
+OTHERS = sorted(Path(__file__).parent.parent.joinpath("other_exports").glob("*.expected.json"))
+"""Exports of systems without a profile."""
 
 
 def sample(name: str) -> Path:
@@ -65,6 +67,16 @@ def test_a_sample_is_recognised_and_read_as_expected(name: str, tmp_path: Path) 
 
     assert customers(sample(name), tmp_path) == expected
     assert expected["recognised"] == export_profiles.index()[name].title
+
+
+@pytest.mark.parametrize("expected", OTHERS, ids=lambda path: path.name.split(".")[0])
+def test_an_export_without_a_profile_is_read_as_expected(expected: Path, tmp_path: Path) -> None:
+    (file,) = (path for path in expected.parent.glob(f"{expected.name.split('.')[0]}.*") if path != expected)
+
+    read = customers(file, tmp_path)
+
+    assert read == json.loads(expected.read_text(encoding="utf-8"))
+    assert read["recognised"] is None
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -98,6 +98,10 @@ def main(folder: Path) -> None:
         "last", only=["created"], keys=folder / "keys.txt", out="back", max_changes=0.5, dry_run=True
     )
     assert_type(undone, Report)
+    fixed = tranship.fix("last", folder / "rejects.xlsx", always="Status", why="as the shop says", state_dir=folder)
+    assert_type(fixed, tranship.Fix)
+    assert_type(fixed.report, tranship.Report | None)
+    assert_type(tranship.fix(out="rejects.csv").rows, int)
     filled = tranship.backfill("a.csv", folder / "b.csv", since=date(2026, 1, 1), until="2026-02-01", window="1d")
     assert_type(filled, tuple[tranship.Window, ...])
     assert_type(filled[0].report, tranship.Report | None)
@@ -139,5 +143,6 @@ def errors() -> None:
     tranship.resume("last", max_rejects=3)  # no option of a run that is continued
     tranship.undo(only=["made"])  # unknown choice
     tranship.undo(max_rejects=3)  # no option of an undo
+    tranship.fix("last", "rejects.csv", max_changes=3)  # no option of a fix
     tranship.sandbox("metronome", weather={"rain": 1.0})  # unknown weather
     tranship.runs(remove_older_than="a month")  # no timedelta

@@ -142,7 +142,9 @@ class DuckDbSource:
         self._connection.close()
 
 
-_PLAIN: Final = re.compile(r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP.*")
+_PLAIN: Final = re.compile(
+    r"VARCHAR(\[\])?|BOOLEAN|U?(TINY|SMALL|BIG)?INT(EGER)?|UUID|FLOAT|DOUBLE|DATE|TIMESTAMP[^\[]*"
+)
 
 
 def _readable(name: str, dtype: str) -> str:

@@ -319,12 +319,22 @@ def test_dates_that_polars_cannot_hold_are_out_of_range(tmp_path: Path) -> None:
     most = {"created_at": pa.array([2**31 - 1], pa.int32()).view(pa.date32())}
     most |= {f"at_{unit}": pa.array([2**63 - 1]).view(pa.timestamp(unit)) for unit in ("ms", "us")}
     most["paid"] = pa.array([-(2**63)]).view(pa.timestamp("us", "Europe/Berlin"))
+    instants = pa.array([-(2**63), None, 0]).view(pa.timestamp("us"))
+    nested = {
+        "list": pa.ListArray.from_arrays([0, 3], instants),
+        "view": pa.ListViewArray.from_arrays([0], [3], instants),
+        "fixed": pa.FixedSizeListArray.from_arrays(instants, 3),
+        "lists": pa.ListArray.from_arrays([0, 1], pa.ListArray.from_arrays([0, 3], instants)),
+        "struct": pa.ListArray.from_arrays([0, 3], pa.StructArray.from_arrays([instants], ["at"])),
+        "map": pa.MapArray.from_arrays([0, 3], ["a", "b", "c"], instants),
+    }
     most["gone"] = pa.array([None], pa.date32())
-    path = written(tmp_path, id=pa.array(["1"]), name=pa.array(["Ann"]), **most)
+    path = written(tmp_path, id=pa.array(["1"]), name=pa.array(["Ann"]), **most, **nested)
     report = Warehouse(tmp_path).load(path)
     assert report.counts.warnings == 1
     [row] = Warehouse(tmp_path).rows("SELECT created_at, metadata FROM customers")
     assert row["created_at"] is None
     kept = json.loads(row["metadata"])
-    assert kept.keys() == {*most} - {"gone"}
-    assert all(text.startswith(("+26214", "-26214")) for name, text in kept.items())
+    assert kept.keys() == {*most, *nested} - {"gone"}
+    assert all(kept[name].startswith(("+26214", "-26214")) for name in {*most} - {"gone"})
+    assert all("-26214" in str(kept[name]) and "1970" in str(kept[name]) for name in nested)

@@ -36,6 +36,13 @@ def test_iso_is_read_to_the_microsecond(moment, separator, zone):
     assert read[0] == expected
 
 
+def test_milliseconds_of_dot_net_are_in_utc_whatever_the_offset_is():
+    read, faults = instants(["/Date(1242265466747+1200)/", "/Date(-1000)/", "/Date(x)/"])
+    early = datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert read.to_list() == [datetime(2009, 5, 14, 1, 44, 26, 747000, tzinfo=UTC), early, None]
+    assert faults["code"].to_list() == ["created_at.unreadable"]
+
+
 def test_numbers_before_dots_are_day_first_whatever_else_is_in_the_column():
     assert instants(["03.11.2023", "3.4.2024 10:15"])[0].to_list() == [
         datetime(2023, 11, 3, tzinfo=UTC),

@@ -118,6 +118,15 @@ def test_an_instant_without_end_is_unreadable(warehouse: Warehouse, value: str) 
     assert report.warnings_by_code == {"cancel_date.unreadable": 1}
 
 
+def test_an_instant_without_end_in_a_list_is_text(warehouse: Warehouse) -> None:
+    lists = "[TIMESTAMP 'infinity', TIMESTAMP '2024-01-01'] AS seen, [TIMESTAMPTZ '-infinity'] AS left_at"
+    warehouse.do(f"CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name, {lists}")
+    warehouse.load(warehouse.address("people"))
+
+    [row] = warehouse.rows("SELECT metadata->>'seen' AS seen, metadata->>'left_at' AS left_at FROM customers")
+    assert row == {"seen": '["infinity","2024-01-01 00:00:00"]', "left_at": '["-infinity"]'}
+
+
 @pytest.mark.parametrize("value", ["DATE '0044-03-15 (BC)'", "TIMESTAMP '200000-01-01'"])
 def test_an_instant_no_customer_has_is_out_of_range(warehouse: Warehouse, value: str) -> None:
     warehouse.do(f"CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name, {value} AS cancel_date")

@@ -1,0 +1,93 @@
+"""The encoding of a text file that is neither UTF-8 nor Windows-1252, by the words of its header.
+
+Bytes alone do not tell: most of these encodings can read most texts, and make other words of them. In one of them only,
+the header has names of columns that are known. Where several do, the records decide: the letters must be those of one
+alphabet. Otherwise there is no answer, and the user is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tranship.connectors.files.header_row import known_names
+
+_ENCODINGS: Final = {
+    "cp932": "Shift_JIS",
+    "euc_jp": "EUC-JP",
+    "gb18030": "GB18030",
+    "big5": "Big5",
+    "cp949": "EUC-KR",
+    "cp1251": "Windows-1251",
+    "koi8_r": "KOI8-R",
+    "cp866": "IBM 866",
+    "cp1250": "Windows-1250",
+    "iso8859_2": "ISO 8859-2",
+    "cp1254": "Windows-1254",
+    "cp1257": "Windows-1257",
+    "mac_roman": "Mac OS Roman",
+    "cp850": "IBM 850",
+}
+"""Encoding → its name for people."""
+
+_SIGNS: Final = "–—‘’‚“”„…•€§°·«»™®© №№・、。「」ー　"
+_ALPHABETS: Final = (
+    "ąćęłńóśźż",  # Polish
+    "áčďéěíňóřšťúůýžľĺŕôä",  # Czech and Slovak
+    "áéíóöőúüű",  # Hungarian
+    "čćđšž",  # Croatian, Slovene
+    "ăâîșțşţ",  # Romanian
+    "çğıiöşüâî",  # Turkish
+    "äöüßéèà",  # German
+    "àâæçéèêëîïôœùûüÿ",  # French
+    "áéíñóúüªº¿¡",  # Spanish
+    "àèéìíòóù",  # Italian
+    "ãáâàçéêíõóôúü",  # Portuguese
+    "åäöæøéü",  # Nordic
+    "éëïóöüèáä",  # Dutch
+    "āčēģīķļņšūžąęėįųõäöü",  # Baltic
+)
+_ROWS: Final = 10
+_HEAD: Final = 1 << 16
+_FIELDS: Final = re.compile(r"[;,\t|]")
+
+
+def title(encoding: str) -> str:
+    """Return the name of an encoding for people."""
+    return {"cp1252": "Windows-1252", **_ENCODINGS}.get(encoding, encoding.upper())
+
+
+def by_header(head: bytes) -> str | None:
+    """Return the only encoding in which the header has known words that are not ASCII; null if there is none, or
+    several in which the text differs."""
+    whole = head[: head.rfind(b"\n") + 1] or head
+    sample = whole[: whole.rfind(b"\n", 0, _HEAD) + 1] or whole
+    found: dict[str, str] = {}
+    most = 0
+    for encoding in _ENCODINGS:
+        try:
+            whole.decode(encoding)
+            text = sample.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        known = max(map(_known_beyond_ascii, text.splitlines()[:_ROWS]), default=0)
+        if known and known >= most and _is_plausible(text):
+            found = found if known == most else {}
+            found[encoding] = text
+            most = known
+    return next(iter(found)) if len({*found.values()}) == 1 else None
+
+
+def _known_beyond_ascii(line: str) -> int:
+    cells = [cell.strip().strip("\"'") for cell in _FIELDS.split(line)]
+    return sum(known_names([cell]) for cell in cells if not cell.isascii())
+
+
+def _is_plausible(text: str) -> bool:
+    """Return whether the letters beyond ASCII are those of one alphabet, and no capitals are within words."""
+    beyond = {char.lower() for char in text if not char.isascii()} - {*_SIGNS}
+    if all(char < "Ͱ" for char in beyond):
+        return any(beyond <= {*alphabet} for alphabet in _ALPHABETS)
+    if all("Ѐ" <= char <= "ӿ" for char in beyond):
+        return re.search("[а-яё][А-ЯЁ]", text) is None
+    return all(char >= "⺀" for char in beyond)
