@@ -34,6 +34,7 @@ from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values, rules_of
 from tranship.pipelines.report import Report
+from tranship.pipelines.retention import removed
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, STAGE_STEP, RunDirectory, start_after
 from tranship.pipelines.settings import load
@@ -81,14 +82,22 @@ def run(
 def _watched(
     settings: Settings, observer: Observer, work: Callable[[Observer], Report], now: datetime | None = None
 ) -> Report:
-    """Do the work of a run, and notify of its end as the settings say: the only entrance to `pipelines.operation`.
-    Dry runs and plans notify nobody.
+    """Do the work of a run, notify of its end as the settings say, and remove earlier runs: the only entrance to
+    `pipelines.operation` and to the retention of a pipeline. Dry runs and plans do neither.
     """
-    if settings.dry_run or not settings.is_watched:
+    if settings.dry_run:
         return work(observer)
-    from tranship.pipelines.operation import watch
+    try:
+        if not settings.is_watched:
+            return work(observer)
+        from tranship.pipelines.operation import watch
 
-    return watch.watched(settings, observer, work, now)
+        return watch.watched(settings, observer, work, now)
+    finally:
+        if settings.retention:
+            from tranship.pipelines.retention import prune
+
+            prune.after_run(settings, observer)
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:
@@ -118,6 +127,7 @@ def apply(
     directory = RunDirectory.at(folder)
     settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
     observer = observer or Quiet()
+    removed.must_be_complete(directory, "be applied")
     resuming.check_left_to_apply(directory)
     with owned(settings, observer, directory, resuming.check_left_to_apply), directory.interruptible():
         try:
@@ -164,6 +174,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
             f"{directory.run_id}: takes back a run. To see what is left of that: tranship undo "
             f"{directory.manifest['undoes']['run_id']} --dry-run"
         )
+    removed.must_be_complete(directory, "be compared with its destination")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     _must_be_on_one_machine(settings)
     observer = observer or Quiet()
@@ -189,6 +200,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     none, and what `run` raises. `run_id` may be a plan's folder; `options` are as for `apply`.
     """
     directory = resuming.find_run(state_dir, run_id)
+    removed.must_have_records(directory, "be retried")
     directory.check_results()
     again = directory.path / "again"
     given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | options
@@ -219,6 +231,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     changes = {"state_dir": state_dir, "limit": None, "on_failure": None, **options}
     settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
+    removed.must_be_complete(directory, "be continued")
     try:
         return _watched(settings, observer or Quiet(), lambda observer: _resume(_Job(settings, observer), directory))
     finally:

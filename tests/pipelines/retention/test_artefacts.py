@@ -1,0 +1,50 @@
+"""The list of artefacts, compared with what real runs leave behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support import left_behind
+from support.artefacts import texts
+from support.made_once import shared_folder
+from tranship.pipelines.retention import artefacts
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared_folder(tmp_path_factory, "left_behind", left_behind.runs) / ".tranship"
+
+
+def kinds(state: Path) -> dict[Path, artefacts.Artefact | None]:
+    """Return the kind of every file of a state directory."""
+    folders = [file.parent for file in state.rglob("manifest.json")]
+    found = {}
+    for file in (path for path in state.rglob("*") if path.is_file()):
+        home = next((folder for folder in folders if folder in file.parents), None)
+        name = file.relative_to(home or state).as_posix()
+        found[file] = artefacts.of_run(name) if home else artefacts.of_state(name)
+    return found
+
+
+def test_every_file_that_runs_leave_behind_is_in_the_list(state: Path) -> None:
+    found = kinds(state)
+    assert len(found) > 300
+    assert [str(file.relative_to(state)) for file, kind in found.items() if kind is None] == []
+
+
+def test_files_without_records_have_no_value_of_a_customer(state: Path) -> None:
+    found = kinds(state)
+    people = ["user3@example.org", "User 3 Ltd", "49301234503", left_behind.PERSON.lower()]
+    held = {name for name, text in texts(state) for person in people if person in text.lower()}
+    assert held
+    for file, kind in found.items():
+        if kind and kind.keeps in ("counts", "lock"):
+            assert str(file.relative_to(state)) not in held, file
+
+
+def test_unknown_names_have_no_kind() -> None:
+    assert artefacts.of_run("new_file.parquet") is None
+    assert artefacts.of_run("stage/deep/000000.parquet") is None
+    assert artefacts.of_state("new.json") is None
