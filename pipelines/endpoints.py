@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tranship.connectors import apart, lookup, opening, suggestions
+from tranship.connectors import apart, lookup, opening, provider_services, suggestions
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.contract import Destination, FileMark, HasColumns, KeepsHistory, Source, Waiting
 from tranship.connectors.errors import ConfigError, TranshipError
@@ -26,6 +26,11 @@ log = logging.getLogger("tranship")
 
 _OF_FILES = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet")
 """Settings that are options of file formats."""
+
+
+def write_journal_without(journal: Path, copy: Path, run_id: str, rows: Collection[int]) -> int:
+    """Write a copy of the journal of a run to a provider without the entries of these rows; return their number."""
+    return provider_services.write_journal_without(journal, copy, run_id, rows)
 
 
 def check_options(reading: Reading) -> None:

@@ -127,7 +127,7 @@ def apply(
     directory = RunDirectory.at(folder)
     settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
     observer = observer or Quiet()
-    removed.must_be_complete(directory, "be applied")
+    removed.must_be_complete(directory, "be applied", " Make a new plan: tranship plan")
     resuming.check_left_to_apply(directory)
     with owned(settings, observer, directory, resuming.check_left_to_apply), directory.interruptible():
         try:
@@ -174,7 +174,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
             f"{directory.run_id}: takes back a run. To see what is left of that: tranship undo "
             f"{directory.manifest['undoes']['run_id']} --dry-run"
         )
-    removed.must_be_complete(directory, "be compared with its destination")
+    removed.must_be_complete(directory, "be compared with its destination", " Give the source and the destination.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     _must_be_on_one_machine(settings)
     observer = observer or Quiet()
@@ -231,7 +231,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     changes = {"state_dir": state_dir, "limit": None, "on_failure": None, **options}
     settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
-    removed.must_be_complete(directory, "be continued")
+    removed.must_be_complete(directory, "be continued", " Run its command again.")
     try:
         return _watched(settings, observer or Quiet(), lambda observer: _resume(_Job(settings, observer), directory))
     finally:

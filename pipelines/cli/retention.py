@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
 
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import json_option, state_dir_option
+from tranship.pipelines.cli.options import OwnPath, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
+
+if TYPE_CHECKING:
+    from tranship.pipelines.retention.erase import Erased
+    from tranship.pipelines.retention.person import Person
+
+
+_ASK: Final = "?"
+"""The value of an option that was given without one."""
 
 
 @click.command("prune", short_help="Remove old runs, or only their records.")
@@ -69,4 +79,96 @@ def prune_command(
         click.echo("Nothing to remove.", err=True)
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (prune_command,)
+@click.command("erase", short_help="Erase one customer from the files of all runs.")
+@click.option(
+    "--email",
+    metavar="ADDRESS",
+    is_flag=False,
+    flag_value=_ASK,
+    help="The customer with this address; - reads it from standard input, no value asks for it.",
+)
+@click.option(
+    "--external-id", metavar="ID", is_flag=False, flag_value=_ASK, help="The customer with this id; likewise."
+)
+@click.option(
+    "--plan",
+    "folders",
+    metavar="FOLDER",
+    type=OwnPath(),
+    multiple=True,
+    help="Also the plan in this folder outside the state directory. Repeatable.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count the entries.")
+@state_dir_option
+@json_option
+@click.pass_obj
+def erase_command(
+    context: CrashContext,
+    /,
+    email: str | None,
+    external_id: str | None,
+    folders: tuple[Path, ...],
+    dry_run: bool,
+    state_dir: Path,
+    as_json: bool,
+) -> int:
+    """Erase one customer from the files of all runs and plans: every record with the address or the id, and every
+    other record of the customers that have it. Sources and destinations are left as they are.
+
+    \b
+      tranship erase --email --dry-run
+      tranship erase --email - < address.txt
+
+    An address given as an argument is kept in the history of the shell. The exit code is 4 if a file could not be read.
+    """
+    from tranship.pipelines.retention import erase
+
+    context.state_dir = state_dir
+    person = _person(email, external_id)
+    if not state_dir.is_dir():
+        raise ConfigError(f"{state_dir}: there is no state directory. Check --state-dir.")
+    if missing := next((folder for folder in folders if not (folder / "manifest.json").is_file()), None):
+        raise ConfigError(f"--plan {missing}: there is no plan in this folder.")
+    done = erase.erase(state_dir, person, folders=folders, dry_run=dry_run)
+    if as_json:
+        print_json(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(done), "total": done.total}))
+        return 4 if done.unreadable else 0
+    for file, entries in done.entries.items():
+        click.echo(visible(f"{file}: {counted(entries, 'entry', 'entries')}"))
+    for file in done.deleted:
+        click.echo(visible(f"{file}: deleted as a whole; it can be downloaded again"))
+    for file, problem in done.unreadable.items():
+        click.echo(visible(f"{file}: {problem}."), err=True)
+    click.echo(_sentence(done, dry_run=dry_run), err=True)
+    return 4 if done.unreadable else 0
+
+
+def _person(email: str | None, external_id: str | None) -> Person:
+    """Return the customer of the options. Raises ConfigError, which never contains a value."""
+    from tranship.pipelines.retention import person
+
+    if (email is None) == (external_id is None):
+        raise ConfigError("erase: give --email or --external-id. Without a value, you are asked for it.")
+    if email is not None:
+        return person.from_email(_value(email, "E-mail address"))
+    return person.from_id(_value(external_id or "", "External id"))
+
+
+def _value(given: str, name: str) -> str:
+    if given == "-":
+        return sys.stdin.readline().strip()
+    return str(click.prompt(name, err=True)) if given == _ASK else given
+
+
+def _sentence(done: Erased, *, dry_run: bool) -> str:
+    found = f"{counted(done.total, 'entry', 'entries')} in {counted(len(done.entries), 'file')}"
+    parts = [f"{'Would erase' if dry_run else 'Erased'} {found}." if done.entries else "Nothing to erase."]
+    if done.earlier:
+        parts.append(f"The same value was erased on {done.earlier[:10]}.")
+    if done.shared_addresses:
+        others = counted(done.shared_addresses, "other address", "other addresses")
+        parts.append(f"Not erased: {others} of this customer that other customers have, too.")
+    return " ".join(parts)
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (prune_command, erase_command)

@@ -85,6 +85,7 @@ RUN: Final = (
     Artefact("differences.csv", "records", "differences that verify found"),
     Artefact("verify/**", "records", "files of a comparison with the destination"),
     Artefact("work/**", "records", "tables between the steps of a run on an engine"),
+    Artefact("erasing.json", "counts", "an erasure that was interrupted"),
     Artefact("*-damaged**", "records", "damaged files that were moved aside"),
     Artefact("**.partial", "records", "a file that was not written to its end"),
 )

@@ -80,7 +80,7 @@ def prune(
     """Remove what the rules no longer keep, of all pipelines or of these; with `dry_run`, only say what that is."""
     now = now or datetime.now(UTC)
     runs, damaged = all_runs(state_dir), damaged_runs(state_dir)
-    completed = 0 if dry_run else _complete(state_dir)
+    completed = 0 if dry_run else complete(state_dir)
     must_stay = needed.reasons(state_dir, runs)
     removals: list[Removal] = []
     kept: dict[str, str] = {}
@@ -216,7 +216,7 @@ def _write_pages_again(run: RunDirectory, observer: Observer) -> None:
         run.secure()
 
 
-def _complete(state_dir: Path) -> int:
+def complete(state_dir: Path) -> int:
     """Delete the runs whose removal was interrupted, and return their number."""
     left = [path for path in (state_dir / REMOVED).glob("*") if path.is_dir()]
     for path in left:

@@ -31,15 +31,15 @@ def must_have_records(run: RunDirectory, what: str) -> None:
         )
 
 
-def must_be_complete(run: RunDirectory, what: str) -> None:
-    """Raise ConfigError if a run no longer has all of its records."""
+def must_be_complete(run: RunDirectory, what: str, advice: str = "") -> None:
+    """Raise ConfigError if a run no longer has all of its records; `advice` is what to do instead, if anything."""
     must_have_records(run, what)
     erasures: list[dict[str, Any]] = run.manifest.get(ERASED, [])
     if erasures:
         records = counted(sum(int(erasure["records"]) for erasure in erasures), "entry", "entries")
         raise ConfigError(
             f"{run.run_id}: {records} of a customer were erased from its files on {erasures[-1]['at'][:10]}, so it "
-            f"cannot {what}: {_COMPLETE}. Run the command again."
+            f"cannot {what}: {_COMPLETE}.{advice}"
         )
 
 

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from support import left_behind
 from support.artefacts import texts
-from support.made_once import shared_folder
 from tranship.pipelines.retention import artefacts
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shared_folder(tmp_path_factory, "left_behind", left_behind.runs) / ".tranship"
 
 
 def kinds(state: Path) -> dict[Path, artefacts.Artefact | None]:

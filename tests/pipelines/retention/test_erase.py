@@ -1,0 +1,272 @@
+"""The erasure of one customer from runs of all kinds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import tranship
+from support.artefacts import texts
+from support.left_behind import PERSON, PERSON_ID
+from tranship.connectors.errors import Busy, ConfigError
+from tranship.pipelines.cli import main as cli
+from tranship.pipelines.retention import downloaded_pages, erase, person, tables
+from tranship.pipelines.run_directory import RunDirectory, all_runs
+
+STATE = Path(".tranship")
+OTHERS = re.compile(r"user\d+@example\.org|K\d+\b")
+
+
+def found_in(folder: Path, *values: str) -> list[str]:
+    """Return the files of a state directory that have one of these values, in any of the usual spellings."""
+    wanted = [value.lower() for value in values]
+    return [name for name, text in texts(folder) if any(value in unescape(text).lower() for value in wanted)]
+
+
+def records(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the records of every file, as text, in their order."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if tables.is_table(file):
+            yield name, [str(row) for frame in tables.frames(file) for row in frame.collect().iter_rows()]
+        elif downloaded_pages.is_store(file):
+            pages = file.read_bytes()
+            yield name, [str(record) for record in json.loads(b"[%b]" % pages)] if pages.strip() else []
+
+
+def test_after_an_erasure_nothing_is_found_and_all_other_records_are_equal(own_state: Path) -> None:
+    before = dict(records(own_state))
+    assert len(found_in(own_state, PERSON)) > 50
+    foreseen = erase.erase(own_state, person.from_email(f" {PERSON.upper()}"), dry_run=True)
+    assert dict(records(own_state)) == before
+
+    done = erase.erase(own_state, person.from_email(f" {PERSON.upper()}"))
+    assert done.entries == foreseen.entries
+    assert (done.unreadable, done.shared_addresses) == ({}, 0)
+    # Also its records without the address, by the id, and its names in the pages of the runs.
+    assert found_in(own_state, PERSON, PERSON_ID, "Ana M", "ana.o%27hara") == []
+
+    after = dict(records(own_state))
+    gone = 0
+    for name, rows in before.items():
+        kept = iter(after.get(name, []))
+        following = next(kept, None)
+        for row in rows:
+            if row == following:
+                following = next(kept, None)
+            else:
+                gone += 1
+                assert not OTHERS.search(row) or PERSON.lower() in row.lower(), (name, row)
+        assert following is None, name
+    journals = sum(entries for file, entries in done.entries.items() if file.endswith(".sqlite"))
+    assert gone == done.total - journals
+    assert erase.erase(own_state, person.from_email(PERSON)).entries == {}
+
+
+def test_the_files_of_runs_are_intact_and_commands_say_why_they_cannot_go_on(
+    own_state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = erase.erase(own_state, person.from_id(PERSON_ID))
+    assert found_in(own_state, PERSON_ID) == []
+    assert done.shared_addresses == 1  # B1 and B3 have its address, too
+    runs = all_runs(own_state)
+    assert len(runs) == 15
+    for run in runs:
+        run.check()
+        run.check_plan()
+        run.check_results()
+    assert [each.problem for each in tranship.runs(state_dir=own_state) if each.problem] == []
+    written = next(run for run in runs if run.has_begun_to_write and "erased" in run.manifest)
+    for words in (["undo", written.run_id], ["verify", written.run_id], ["apply", str(own_state / "plan")]):
+        assert cli.main([*words]) == 2
+        assert " of a customer were erased from its files on 20" in capsys.readouterr().err
+    assert cli.main(["report", written.run_id]) == 0
+
+
+def write(*emails: str) -> None:
+    rows = "".join(f"{number},{email},Customer {number}\n" for number, email in enumerate(emails))
+    Path("in.csv").write_text(f"external_id,email,name\n{rows}")
+
+
+@pytest.fixture
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_the_same_file_is_read_again_in_full_after_an_erasure() -> None:
+    """Not from the records that an earlier run has kept of it."""
+    write("a@x.example", "b@x.example")
+    tranship.run("in.csv", "one.csv")
+    erase.erase(STATE, person.from_email("a@x.example"))
+    assert tranship.run("in.csv", "two.csv").counts.created == 2
+    assert "a@x.example" in Path("two.csv").read_text()
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_a_later_run_to_a_provider_still_knows_the_customers_of_earlier_ones(account: object) -> None:
+    there = account("metronome")  # type: ignore[operator]
+    write("a@x.example", "b@x.example", "c@x.example")
+    tranship.run("in.csv", there.address)
+    erase.erase(STATE, person.from_email("a@x.example"))
+    assert [name for name, text in texts(STATE) if "a@x.example" in text] == []
+    write("b@x.example", "b2@x.example", "c@x.example")
+    report = tranship.run("in.csv", there.address)
+    assert not [note for note in report.notes if "damaged" in note]
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_an_address_that_contains_the_address_is_another_customer() -> None:
+    write("ana@x.example", "joana@x.example", "ana@x.example.org", "o'ana@x.example", "ana-ana@x.example")
+    tranship.run("in.csv", "out.csv")
+    erase.erase(STATE, person.from_email("ana@x.example"))
+    (stage,) = STATE.glob("runs/*/stage/*.parquet")
+    assert pl.read_parquet(stage)["external_id"].to_list() == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "ANA@X.example",
+        "mailto:ana@x.example",
+        "Ana <ana@x.example>",
+        '{"contact": "\\nana@x.example"}',
+        '{"a": "\\u0061n\\u0061\\u0040x.example"}',
+        "https://crm.example/?q=ana%40x.example&p=1",
+        "ana&#64;x&#x2e;example",
+        "a\u200bna@x.example\ufeff",
+        "x@y.example;ana@x.example",
+        "write to ana@x.example.",
+    ],
+)
+def test_every_spelling_of_an_address_is_found(spelling: str) -> None:
+    customer = person.from_email("Ana@x.Example ")
+    frame = pl.DataFrame({"text": [spelling, "joana@x.example", "ana@x.example.org"], "list": [[], [spelling], []]})
+    found = frame.select(customer.records(frame.schema)).to_series().to_list()
+    assert found == [True, True, False]
+    assert customer.mentions(spelling)
+    assert not customer.mentions(customer.without_addresses(spelling))
+
+
+def test_domains_are_found_in_unicode_and_ascii() -> None:
+    for customer in (person.from_email("ana@bücher.example"), person.from_email("ana@xn--bcher-kva.example")):
+        assert customer.mentions("ana@BÜCHER.example")
+        assert customer.mentions("ana@bu\u0308cher.example")
+        assert customer.mentions("ana@xn--bcher-kva.example")
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_all_records_of_the_customer_go_and_addresses_of_others_stay() -> None:
+    Path("in.csv").write_text(
+        "external_id,email,name,updated_at\n"
+        "7,ana@x.example,Ana,2026-01-02\n7,old@x.example,Ana,2025-01-01\n,old@x.example,A.,2024-01-01\n"
+        "7,office@x.example,Ana,2024-01-01\n8,office@x.example,Office,2024-01-01\n70,b@x.example,B,2024-01-01\n"
+    )
+    tranship.run("in.csv", "out.csv", max_conflicts="100%")
+    done = erase.erase(STATE, person.from_email("ana@x.example"))
+    assert done.shared_addresses == 1
+    (stage,) = STATE.glob("runs/*/stage/*.parquet")
+    left = pl.read_parquet(stage).select("external_id", "email").rows()
+    assert left == [("8", "office@x.example"), ("70", "b@x.example")]
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_an_interrupted_erasure_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a@x.example", "b@x.example", "c@x.example")
+    run = RunDirectory.at(Path(tranship.run("in.csv", "duckdb:///w.duckdb?table=t").run_dir))
+    shutil.copytree(STATE, "copy")
+    moments = 0
+    replace = Path.replace
+    for moment in range(1, 100):
+        shutil.rmtree(STATE)
+        shutil.copytree("copy", STATE)
+        calls = 0
+
+        def dies(self: Path, target: Path, at: int = moment) -> Path:
+            nonlocal calls
+            calls += 1
+            if calls >= at:
+                raise KeyboardInterrupt
+            return replace(self, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", dies)
+            try:
+                erase.erase(STATE, person.from_email("a@x.example"))
+            except KeyboardInterrupt:
+                moments += 1
+            else:
+                break
+        erase.erase(STATE, person.from_email("a@x.example"))
+        assert [name for name, text in texts(STATE) if "a@x.example" in text] == []
+        assert "b@x.example" in str(list(records(STATE)))
+        again = RunDirectory.at(run.path)
+        again.check()
+        again.check_plan()
+        assert not list(STATE.rglob("*.partial"))
+    assert moments > 5
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_nothing_is_erased_while_a_run_is_in_use() -> None:
+    write("a@x.example")
+    run = RunDirectory.at(Path(tranship.run("in.csv", "out.csv").run_dir))
+    run.own()
+    try:
+        with pytest.raises(Busy):
+            erase.erase(STATE, person.from_email("a@x.example"))
+    finally:
+        run.let_go()
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_a_receipt_has_no_value_and_recognises_it_only_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a@x.example", "b@x.example", "c@x.example")
+    tranship.run("in.csv", "out.csv")
+    erase.erase(STATE, person.from_email("a@x.example"))
+    assert "mark" not in (STATE / "erased.json").read_text()
+    monkeypatch.setenv("TRANSHIP_RECEIPT_KEY", "kept elsewhere")
+    assert erase.erase(STATE, person.from_email("b@x.example")).earlier is None
+    assert erase.erase(STATE, person.from_email("B@x.example")).earlier
+    assert erase.erase(STATE, person.from_email("c@x.example"), dry_run=True).earlier is None
+    monkeypatch.setenv("TRANSHIP_RECEIPT_KEY", "another")
+    assert erase.erase(STATE, person.from_email("b@x.example")).earlier is None
+    assert "@" not in (STATE / "erased.json").read_text()
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_a_file_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a@x.example")
+    folder = Path(tranship.run("in.csv", "out.csv").run_dir)
+    (folder / "plan.parquet").write_bytes(b"PAR1 broken")
+    assert cli.main(["erase", "--email", "a@x.example"]) == 4
+    said = capsys.readouterr()
+    assert "plan.parquet: cannot be read, so it was not searched. Remove it if you do not need it." in said.err
+    assert "stage/000000.parquet: 1 entry" in said.out
+
+
+@pytest.mark.usefixtures("_in_a_folder")
+def test_the_value_may_be_given_without_an_argument(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import io
+
+    write("a@x.example", "b@x.example")
+    tranship.run("in.csv", "out.csv")
+    for words, given in ((["--email", "-"], "a@x.example\n"), (["--external-id"], "1\n")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        assert cli.main(["erase", *words, "--dry-run"]) == 0
+        assert "Would erase " in capsys.readouterr().err
+    assert cli.main(["erase"]) == 2
+    assert cli.main(["erase", "--email", "ana.x.example"]) == 2
+    said = capsys.readouterr()
+    assert "ana.x.example" not in said.err + said.out
+    with pytest.raises(ConfigError):
+        person.from_id("n/a")
