@@ -123,7 +123,7 @@ def described(removal: Removal, *, dry_run: bool = False) -> str:
 
 
 def _size(count: int) -> str:
-    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+    for unit, least in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if count >= least:
             return f"{count / least:.1f} {unit}"
     return f"{count} B"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from support import left_behind
 from support.artefacts import texts
+from support.sandboxes import ROOT
 from tranship.pipelines.retention import artefacts
 
 
@@ -40,3 +41,9 @@ def test_unknown_names_have_no_kind() -> None:
     assert artefacts.of_run("new_file.parquet") is None
     assert artefacts.of_run("stage/deep/000000.parquet") is None
     assert artefacts.of_state("new.json") is None
+
+
+def test_the_page_about_retention_lists_every_kind_of_file() -> None:
+    page = (ROOT / "docs" / "how-to" / "retention.md").read_text(encoding="utf-8")
+    for kind in (*artefacts.RUN, *artefacts.STATE):
+        assert f"| `{kind.name}` | {kind.purpose} |" in page

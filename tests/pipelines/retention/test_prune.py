@@ -286,7 +286,7 @@ def test_the_command_says_what_went(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["prune", "--keep", "30d"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"removed {folder.name}: ")
-    assert " kB freed" in said
+    assert " KB freed" in said
     assert cli.main(["prune", "--keep", "30d"]) == 0
     assert capsys.readouterr().err == "Nothing to remove.\n"
     with duckdb.connect("w.duckdb") as table:
