@@ -262,7 +262,8 @@ def _complete(home: Home, observer: Observer) -> None:
         steps = msgspec.convert(durable.read_json(file), _Steps)
     except FileNotFoundError:
         for left in home.files():
-            if left.name.endswith(_NEW):
+            # In the folder of a run that this process owns, nothing is being written.
+            if left.name.endswith(_NEW) or (home.run is not None and left.suffix == ".partial"):
                 left.unlink()
         return
     for name, what in steps.files.items():

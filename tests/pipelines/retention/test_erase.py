@@ -15,9 +15,10 @@ import pytest
 import tranship
 from support.artefacts import texts
 from support.left_behind import PERSON, PERSON_ID
+from tranship.connectors import durable
 from tranship.connectors.errors import Busy, ConfigError
 from tranship.pipelines.cli import main as cli
-from tranship.pipelines.retention import downloaded_pages, erase, person, tables
+from tranship.pipelines.retention import artefacts, downloaded_pages, erase, person, tables
 from tranship.pipelines.run_directory import RunDirectory, all_runs
 
 STATE = Path(".tranship")
@@ -98,11 +99,12 @@ def write(*emails: str) -> None:
 
 
 @pytest.fixture
-def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_the_same_file_is_read_again_in_full_after_an_erasure() -> None:
     """Not from the records that an earlier run has kept of it."""
     write("a@x.example", "b@x.example")
@@ -112,7 +114,7 @@ def test_the_same_file_is_read_again_in_full_after_an_erasure() -> None:
     assert "a@x.example" in Path("two.csv").read_text()
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_a_later_run_to_a_provider_still_knows_the_customers_of_earlier_ones(account: object) -> None:
     there = account("metronome")  # type: ignore[operator]
     write("a@x.example", "b@x.example", "c@x.example")
@@ -124,7 +126,7 @@ def test_a_later_run_to_a_provider_still_knows_the_customers_of_earlier_ones(acc
     assert not [note for note in report.notes if "damaged" in note]
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_an_address_that_contains_the_address_is_another_customer() -> None:
     write("ana@x.example", "joana@x.example", "ana@x.example.org", "o'ana@x.example", "ana-ana@x.example")
     tranship.run("in.csv", "out.csv")
@@ -164,7 +166,7 @@ def test_domains_are_found_in_unicode_and_ascii() -> None:
         assert customer.mentions("ana@xn--bcher-kva.example")
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_all_records_of_the_customer_go_and_addresses_of_others_stay() -> None:
     Path("in.csv").write_text(
         "external_id,email,name,updated_at\n"
@@ -179,7 +181,7 @@ def test_all_records_of_the_customer_go_and_addresses_of_others_stay() -> None:
     assert left == [("8", "office@x.example"), ("70", "b@x.example")]
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_an_interrupted_erasure_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     write("a@x.example", "b@x.example", "c@x.example")
     run = RunDirectory.at(Path(tranship.run("in.csv", "duckdb:///w.duckdb?table=t").run_dir))
@@ -216,7 +218,7 @@ def test_an_interrupted_erasure_is_completed(monkeypatch: pytest.MonkeyPatch) ->
     assert moments > 5
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_nothing_is_erased_while_a_run_is_in_use() -> None:
     write("a@x.example")
     run = RunDirectory.at(Path(tranship.run("in.csv", "out.csv").run_dir))
@@ -228,7 +230,7 @@ def test_nothing_is_erased_while_a_run_is_in_use() -> None:
         run.let_go()
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_a_receipt_has_no_value_and_recognises_it_only_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     write("a@x.example", "b@x.example", "c@x.example")
     tranship.run("in.csv", "out.csv")
@@ -243,7 +245,7 @@ def test_a_receipt_has_no_value_and_recognises_it_only_with_a_key(monkeypatch: p
     assert "@" not in (STATE / "erased.json").read_text()
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_a_file_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     write("a@x.example")
     folder = Path(tranship.run("in.csv", "out.csv").run_dir)
@@ -254,7 +256,7 @@ def test_a_file_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str])
     assert "stage/000000.parquet: 1 entry" in said.out
 
 
-@pytest.mark.usefixtures("_in_a_folder")
+@pytest.mark.usefixtures("own_folder")
 def test_the_value_may_be_given_without_an_argument(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,3 +274,47 @@ def test_the_value_may_be_given_without_an_argument(
     assert "ana.x.example" not in said.err + said.out
     with pytest.raises(ConfigError):
         person.from_id("n/a")
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_records_are_found_by_the_columns_that_the_source_has() -> None:
+    """Also those that were rejected, in which the columns have the names and spellings of the source."""
+    Path("in.csv").write_text(
+        "Kundennr;E-Mail;Firma;Land\n0017;ana@x.example;Ana GmbH;DE\n='0017;kaputt;Ana GmbH;DE\n17;b@x.example;N/A;DE\n"
+        '="0017";c@x.example;N/A;DE\n18;d@x.example;D GmbH;0017\n'
+    )
+    tranship.run("in.csv", "out.csv", max_rejects=9, profile="none")
+    erase.erase(STATE, person.from_email("ana@x.example"))
+    (rejects,) = STATE.glob("runs/*/rejects.csv")
+    assert [line.split(",")[0] for line in rejects.read_text().splitlines()] == ["Kundennr", "'='0017", "17"]
+    assert "d@x.example" in str(list(records(STATE)))
+
+
+def test_runs_into_postgres_have_nothing_left(own_folder: Path, postgres_database: object) -> None:
+    table = f"{postgres_database.url}?table=customers"  # type: ignore[attr-defined]
+    for name in ("Ana", "Anna"):
+        rows = f"7,ana@x.example,{name}\n8,b@x.example,{name}\n"
+        (own_folder / "in.csv").write_text(f"external_id,email,name\n{rows}")
+        tranship.run("in.csv", table, history=True)
+    tranship.undo("last")
+    erase.erase(STATE, person.from_email("ana@x.example"))
+    assert found_in(STATE, "ana@x.example") == []
+    assert [len(pl.read_parquet(file)) for file in sorted(STATE.glob("runs/*/stage/*.parquet"))][:2] == [1, 1]
+    for file in (path for run in STATE.glob("runs/*") for path in run.rglob("*") if path.is_file()):
+        name = "/".join(file.relative_to(STATE).parts[2:])
+        assert artefacts.of_run(name), name
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_an_unfinished_run_is_not_continued_without_the_customer(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a@x.example", "b@x.example")
+    folder = Path(tranship.run("in.csv", "out.csv").run_dir)
+    manifest = durable.read_json(folder / "manifest.json")
+    steps = {name: facts for name, facts in manifest["steps"].items() if name != "apply"}
+    durable.write_json(folder / "manifest.json", manifest | {"status": "running", "steps": steps})
+    (folder / "report.json").unlink()
+    erase.erase(STATE, person.from_email("a@x.example"))
+    assert cli.main(["resume", folder.name]) == 2
+    assert "so it cannot be continued" in capsys.readouterr().err
+    report = tranship.run("in.csv", "out.csv")
+    assert (report.run_id == folder.name, report.counts.created) == (False, 2)
