@@ -338,6 +338,25 @@ def changes(spec: str, run_id: str, workspace: Path, customer: str | None) -> It
     return found
 
 
+def erasure_plan(spec: str, emails: Collection[str], ids: Collection[str], own_ids: Collection[str]) -> str:
+    """Return what a person has to do to delete a customer at a destination: SQL for a table, words for a provider, at
+    which the customer has the ids `own_ids`. Raises ConfigError and ConnectorError.
+    """
+    connector = connector_of(spec)
+    if connector.provider:
+        from tranship.connectors.api.erasure import plan
+
+        module = importlib.import_module(connector.provider)
+        return plan(module.SPEC, spec, module.build_operations, own_ids)
+    if connector.erasure is None:
+        raise ConfigError(
+            f"{redacted(spec)}: is neither a table nor a provider. A file is written as a whole: write it again from "
+            "a source without the customer."
+        )
+    text: str = load(connector.erasure)(spec, emails, ids)
+    return text
+
+
 def is_records(value: object) -> bool:
     """Return whether this is a frame, an Arrow stream or an iterable of dicts, which `spool` takes."""
     from tranship.connectors.files import spool

@@ -194,6 +194,17 @@ def changes_at(settings: Settings, run_id: str, workspace: Path, customer: str |
     return opening.changes(settings.destination, run_id, workspace, customer)
 
 
+def erasure_plan(destination: str, emails: Collection[str], ids: Collection[str], own_ids: Collection[str]) -> str:
+    """Return what a person has to do to delete a customer at a destination. Raises ConfigError or ConnectorError."""
+    return opening.erasure_plan(destination, emails, ids, own_ids)
+
+
+def provider_of(destination: str) -> str | None:
+    """Return the name of the provider, null if the destination is none."""
+    connector = lookup.connector_of(destination)
+    return connector.name if connector.provider else None
+
+
 def records_changes(settings: Settings) -> bool:
     """Return whether the destination is a table, which keeps the changes of runs."""
     return lookup.connector_of(settings.destination).changes is not None

@@ -98,6 +98,13 @@ def prune_command(
     multiple=True,
     help="Also the plan in this folder outside the state directory. Repeatable.",
 )
+@click.option(
+    "--and-destination",
+    "destination",
+    metavar="ADDRESS",
+    help="Also write what is to be done at this table or provider to the file --out. Nothing is done there.",
+)
+@click.option("--out", metavar="FILE", type=OwnPath(), help="With --and-destination: a new file, which has the value.")
 @click.option("--dry-run", is_flag=True, help="Only count the entries.")
 @state_dir_option
 @json_option
@@ -108,6 +115,8 @@ def erase_command(
     email: str | None,
     external_id: str | None,
     folders: tuple[Path, ...],
+    destination: str | None,
+    out: Path | None,
     dry_run: bool,
     state_dir: Path,
     as_json: bool,
@@ -118,6 +127,7 @@ def erase_command(
     \b
       tranship erase --email --dry-run
       tranship erase --email - < address.txt
+      tranship erase --email --and-destination "duckdb:///warehouse.duckdb?table=customers" --out erase.sql
 
     An address given as an argument is kept in the history of the shell. The exit code is 4 if a file could not be read.
     """
@@ -129,7 +139,8 @@ def erase_command(
         raise ConfigError(f"{state_dir}: there is no state directory. Check --state-dir.")
     if missing := next((folder for folder in folders if not (folder / "manifest.json").is_file()), None):
         raise ConfigError(f"--plan {missing}: there is no plan in this folder.")
-    done = erase.erase(state_dir, person, folders=folders, dry_run=dry_run)
+    _check_plan(destination, out, state_dir)
+    done = erase.erase(state_dir, person, folders=folders, destination=destination, out=out, dry_run=dry_run)
     if as_json:
         print_json(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(done), "total": done.total}))
         return 4 if done.unreadable else 0
@@ -141,6 +152,16 @@ def erase_command(
         click.echo(visible(f"{file}: {problem}."), err=True)
     click.echo(_sentence(done, dry_run=dry_run), err=True)
     return 4 if done.unreadable else 0
+
+
+def _check_plan(destination: str | None, out: Path | None, state_dir: Path) -> None:
+    """Raise ConfigError unless both or none are given, and the file is new and outside the state directory."""
+    if (destination is None) != (out is None):
+        raise ConfigError("erase: --and-destination ADDRESS and --out FILE belong together. Give both.")
+    if out is not None and out.exists():
+        raise ConfigError(f"--out {out}: exists already. Name a new file.")
+    if out is not None and out.resolve().is_relative_to(state_dir.resolve()):
+        raise ConfigError(f"--out {out}: is in the state directory, from which the customer is erased. Name another.")
 
 
 def _person(email: str | None, external_id: str | None) -> Person:

@@ -20,7 +20,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from tranship.connectors import durable
-from tranship.connectors.errors import Damaged
+from tranship.connectors.errors import ConfigError, Damaged
 from tranship.pipelines import endpoints, reject_workbook
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.observer import Observer, Quiet
@@ -70,14 +70,16 @@ def erase(
     person: Person,
     *,
     folders: Sequence[Path] = (),
+    destination: str | None = None,
+    out: Path | None = None,
     dry_run: bool = False,
     now: datetime | None = None,
     observer: Observer | None = None,
 ) -> Erased:
     """Erase a customer from all runs and plans in a state directory, and from plans in `folders`. With `dry_run`, count
-    only.
+    only. With `destination`, write what a person has to do there to `out`; nothing is done there.
 
-    Raises Busy if one of them is in use; then nothing is changed.
+    Raises Busy if one of them is in use, ConfigError and ConnectorError; then nothing is changed.
     """
     now = now or datetime.now(UTC)
     earlier = receipts.earlier(state_dir, person)
@@ -88,6 +90,8 @@ def erase(
             for home in found:
                 _complete(home, observer or Quiet())
         whole, shared = homes.expanded(person, found)
+        if destination is not None and out is not None:
+            _write_plan(destination, whole, found, out)
         entries: dict[str, int] = {}
         unreadable: dict[str, str] = {}
         for home in found:
@@ -101,6 +105,16 @@ def erase(
         if entries and not dry_run:
             receipts.keep(state_dir, person, entries, now)
     return Erased(entries, deleted, unreadable, shared, earlier)
+
+
+def _write_plan(destination: str, person: Person, found: Sequence[Home], out: Path) -> None:
+    provider = endpoints.provider_of(destination)
+    own_ids = homes.ids_at(provider, person, found) if provider else frozenset()
+    text = endpoints.erasure_plan(destination, person.emails, person.ids, own_ids)
+    try:
+        durable.write(out, text)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}).") from error
 
 
 def _delete_caches(state_dir: Path, *, dry_run: bool) -> tuple[str, ...]:

@@ -96,6 +96,16 @@ def expanded(person: Person, homes: Sequence[Home]) -> tuple[Person, int]:
     return Person(person.emails | (candidates - shared), ids), len(shared)
 
 
+def ids_at(provider: str, person: Person, homes: Sequence[Home]) -> frozenset[str]:
+    """Return the provider's own ids of the customer, as far as runs have written it there."""
+    found: set[str] = set()
+    for file in (file for home in homes for file in home.tables() if file.name == "crosswalk.parquet"):
+        table = pl.scan_parquet(file, glob=False)
+        rows = table.filter(person.records(table.collect_schema()) & (pl.col("destination_provider") == provider))
+        found |= {own_id for own_id in rows.select("destination_id").collect()["destination_id"] if own_id}
+    return frozenset(found)
+
+
 def _related(homes: Sequence[Home], known: frozenset[str], *, ids: bool) -> frozenset[str]:
     """Return the ids of records with these addresses or, with `ids` false, the addresses of records with these ids."""
     if not known:

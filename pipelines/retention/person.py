@@ -138,8 +138,11 @@ def _contain(name: str, dtype: Any, pattern: str) -> list[pl.Expr]:
 
 
 def _is_id(name: str, dtype: Any, ids: frozenset[str]) -> pl.Expr:
+    # A key of a customer (`customer_key`) may have a prefix.
+    keys = sorted({*ids, *(f"id:{each}" for each in ids)})
+
     def cleaned(values: pl.Series) -> pl.Series:
-        return identifiers.external_id(values, frozenset()).ids.is_in(sorted(ids))
+        return identifiers.external_id(values, frozenset()).ids.is_in(keys)
 
     column = pl.col(name)
     if dtype == pl.List(pl.String):

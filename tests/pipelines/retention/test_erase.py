@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 
+import duckdb
 import polars as pl
+import psycopg
 import pytest
 
 import tranship
+from support.accounts import Account
 from support.artefacts import texts
 from support.left_behind import PERSON, PERSON_ID
 from tranship.connectors import durable
@@ -115,8 +119,8 @@ def test_the_same_file_is_read_again_in_full_after_an_erasure() -> None:
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_a_later_run_to_a_provider_still_knows_the_customers_of_earlier_ones(account: object) -> None:
-    there = account("metronome")  # type: ignore[operator]
+def test_a_later_run_to_a_provider_still_knows_the_customers_of_earlier_ones(account: Callable[..., Account]) -> None:
+    there = account("metronome")
     write("a@x.example", "b@x.example", "c@x.example")
     tranship.run("in.csv", there.address)
     erase.erase(STATE, person.from_email("a@x.example"))
@@ -260,7 +264,6 @@ def test_a_file_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str])
 def test_the_value_may_be_given_without_an_argument(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import io
 
     write("a@x.example", "b@x.example")
     tranship.run("in.csv", "out.csv")
@@ -318,3 +321,77 @@ def test_an_unfinished_run_is_not_continued_without_the_customer(capsys: pytest.
     assert "so it cannot be continued" in capsys.readouterr().err
     report = tranship.run("in.csv", "out.csv")
     assert (report.run_id == folder.name, report.counts.created) == (False, 2)
+
+
+def sql_of(address: str, value: str) -> str:
+    out = Path("erase.sql")
+    out.unlink(missing_ok=True)
+    assert cli.main(["erase", "--email", value, "--and-destination", address, "--out", str(out)]) == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+    return out.read_text()
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "postgres"])
+def test_the_script_for_a_table_deletes_the_customer_there_and_beside_it(
+    kind: str, own_folder: Path, request: pytest.FixtureRequest
+) -> None:
+    address = "duckdb:///w.duckdb?table=customers"
+    if kind == "postgres":
+        address = f"{request.getfixturevalue('postgres_database').url}?table=customers"
+    for email in ("o'ana@x.example", "old@x.example"):
+        rows = f"7,{email},Ana\n,{email.replace('o', 'no')},Nono\n8,to'ana@x.example,Bo {email[0]}\n"
+        (own_folder / "in.csv").write_text(f"external_id,email,name\n{rows}")
+        tranship.run("in.csv", address, history=True)
+    script = sql_of(address, "o'ana@x.example")
+    tables_of_it = ("customers", "customers_history", "_tranship_changes")
+    assert [f'"{name}"' in script for name in tables_of_it] == [True] * 3
+    if kind == "duckdb":
+        with duckdb.connect("w.duckdb") as database:
+            database.execute(script)
+            texts_of = [database.sql(f"SELECT t::VARCHAR FROM {name} t").fetchall() for name in tables_of_it]
+    else:
+        with psycopg.connect(address.partition("?")[0], autocommit=True) as server:
+            server.execute(script)  # type: ignore[call-overload]
+            texts_of = [server.execute(f"SELECT t::text FROM {name} t").fetchall() for name in tables_of_it]  # type: ignore[call-overload]
+    left = "\n".join(text for rows in texts_of for (text,) in rows).replace("''", "'").replace("\\'", "'")
+    assert not re.search(r"(?<![tn])o'ana@x\.example|(?<!n)old@x\.example|\bAna\b", left)
+    for value in ("to'ana@x.example", "nold@x.example", "Bo o"):
+        assert value in left
+
+
+def test_the_plan_for_a_provider_names_the_customer_there(own_folder: Path, account: Callable[..., Account]) -> None:
+    there = account("metronome")
+    write("a@x.example", "b@x.example")
+    tranship.run("in.csv", there.address)
+    before = there.records()
+    (crosswalk,) = STATE.glob("runs/*/crosswalk.parquet")
+    ids = dict(pl.read_parquet(crosswalk).select("email", "destination_id").iter_rows())
+    text = sql_of(there.address, "a@x.example")
+    assert ids["a@x.example"] in text
+    assert ids["b@x.example"] not in text
+    assert "Its API archives customers" in text
+    assert there.records() == before
+    assert "no run of this state directory has written this customer" in sql_of(there.address, "c@x.example")
+    assert own_folder.exists()
+
+
+@pytest.mark.usefixtures("own_folder")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--and-destination", "out.csv"], "--and-destination ADDRESS and --out FILE belong together"),
+        (["--out", "in.csv", "--and-destination", "out.csv"], "--out in.csv: exists already"),
+        (["--out", ".tranship/x.sql", "--and-destination", "out.csv"], "is in the state directory"),
+        (["--out", "x.sql", "--and-destination", "out.csv"], "out.csv: is neither a table nor a provider"),
+        (["--out", "x.sql", "--and-destination", "duckdb:///no.duckdb?table=t"], "no.duckdb does not exist"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_leaves_everything(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("a@x.example")
+    tranship.run("in.csv", "out.csv")
+    before = dict(records(STATE))
+    assert cli.main(["erase", "--email", "a@x.example", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert dict(records(STATE)) == before
