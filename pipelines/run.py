@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tranship.connectors import key_shapes
 from tranship.connectors.contract import Layout
-from tranship.connectors.errors import ConfigError, Damaged
+from tranship.connectors.errors import ConfigError, Damaged, Interrupted, TranshipError
 from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, increment, mapping, partial_read, plan_digest, profiles, report_step, selection
 from tranship.pipelines import resume as resuming
@@ -88,16 +88,30 @@ def _watched(
     if settings.dry_run:
         return work(observer)
     try:
-        if not settings.is_watched:
-            return work(observer)
-        from tranship.pipelines.operation import watch
+        report = _notified(settings, observer, work, now)
+    except TranshipError as error:
+        if settings.retention and not isinstance(error, Interrupted):
+            _prune(settings, observer)
+        raise
+    if settings.retention:
+        _prune(settings, observer)
+    return report
 
-        return watch.watched(settings, observer, work, now)
-    finally:
-        if settings.retention:
-            from tranship.pipelines.retention import prune
 
-            prune.after_run(settings, observer)
+def _notified(
+    settings: Settings, observer: Observer, work: Callable[[Observer], Report], now: datetime | None
+) -> Report:
+    if not settings.is_watched:
+        return work(observer)
+    from tranship.pipelines.operation import watch
+
+    return watch.watched(settings, observer, work, now)
+
+
+def _prune(settings: Settings, observer: Observer) -> None:
+    from tranship.pipelines.retention import prune
+
+    prune.after_run(settings, observer)
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:

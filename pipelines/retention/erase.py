@@ -102,9 +102,17 @@ def erase(
             if counted and not dry_run:
                 work.write(now, observer or Quiet())
         deleted = _delete_caches(state_dir, dry_run=dry_run)
+        unreadable |= _begun_since(state_dir, found)
         if entries and not dry_run:
             receipts.keep(state_dir, person, entries, now)
     return Erased(entries, deleted, unreadable, shared, earlier)
+
+
+def _begun_since(state_dir: Path, found: Sequence[Home]) -> dict[str, str]:
+    """Return runs that have begun in the meantime, which may have read the customer, or reused what others had."""
+    known = {home.folder for home in found}
+    new = [path for path in (state_dir / "runs").glob("*") if path.is_dir() and path not in known]
+    return dict.fromkeys(map(str, new), "began in the meantime, so it was not searched. Erase the customer once more")
 
 
 def _write_plan(destination: str, person: Person, found: Sequence[Home], out: Path) -> None:
@@ -293,7 +301,7 @@ def _complete(home: Home, observer: Observer) -> None:
     manifest = home.folder / "manifest.json"
     if home.run is not None:
         durable.write_json(manifest, _resealed(durable.read_json(manifest), steps.seals))
-    _make_again(home, observer)
+    _make_again(home, steps, observer)
     file.unlink()
 
 
@@ -315,20 +323,23 @@ def _resealed(values: dict[str, Any], seals: dict[str, str]) -> dict[str, Any]:
     return new
 
 
-def _make_again(home: Home, observer: Observer) -> None:
-    """Write the pages and the workbook of a run again, from the files that it has now."""
+def _make_again(home: Home, steps: _Steps, observer: Observer) -> None:
+    """Write the pages of a run again from the files that it has now, and the workbook of rejects, if these have
+    changed.
+    """
     run = home.run
     if run is None:
-        for page in home.folder.glob("*.html"):
+        for page in home.folder.glob("*.html") if home.is_run else ():
             page.unlink()
         return
     run.manifest = durable.read_json(run.path / "manifest.json")
     workbook, rejects = run.path / "rejects.xlsx", run.path / "rejects.parquet"
-    columns = resuming.columns_of(run) if workbook.exists() else None
-    workbook.unlink(missing_ok=True)
-    if columns is not None and rejects.exists():
+    if workbook.exists() and rejects.name in steps.files:
+        columns = resuming.columns_of(run)
+        workbook.unlink()
         found = pl.scan_parquet(rejects, glob=False)
-        reject_workbook.write(found, found.select(pl.len()).collect().item(), columns, workbook)
+        if columns is not None:
+            reject_workbook.write(found, found.select(pl.len()).collect().item(), columns, workbook)
     values = run.report()
     if values is None:
         for page in run.path.glob("*.html"):

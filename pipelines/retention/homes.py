@@ -34,6 +34,11 @@ class Home:
             except ConfigError:
                 self.run = None
 
+    @property
+    def is_run(self) -> bool:
+        """Whether it is the folder of a run, intact or not."""
+        return self.run is not None or self.folder.parent.name == "runs"
+
     def files(self) -> list[Path]:
         """Return its files, without those of other homes below it."""
         found = (path for path in sorted(self.folder.rglob("*")) if path.is_file() and not path.is_symlink())

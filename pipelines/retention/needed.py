@@ -60,7 +60,7 @@ def reasons(state_dir: Path, runs: Sequence[RunDirectory]) -> dict[Path, str]:
 
 def plans(state_dir: Path) -> list[RunDirectory]:
     """Return the intact plans in a state directory, and those elsewhere that depend on a run of it."""
-    others = [path for path in state_dir.iterdir() if path.is_dir() and path.name not in _OF_RUNS]
+    others = [path for path in state_dir.glob("*") if path.is_dir() and path.name not in _OF_RUNS]
     inside = [file.parent for path in others for file in sorted(path.rglob("manifest.json"))]
     noted = []
     for note in sorted((state_dir / _NOTED).glob("*.json")):

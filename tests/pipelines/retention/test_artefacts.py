@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 from support import left_behind
@@ -47,3 +49,32 @@ def test_the_page_about_retention_lists_every_kind_of_file() -> None:
     page = (ROOT / "docs" / "how-to" / "retention.md").read_text(encoding="utf-8")
     for kind in (*artefacts.RUN, *artefacts.STATE):
         assert f"| `{kind.name}` | {kind.purpose} |" in page
+
+
+INNER = {"dropped.parquet", "patched.parquet", "read.json"}
+"""Files in folders of a run: identity/, pages/."""
+OF_ENGINES = {"_current.json", "customers.parquet", "part.parquet", "present.parquet"}
+"""Files of engines, in their work folder or at the destination."""
+NAME = r"[a-z_/]+\.(parquet|csv|json|jsonl|html|xlsx|sqlite|duckdb|txt)"
+
+
+def test_every_file_name_in_the_code_of_runs_is_in_the_list() -> None:
+    places = [ROOT / "connectors" / "contract.py"]
+    for folder in ("pipelines", "connectors/api", "connectors/databases"):
+        places += sorted((ROOT / folder).rglob("*.py"))
+    found = {
+        node.value
+        for place in places
+        for node in ast.walk(ast.parse(place.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(NAME, node.value)
+    }
+    assert len(found) > 30
+    known = {name for name in found if artefacts.of_run(name) or artefacts.of_state(name)}
+    assert found - known - INNER - OF_ENGINES == set()
+
+
+def test_every_file_on_the_page_about_runs_is_in_the_list() -> None:
+    page = (ROOT / "docs" / "concepts" / "runs.md").read_text(encoding="utf-8")
+    names = {found[0] for found in re.finditer(rf"(?<=`){NAME}(?=`)", page)}
+    assert len(names) > 15
+    assert {name for name in names if not artefacts.of_run(name) and not artefacts.of_state(name)} == set()

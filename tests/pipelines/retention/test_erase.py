@@ -395,3 +395,19 @@ def test_a_plan_that_cannot_be_made_leaves_everything(
     assert cli.main(["erase", "--email", "a@x.example", *words]) == 2
     assert message in capsys.readouterr().err
     assert dict(records(STATE)) == before
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_a_run_that_begins_in_the_meantime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a@x.example", "b@x.example")
+    tranship.run("in.csv", "out.csv")
+    write_files = erase._Work.write
+
+    def begins(work: erase._Work, *arguments: object) -> None:
+        (STATE / "runs" / "20990101T000000-abcdef").mkdir()
+        write_files(work, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(erase._Work, "write", begins)
+    done = erase.erase(STATE, person.from_email("a@x.example"))
+    assert list(done.unreadable) == [str(STATE / "runs" / "20990101T000000-abcdef")]
+    assert "Erase the customer once more" in str(done.unreadable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,53 @@ def test_the_command_says_what_went(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "Nothing to remove.\n"
     with duckdb.connect("w.duckdb") as table:
         assert table.sql("SELECT count(*) FROM customers").fetchall() == [(1,)]
+
+
+def test_a_folder_without_runs_has_nothing_to_remove() -> None:
+    assert prune.prune(Path("nowhere"), Rules(keep_last=0)).removals == ()
+    assert not Path("nowhere").exists()
+
+
+def test_earlier_runs_are_removed_after_a_run_that_fails_too() -> None:
+    old = ran(40)
+    Path("in.csv").write_text("external_id,email,name\n1,broken,A\n")
+    with pytest.raises(TranshipError):
+        tranship.run("in.csv", TABLE, max_rejects=0, retention={"keep": "30d"})
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("rules", [Rules(keep_last=0), Rules(values=timedelta())])
+def test_whatever_is_interrupted_is_completed(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran(9)
+    shutil.copytree(STATE, "copy")
+    moments = 0
+    for moment in range(1, 60):
+        shutil.rmtree(STATE)
+        shutil.copytree("copy", STATE)
+        calls = 0
+
+        def dies(original: Callable[..., Any], at: int = moment) -> Callable[..., Any]:
+            def called(*arguments: Any, **named: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls >= at:
+                    raise KeyboardInterrupt
+                return original(*arguments, **named)
+
+            return called
+
+        with monkeypatch.context() as patched:
+            for place, name in ((Path, "unlink"), (Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
+                patched.setattr(place, name, dies(getattr(place, name)))
+            try:
+                prune.prune(STATE, rules)
+            except KeyboardInterrupt:
+                moments += 1
+            else:
+                break
+        prune.prune(STATE, rules)
+        assert [name for name, text in texts(STATE) if "a@x.example" in text] == []
+        assert not (STATE / "removed").exists() or list((STATE / "removed").iterdir()) == []
+        assert [run for run in tranship.runs() if run.problem] == []
+        assert tranship.runs().damaged == {}
+    assert moments > 1
