@@ -87,6 +87,7 @@ RUN: Final = (
     Artefact("verify/**", "records", "files of a comparison with the destination"),
     Artefact("work/**", "records", "tables between the steps of a run on an engine"),
     Artefact("erasing.json", "counts", "an erasure that was interrupted"),
+    Artefact("taken/**", "records", "records of an engine, on their way into Postgres"),
     Artefact("*-damaged**", "records", "damaged files that were moved aside"),
     Artefact("**.partial", "records", "a file that was not written to its end"),
 )

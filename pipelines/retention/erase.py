@@ -99,6 +99,7 @@ def erase(
             counted = work.count()
             entries |= {str(home.folder / name): number for name, number in counted.items()}
             unreadable |= work.unreadable
+            unreadable |= _outside(home)
             if counted and not dry_run:
                 work.write(now, observer or Quiet())
         deleted = _delete_caches(state_dir, dry_run=dry_run)
@@ -106,6 +107,15 @@ def erase(
         if entries and not dry_run:
             receipts.keep(state_dir, person, entries, now)
     return Erased(entries, deleted, unreadable, shared, earlier)
+
+
+def _outside(home: Home) -> dict[str, str]:
+    """Return the folder with the tables of an unfinished run on an engine, if it is not in that of the run."""
+    run = home.run
+    folder = str(run.manifest.get("work_folder", "")) if run is not None and not run.has_ended_well else ""
+    if not folder or Path(folder).is_relative_to(home.folder.resolve()):
+        return {}
+    return {folder: "is outside the state directory, so it was not searched. Remove it if the run is not continued"}
 
 
 def _begun_since(state_dir: Path, found: Sequence[Home]) -> dict[str, str]:

@@ -411,3 +411,13 @@ def test_a_run_that_begins_in_the_meantime_is_named(monkeypatch: pytest.MonkeyPa
     done = erase.erase(STATE, person.from_email("a@x.example"))
     assert list(done.unreadable) == [str(STATE / "runs" / "20990101T000000-abcdef")]
     assert "Erase the customer once more" in str(done.unreadable)
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_tables_of_an_engine_elsewhere_are_named() -> None:
+    write("a@x.example")
+    folder = Path(tranship.run("in.csv", "out.csv").run_dir)
+    manifest = durable.read_json(folder / "manifest.json")
+    for place, named in ((str((folder / "work").resolve()), []), ("s3://lake/tmp", ["s3://lake/tmp"])):
+        durable.write_json(folder / "manifest.json", manifest | {"status": "failed", "work_folder": place})
+        assert list(erase.erase(STATE, person.from_email("b@x.example")).unreadable) == named
