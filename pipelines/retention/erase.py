@@ -1,15 +1,17 @@
 """Erase one customer from every file of a state directory.
 
-The files of a run are written again beside the old ones, without the customer. Then `erasing.json` lists them, the
-manifest says that the run is no longer complete, the new files replace the old ones, and the seals that other files
-have of them follow. If that is interrupted, the next erasure completes it. `erasing.json` has no value of a record.
+The files of all runs are written again beside the old ones, without the customer; the manifests, which are the last,
+have the new seals, and say that the runs are no longer complete. Then `erasing.json` lists all new files, and they
+replace the old ones. If that is interrupted, the next erasure completes it; before, only new files are left, which it
+removes. So no run loses the customer before the records of the others were found by what that run has of it.
+`erasing.json` has no value of a record.
 """
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -58,11 +60,11 @@ class Erased(Struct, frozen=True):
 
 
 class _Steps(Struct):
-    """The contents of `erasing.json`. `seals` is old seal → new seal; empty for a file that is removed."""
+    """The contents of `erasing.json`: folder, from the state directory on → name of a file in it → replace or remove,
+    in this order.
+    """
 
-    files: dict[str, str] = field(default_factory=dict)
-    """Name → replace or remove."""
-    seals: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def erase(
@@ -87,13 +89,14 @@ def erase(
     with homes.owned(found, state_dir):
         if not dry_run:
             prune.complete(state_dir)
-            for home in found:
-                _complete(home, observer or Quiet())
+            _complete(state_dir, observer or Quiet())
+            _remove_new(found)
         whole, shared = homes.expanded(person, found)
         if destination is not None and out is not None:
             _write_plan(destination, whole, found, out)
         entries: dict[str, int] = {}
         unreadable: dict[str, str] = {}
+        steps = _Steps()
         for home in found:
             work = _Work(home, whole)
             counted = work.count()
@@ -101,11 +104,16 @@ def erase(
             unreadable |= work.unreadable
             unreadable |= _outside(home)
             if counted and not dry_run:
-                work.write(now, observer or Quiet())
+                # The state directory may be moved, or named in another way, before this is completed.
+                inside = home.folder.is_relative_to(state_dir)
+                place = home.folder.relative_to(state_dir) if inside else home.folder.resolve()
+                steps.folders[str(place)] = work.write(now)
+        if steps.folders:
+            durable.write_json(state_dir / _STEPS, msgspec.to_builtins(steps))
+            receipts.keep(state_dir, person, entries, now)
+            _complete(state_dir, observer or Quiet())
         deleted = _delete_caches(state_dir, dry_run=dry_run)
         unreadable |= _begun_since(state_dir, found)
-        if entries and not dry_run:
-            receipts.keep(state_dir, person, entries, now)
     return Erased(entries, deleted, unreadable, shared, earlier)
 
 
@@ -169,46 +177,43 @@ class _Work:
                 self._counts[file] = number
         return {str(file.relative_to(self._home.folder)): number for file, number in self._counts.items()}
 
-    def write(self, now: datetime, observer: Observer) -> None:
-        """Write the files that `count` has named again."""
-        steps = _Steps()
-        for file in self._counts:
-            if file.name == "manifest.json" and self._home.run is not None:
-                self._home.run.manifest = _mapped(self._home.run.manifest, self._person.without_addresses)
-                continue
-            target = file.with_name(file.name + _NEW)
+    def write(self, now: datetime) -> dict[str, str]:
+        """Write the files that `count` has named again, each beside the old one; return name → replace or remove, with
+        the manifest at the end.
+        """
+        files: dict[str, str] = {}
+        seals: dict[str, str] = {}
+        manifest = self._home.folder / "manifest.json"
+        for file in (file for file in self._counts if file != manifest):
+            target = _new(file)
             is_empty = self._write(file, target)
-            old = durable.seal(file, sync=False)
-            name = str(file.relative_to(self._home.folder))
+            seals[durable.seal(file, sync=False)] = "" if is_empty else durable.seal(target)
+            files[self._name(file)] = "remove" if is_empty else "replace"
             if is_empty:
                 target.unlink()
-            steps.files[name] = "remove" if is_empty else "replace"
-            steps.seals[old] = "" if is_empty else durable.seal(target)
             if downloaded_pages.is_store(file):
-                steps.files[str(Path(name).with_name(downloaded_pages.INDEX))] = "replace"
-        self._prepare_seals(steps)
-        durable.write_json(self._home.folder / _STEPS, msgspec.to_builtins(steps))
-        if (run := self._home.run) is not None:
-            # Its stage is no longer that of its source: it must be neither continued nor reused.
-            run.manifest["work"] = ""
-            entry = {"at": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "records": sum(self._counts.values())}
-            run.manifest[removed.ERASED] = [*run.manifest.get(removed.ERASED, []), entry]
-            run.save()
-        _complete(self._home, observer)
-
-    def _prepare_seals(self, steps: _Steps) -> None:
-        """Write JSON files with the new seals of the others. The manifest, which has seals of these, is the last."""
+                files[self._name(file.with_name(downloaded_pages.INDEX))] = "replace"
         for file in self._home.files():
-            target = file.with_name(file.name + _NEW)
-            if file.suffix != ".json" or file.name == "manifest.json":
-                continue
-            values = _read(target if target.exists() else file)
-            new = _resealed(values, steps.seals) if values is not None else None
-            if new != values:
-                steps.files[str(file.relative_to(self._home.folder))] = "replace"
-                old = durable.seal(file, sync=False)
-                durable.write_json(target, new or {})
-                steps.seals[old] = durable.seal(target)
+            if file.suffix == ".json" and file != manifest:
+                old, target = durable.seal(file, sync=False), _new(file)
+                values = _read(target if target.exists() else file)
+                new = None if values is None else _resealed(values, seals)
+                if new is not None and new != values:
+                    durable.write_json(target, new)
+                    seals[old] = durable.seal(target)
+                    files[self._name(file)] = "replace"
+        if (run := self._home.run) is not None:
+            changed = _resealed(_mapped(run.manifest, self._person.without_addresses), seals)
+            # Its stage is no longer that of its source: it must be neither continued nor reused.
+            changed["work"] = ""
+            entry = {"at": f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "records": sum(self._counts.values())}
+            changed[removed.ERASED] = [*run.manifest.get(removed.ERASED, []), entry]
+            durable.write_json(_new(manifest), changed)
+            files[manifest.name] = "replace"
+        return files
+
+    def _name(self, file: Path) -> str:
+        return str(file.relative_to(self._home.folder))
 
     def _find_records(self) -> None:
         """Find the row numbers and places of the customer's records, by which other files refer to them."""
@@ -239,7 +244,7 @@ class _Work:
         if downloaded_pages.is_store(file):
             return downloaded_pages.count(file, self._mentions)
         if file.suffix == ".sqlite":
-            copy = file.with_name(file.name + _NEW)
+            copy = _new(file)
             try:
                 return self._write_journal(file, copy) if self._rows else 0
             finally:
@@ -274,7 +279,7 @@ class _Work:
             if file.parent.name == "again":
                 return not tables.count(target, lambda _: pl.lit(value=True))
         elif downloaded_pages.is_store(file):
-            index = file.with_name(downloaded_pages.INDEX + _NEW)
+            index = _new(file.with_name(downloaded_pages.INDEX))
             downloaded_pages.write_without(file, target, index, self._mentions)
         elif file.suffix == ".sqlite":
             self._write_journal(file, target)
@@ -287,31 +292,39 @@ class _Work:
         return False
 
 
-def _complete(home: Home, observer: Observer) -> None:
-    """Replace the files that were written again, and the seals of them; remove what an interrupted erasure left."""
-    file = home.folder / _STEPS
-    try:
-        steps = msgspec.convert(durable.read_json(file), _Steps)
-    except FileNotFoundError:
+def _new(file: Path) -> Path:
+    """Return the name of a file that is written again, until it replaces the old one."""
+    return file.with_name(file.name + _NEW)
+
+
+def _remove_new(found: Sequence[Home]) -> None:
+    """Remove what an erasure has left that was interrupted before it had written all files."""
+    for home in found:
         for left in home.files():
             # In the folder of a run that this process owns, nothing is being written.
             if left.name.endswith(_NEW) or (home.run is not None and left.suffix == ".partial"):
                 left.unlink()
+
+
+def _complete(state_dir: Path, observer: Observer) -> None:
+    """Replace the files that were written again, if all of them were."""
+    file = state_dir / _STEPS
+    try:
+        steps = msgspec.convert(durable.read_json(file), _Steps)
+    except FileNotFoundError:
         return
-    for name, what in steps.files.items():
-        target = home.folder / name
-        new = target.with_name(target.name + _NEW)
-        if what == "remove":
-            target.unlink(missing_ok=True)
-        elif new.exists():
-            new.replace(target)
-            durable.sync_folder(target.parent)
-        for log in ("-wal", "-shm", ".wal"):
-            target.with_name(target.name + log).unlink(missing_ok=True)
-    manifest = home.folder / "manifest.json"
-    if home.run is not None:
-        durable.write_json(manifest, _resealed(durable.read_json(manifest), steps.seals))
-    _make_again(home, steps, observer)
+    for place, files in steps.folders.items():
+        folder = state_dir / place
+        for name, what in files.items():
+            target = folder / name
+            if what == "remove":
+                target.unlink(missing_ok=True)
+            elif _new(target).exists():
+                _new(target).replace(target)
+                durable.sync_folder(target.parent)
+            for log in ("-wal", "-shm", ".wal"):
+                target.with_name(target.name + log).unlink(missing_ok=True)
+        _make_again(Home(folder), files, observer)
     file.unlink()
 
 
@@ -333,7 +346,7 @@ def _resealed(values: dict[str, Any], seals: dict[str, str]) -> dict[str, Any]:
     return new
 
 
-def _make_again(home: Home, steps: _Steps, observer: Observer) -> None:
+def _make_again(home: Home, files: Mapping[str, str], observer: Observer) -> None:
     """Write the pages of a run again from the files that it has now, and the workbook of rejects, if these have
     changed.
     """
@@ -342,9 +355,8 @@ def _make_again(home: Home, steps: _Steps, observer: Observer) -> None:
         for page in home.folder.glob("*.html") if home.is_run else ():
             page.unlink()
         return
-    run.manifest = durable.read_json(run.path / "manifest.json")
     workbook, rejects = run.path / "rejects.xlsx", run.path / "rejects.parquet"
-    if workbook.exists() and rejects.name in steps.files:
+    if workbook.exists() and rejects.name in files:
         columns = resuming.columns_of(run)
         workbook.unlink()
         found = pl.scan_parquet(rejects, glob=False)
