@@ -13,6 +13,7 @@ from tranship.pipelines import notebook
 from tranship.pipelines.report import Counts, Report
 from tranship.pipelines.retention import prune
 from tranship.pipelines.retention.needed import pipeline_of, started_at
+from tranship.pipelines.retention.removed import report_without
 from tranship.pipelines.retention.rules import Rules
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
 from tranship.pipelines.settings_model import named
@@ -112,7 +113,7 @@ def report_of(run: RunDirectory) -> Report | None:
     """Return the report of a run, null if it has none. Raises ConfigError if the report is damaged."""
     values = run.report()
     try:
-        return _placed(Report.of(values), run.path) if values is not None else None
+        return _placed(report_without(values, run), run.path) if values is not None else None
     except ValueError as error:
         raise ConfigError(f"{run.path / 'report.json'}: was changed or damaged since Tranship wrote it.") from error
 

@@ -23,7 +23,6 @@ from tranship.pipelines import crosswalks, endpoints, frames, locks
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.pages.written import write_pages
-from tranship.pipelines.report import Report
 from tranship.pipelines.retention import artefacts, needed, removed
 from tranship.pipelines.retention.rules import Rules, rules_of
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
@@ -212,7 +211,7 @@ def _write_pages_again(run: RunDirectory, observer: Observer) -> None:
         for page in ("report.html", "plan.html", "migration.html"):
             (run.path / page).unlink(missing_ok=True)
     else:
-        write_pages(Report.of(values), run, observer)
+        write_pages(removed.report_without(values, run), run, observer)
         run.secure()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.schemas.counted import counted
 
@@ -20,6 +23,20 @@ _COMPLETE: Final = "the rest of its records would be handled as if they were all
 def has_lost_values(run: RunDirectory) -> bool:
     """Return whether the files with records were removed."""
     return VALUES in run.manifest
+
+
+def report_without(values: dict[str, Any], run: RunDirectory) -> Report:
+    """Return the report of a run, without files that were removed. Raises ValueError if it is none."""
+    report = Report.of(values)
+    if not has_lost_values(run):
+        return report
+    places = {name: Path(file) for name, file in report.files.items()}
+    left = {
+        name: str(place)
+        for name, place in places.items()
+        if not place.is_relative_to(report.run_dir) or (run.path / place.relative_to(report.run_dir)).exists()
+    }
+    return replace(report, files=left)
 
 
 def must_have_records(run: RunDirectory, what: str) -> None:
