@@ -674,6 +674,9 @@ class Connector(Struct, frozen=True):
     changes: str | None = None
     """A function, `module:name`, of the address of a table, the id of a run, and the key of a customer or null: yields
     frames (`CHANGES`) of what the run has changed. Raises ConfigError and ConnectorError. Null: it records none."""
+    erasure: str | None = None
+    """A function, `module:name`, of the address of a table and of addresses and ids of a customer: the SQL that deletes
+    it there. Raises ConfigError and ConnectorError. Null: it has no tables."""
     table_files: tuple[str, ...] = ()
     """Ends of the names of such files, in lower case: where one is given instead of an address, the message shows it as
     `scheme:///path`."""

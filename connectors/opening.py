@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -274,6 +274,25 @@ def changes(spec: str, run_id: str, workspace: Path, customer: str | None) -> It
         )
     found: Iterator[pl.DataFrame] = load(connector.changes)(spec, run_id, customer)
     return found
+
+
+def erasure_plan(spec: str, emails: Collection[str], ids: Collection[str], own_ids: Collection[str]) -> str:
+    """Return what a person has to do to delete a customer at a destination: SQL for a table, words for a provider, at
+    which the customer has the ids `own_ids`. Raises ConfigError and ConnectorError.
+    """
+    connector = connector_of(spec)
+    if connector.provider:
+        from tranship.connectors.api.erasure import plan
+
+        module = importlib.import_module(connector.provider)
+        return plan(module.SPEC, spec, module.build_operations, own_ids)
+    if connector.erasure is None:
+        raise ConfigError(
+            f"{redacted(spec)}: is neither a table nor a provider. A file is written as a whole: write it again from "
+            "a source without the customer."
+        )
+    text: str = load(connector.erasure)(spec, emails, ids)
+    return text
 
 
 def is_records(value: object) -> bool:

@@ -1,9 +1,11 @@
-"""Uses of a provider besides reading and writing: check an account, compare schemas, run a sandbox."""
+"""Uses of a provider besides reading and writing: check an account, compare schemas, run a sandbox, erase a customer
+from a journal.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,15 @@ def passage(here: str, there: str) -> Passage:
     from tranship.schemas.compatibility import passage
 
     return passage(_spec_of(here).schema, _spec_of(there).schema)
+
+
+def write_journal_without(journal: Path, copy: Path, run_id: str, rows: Collection[int]) -> int:
+    """Write a copy of a run's journal without the entries of these rows, and return their number. Raises
+    sqlite3.Error.
+    """
+    from tranship.connectors.api import journal_erasure
+
+    return journal_erasure.write_without(journal, copy, run_id, rows)
 
 
 def _spec_of(name_or_address: str) -> ProviderSpec:

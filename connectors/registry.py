@@ -46,6 +46,7 @@ _DECLARED: Final = (
         same_place=f"{_DATABASES}.duckdb.address:same_place",
         file=f"{_DATABASES}.duckdb.address:file",
         changes=f"{_DATABASES}.duckdb.changes:changes",
+        erasure=f"{_DATABASES}.duckdb.erasure:script",
         table_files=(".duckdb", ".db"),
     ),
     Connector(
@@ -97,6 +98,7 @@ _DECLARED: Final = (
         identity=f"{_DATABASES}.postgres.address:identity",
         same_place=f"{_DATABASES}.postgres.catalog:same_table",
         changes=f"{_DATABASES}.postgres.changes:changes",
+        erasure=f"{_DATABASES}.postgres.erasure:script",
     ),
 )
 

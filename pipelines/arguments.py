@@ -160,6 +160,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     pipeline: str | None
     alert: Texts | Sequence[Mapping[str, str | Sequence[str]]]
     expect: Mapping[str, int | str]
+    retention: Mapping[str, int | str | bool]
     on_failure: str | None
     ping: str | None
     metrics: Address | None

@@ -15,6 +15,7 @@ from tranship.connectors.contract import CHANGES, FIRST_LOAD
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
+from tranship.pipelines.retention import removed
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.counted import counted
@@ -50,6 +51,7 @@ def _changes_of(run: RunDirectory, customer: str | None) -> Iterator[pl.DataFram
     frames = endpoints.changes_at(settings, run.run_id, run.path, customer)
     is_table = endpoints.records_changes(settings)
     if not is_table:
+        removed.must_have_records(run, "list its changes")
         _check_outcomes(run)
     elif settings.changes == "off":
         raise ConfigError(f"{run.run_id}: its changes were not recorded, because it ran with --changes off.")

@@ -12,11 +12,11 @@ from tranship.connectors.errors import Damaged
 from tranship.pipelines.run_directory import RunDirectory, all_runs
 
 APPLIED = "applied"
-"""The folder of the state directory with the crosswalks of applied plans."""
+"""The folder of the state directory with the crosswalks of applied plans, and of runs that were removed."""
 
 
 class _AppliedPlan(msgspec.Struct, frozen=True):
-    """The record of an applied plan whose folder lies outside the state directory."""
+    """The record of an applied plan whose folder lies outside the state directory, or of a run that was removed."""
 
     run_id: str
     started_at: str
@@ -27,9 +27,15 @@ class _AppliedPlan(msgspec.Struct, frozen=True):
 
 def share(directory: RunDirectory, state_dir: Path) -> None:
     """Copy the crosswalk of a plan that lies outside it to the state directory, where later runs find it."""
+    if directory.stands_alone:
+        keep(directory, state_dir)
+
+
+def keep(directory: RunDirectory, state_dir: Path) -> bool:
+    """Copy the crosswalk of a run or plan to where later runs find it without its folder; return whether it has one."""
     file = directory.path / "crosswalk.parquet"
-    if not directory.stands_alone or not file.exists():
-        return
+    if not file.exists():
+        return False
     folder = state_dir / APPLIED / directory.run_id
     for parent in (state_dir, folder.parent, folder):
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,6 +47,7 @@ def share(directory: RunDirectory, state_dir: Path) -> None:
     destination = str(directory.manifest["settings"]["destination"])
     kept = _AppliedPlan(directory.run_id, str(directory.manifest["started_at"]), destination, durable.seal(copy))
     durable.write_json(folder / "plan.json", msgspec.structs.asdict(kept))
+    return True
 
 
 def found(state_dir: Path, destination: str, except_run: str) -> tuple[list[Path], list[Path]]:
@@ -50,6 +57,8 @@ def found(state_dir: Path, destination: str, except_run: str) -> tuple[list[Path
     found = []
     for run in all_runs(state_dir):
         file = run.path / "crosswalk.parquet"
+        if (state_dir / APPLIED / run.run_id / "plan.json").exists():
+            continue  # its records were removed, or are about to be
         sealed = (run.manifest.get("results") or {}).get(file.name)
         if run.manifest["settings"].get("destination") == destination and (file.exists() or sealed):
             # Earlier versions of Tranship left crosswalks without seals.

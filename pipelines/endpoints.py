@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tranship.connectors import apart, declared_options, lookup, opening, suggestions
+from tranship.connectors import apart, declared_options, lookup, opening, provider_services, suggestions
 from tranship.connectors.address_secrets import WEB
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.contract import Destination, FileMark, HasColumns, KeepsHistory, Source, Waiting
@@ -27,6 +27,11 @@ log = logging.getLogger("tranship")
 
 _OF_FILES = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet")
 """Settings that are options of file formats."""
+
+
+def write_journal_without(journal: Path, copy: Path, run_id: str, rows: Collection[int]) -> int:
+    """Write a copy of the journal of a run to a provider without the entries of these rows; return their number."""
+    return provider_services.write_journal_without(journal, copy, run_id, rows)
 
 
 def check_options(reading: Reading) -> None:
@@ -188,6 +193,17 @@ def options_of_destination(settings: Settings) -> dict[str, str]:
 def changes_at(settings: Settings, run_id: str, workspace: Path, customer: str | None) -> Iterator[pl.DataFrame]:
     """Yield what a run has changed at its destination (`contract.CHANGES`). Raises ConfigError or ConnectorError."""
     return opening.changes(settings.destination, run_id, workspace, customer)
+
+
+def erasure_plan(destination: str, emails: Collection[str], ids: Collection[str], own_ids: Collection[str]) -> str:
+    """Return what a person has to do to delete a customer at a destination. Raises ConfigError or ConnectorError."""
+    return opening.erasure_plan(destination, emails, ids, own_ids)
+
+
+def provider_of(destination: str) -> str | None:
+    """Return the name of the provider, null if the destination is none."""
+    connector = lookup.connector_of(destination)
+    return connector.name if connector.provider else None
 
 
 def records_changes(settings: Settings) -> bool:

@@ -12,6 +12,7 @@ from tranship.pipelines.command_lines import format_run_command, shell
 from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
+from tranship.pipelines.retention.removed import has_lost_values
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.undo_steps import is_undo
@@ -28,6 +29,8 @@ class NextStep(Struct, frozen=True):
 def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
     """Return what to do after this run, the most important first; `run` is its directory, if that is open already."""
     run = run or RunDirectory.at(Path(report.run_dir))
+    if has_lost_values(run):
+        return []
     loaded = settings.load(run.manifest["settings"], {})
     if report.status == "partly_done":
         return [NextStep("continue with", run.go_on)]

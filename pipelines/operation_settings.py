@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
+from tranship.pipelines.retention.rules import fault as retention_fault
 from tranship.pipelines.setting_values import option_values, own_path, path_text
 
 ALERT_STATES: Final = ("failed", "stopped", "degraded", "late")
@@ -83,6 +84,17 @@ def _expected(value: Any) -> Any:
     return limits
 
 
+def _retention(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    given = option_values(value)
+    if reason := next((found for name, text in given.items() if (found := retention_fault(name, text))), None):
+        raise ValueError(reason)
+    if given and not {"keep", "keep_last", "values"} & given.keys():
+        raise ValueError("retention needs keep, keep_last or values; keep_failed alone keeps what nothing removes")
+    return given
+
+
 def _name(value: Any) -> Any:
     """Return the name of a pipeline. pydantic would need 40 ms to compile its pattern."""
     if isinstance(value, str) and not re.fullmatch(_NAME, value):
@@ -152,14 +164,20 @@ class Operating(BaseModel):
         False, description="Send the steps of the run to OpenTelemetry, as a trace; the OTEL_ variables say where."
     )
 
+    retention: Annotated[dict[str, str], BeforeValidator(_retention)] = Field(
+        default_factory=dict,
+        description="After each run, remove earlier ones of this pipeline: keep=30d, keep_last=10, keep_failed=true; "
+        "values=7d removes only their records. Repeatable.",
+    )
+
     lineage: Annotated[str | None, BeforeValidator(path_text)] = Field(
         None, min_length=1, description="Append OpenLineage events to this file, or post them to this URL."
     )
 
     @property
     def is_watched(self) -> bool:
-        """Whether one of them is set, so that the end of a run is reported or recorded."""
-        return any(getattr(self, name) for name in OPERATION)
+        """Whether one of them is set by which the end of a run is reported or recorded."""
+        return any(getattr(self, name) for name in OPERATION if name != "retention")
 
     @field_validator("metrics")
     @classmethod

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tranship.connectors import key_shapes
-from tranship.connectors.errors import ConfigError, Damaged
+from tranship.connectors.errors import ConfigError, Damaged, Interrupted, TranshipError
 from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, increment, plan_digest, profiles, report_step
 from tranship.pipelines import resume as resuming
@@ -26,6 +26,7 @@ from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values
 from tranship.pipelines.report import Report
+from tranship.pipelines.retention import removed
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import IDENTIFY_STEP, RunDirectory
 from tranship.pipelines.settings import load
@@ -63,14 +64,36 @@ def run(
 def _watched(
     settings: Settings, observer: Observer, work: Callable[[Observer], Report], now: datetime | None = None
 ) -> Report:
-    """Do the work of a run, and notify of its end as the settings say: the only entrance to `pipelines.operation`.
-    Dry runs and plans notify nobody.
+    """Do the work of a run, notify of its end as the settings say, and remove earlier runs: the only entrance to
+    `pipelines.operation` and to the retention of a pipeline. Dry runs and plans do neither.
     """
-    if settings.dry_run or not settings.is_watched:
+    if settings.dry_run:
+        return work(observer)
+    try:
+        report = _notified(settings, observer, work, now)
+    except TranshipError as error:
+        if settings.retention and not isinstance(error, Interrupted):
+            _prune(settings, observer)
+        raise
+    if settings.retention:
+        _prune(settings, observer)
+    return report
+
+
+def _notified(
+    settings: Settings, observer: Observer, work: Callable[[Observer], Report], now: datetime | None
+) -> Report:
+    if not settings.is_watched:
         return work(observer)
     from tranship.pipelines.operation import watch
 
     return watch.watched(settings, observer, work, now)
+
+
+def _prune(settings: Settings, observer: Observer) -> None:
+    from tranship.pipelines.retention import prune
+
+    prune.after_run(settings, observer)
 
 
 def plan(settings: Settings, out: Path, observer: Observer | None = None) -> Report:
@@ -100,6 +123,7 @@ def apply(
     directory = RunDirectory.at(folder)
     settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
     observer = observer or Quiet()
+    removed.must_be_complete(directory, "be applied", " Make a new plan: tranship plan")
     resuming.check_left_to_apply(directory)
     with owned(settings, observer, directory, resuming.check_left_to_apply), directory.interruptible():
         try:
@@ -146,6 +170,7 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
             f"{directory.run_id}: takes back a run. To see what is left of that: tranship undo "
             f"{directory.manifest['undoes']['run_id']} --dry-run"
         )
+    removed.must_be_complete(directory, "be compared with its destination", " Give the source and the destination.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     _must_be_on_one_machine(settings)
     observer = observer or Quiet()
@@ -171,6 +196,7 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     none, and what `run` raises. `run_id` may be a plan's folder; `options` are as for `apply`.
     """
     directory = resuming.find_run(state_dir, run_id)
+    removed.must_have_records(directory, "be retried")
     directory.check_results()
     again = directory.path / "again"
     given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | options
@@ -201,6 +227,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     changes = {"state_dir": state_dir, "limit": None, "on_failure": None, **options}
     settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
+    removed.must_be_complete(directory, "be continued", " Run its command again.")
     try:
         return _watched(
             settings, observer or Quiet(), lambda observer: continue_run(Job(settings, observer), directory)

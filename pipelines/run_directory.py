@@ -40,7 +40,7 @@ from typing import Any, Final
 import msgspec
 
 from tranship.connectors import durable, key_shapes
-from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure, TranshipError
+from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure
 from tranship.pipelines import parts
 from tranship.pipelines.locks import GLANCE, Lock
 from tranship.pipelines.manifest import Manifest
@@ -381,18 +381,6 @@ class RunDirectory:
         except ConfigError:
             return False
 
-    def remove(self) -> bool:
-        """Delete the run, unless a process works on it; return whether it was deleted."""
-        try:
-            self.own()
-        except TranshipError:
-            return False
-        try:
-            shutil.rmtree(self.path)
-        finally:
-            self.let_go()
-        return True
-
     def keeps_pages(self) -> bool:
         """Return whether it has pages of a provider."""
         return any(file.lstat().st_size for file in (self.path / PAGES).rglob("data"))
@@ -473,5 +461,6 @@ def _all(state_dir: Path) -> tuple[list[RunDirectory], dict[str, ConfigError]]:
             except Damaged as error:
                 bad[path.name] = error
             except ConfigError:  # it has none
-                bad[path.name] = durable.damaged(path / "manifest.json")
+                if path.is_dir():  # another process has not removed it in the meantime
+                    bad[path.name] = durable.damaged(path / "manifest.json")
     return sorted(good, key=lambda run: (run.manifest["started_at"], run.run_id), reverse=True), bad

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import overload
 
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import frames, notebook
+from tranship.pipelines import notebook
 from tranship.pipelines.report import Counts, Fixes, Report
+from tranship.pipelines.retention import prune
+from tranship.pipelines.retention.needed import pipeline_of, started_at
+from tranship.pipelines.retention.removed import report_without
+from tranship.pipelines.retention.rules import Rules
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
 from tranship.pipelines.settings_model import named
 
@@ -79,21 +83,14 @@ class RunList(Sequence[RunSummary]):
 
 
 def list_runs(state_dir: Path, remove_older_than: timedelta | None = None, now: datetime | None = None) -> RunList:
-    """Return the runs in this directory; those that have ended and began longer ago than given are removed.
-
-    Raises ConfigError if one cannot be removed.
+    """Return the runs in this directory; those that began longer ago than given are removed, unless they must stay
+    (`retention.prune`).
     """
-    found, damaged = all_runs(state_dir), damaged_runs(state_dir)
-    removed: list[RunDirectory] = []
+    removed: tuple[str, ...] = ()
     if remove_older_than is not None:
-        limit = (now or datetime.now(UTC)) - remove_older_than
-        old = [run for run in found if is_over(run) and started_at(run) < limit]
-        removed = [run for run in old if run.remove()]
-        for run in removed:
-            source = run.manifest["settings"]["source"]
-            frames.discard(state_dir, [source] if isinstance(source, str) else source)
-    summaries = tuple(_summary(run) for run in found if run not in removed)
-    return RunList(summaries, damaged, tuple(run.run_id for run in removed))
+        pruned = prune.prune(state_dir, Rules(keep=remove_older_than), now=now)
+        removed = tuple(removal.run_id for removal in pruned.removals)
+    return RunList(tuple(map(_summary, all_runs(state_dir))), damaged_runs(state_dir), removed)
 
 
 def _summary(run: RunDirectory) -> RunSummary:
@@ -111,27 +108,17 @@ def _summary(run: RunDirectory) -> RunSummary:
         counts=report.counts if report else None,
         run_dir=run.path,
         problem=problem,
-        pipeline=run.manifest["settings"].get("pipeline") or run.manifest["settings"]["destination"],
+        pipeline=pipeline_of(run),
         fixes=report.fixes if report else None,
         corrects=run.manifest["fixes"]["run_id"] if "fixes" in run.manifest else None,
     )
-
-
-def is_over(run: RunDirectory) -> bool:
-    """Whether no process works on it."""
-    return run.manifest["status"] != "running" or run.is_abandoned()
-
-
-def started_at(run: RunDirectory) -> datetime:
-    """Return when it began."""
-    return datetime.fromisoformat(run.manifest["started_at"])
 
 
 def report_of(run: RunDirectory) -> Report | None:
     """Return the report of a run, null if it has none. Raises ConfigError if the report is damaged."""
     values = run.report()
     try:
-        return _placed(Report.of(values), run.path) if values is not None else None
+        return _placed(report_without(values, run), run.path) if values is not None else None
     except ValueError as error:
         raise ConfigError(f"{run.path / 'report.json'}: was changed or damaged since Tranship wrote it.") from error
 

@@ -260,6 +260,7 @@ TABLES: Final = {
     "on_invalid": "FIELD=reject|warn",
     "columns": "FIELD=COLUMN",
     "expect": "WHAT=LIMIT",
+    "retention": "RULE=VALUE",
 }
 """Settings that are tables, with the form of a pair."""
 

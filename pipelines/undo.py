@@ -24,6 +24,7 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.report import Report
+from tranship.pipelines.retention import needed, removed
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory, all_runs, start_after
 from tranship.pipelines.settings import load
@@ -71,6 +72,8 @@ def undo(
         directory = RunDirectory.new(state_dir, facts, start_after(state_dir, datetime.now(UTC)), out)
         with directory.interruptible():
             directory.create()
+            if out is not None:
+                needed.note_plan(state_dir, directory)
             if chosen is not None:
                 pl.DataFrame({"key": chosen}).write_parquet(directory.path / KEYS)
             context = RunContext(settings, directory, observer)
@@ -101,6 +104,7 @@ def _check_can_be_undone(run: RunDirectory, settings: Settings) -> None:
         )
     if not run.has_begun_to_write:
         raise ConfigError(f"{run.run_id}: has written nothing. There is nothing to undo.")
+    removed.must_be_complete(run, "be undone")
     run.must_be_free()
     if run.manifest["status"] in ("running", "interrupted") or run.done(PLAN_STEP) is None:
         raise ConfigError(f"{run.run_id}: is not finished. Continue it, then undo it: {run.go_on}")

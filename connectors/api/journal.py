@@ -101,6 +101,11 @@ def digest(action: str, content: str | None) -> str:
     return hashlib.blake2b(f"{action}\n{content or ''}".encode(), digest_size=16).hexdigest()
 
 
+def entry_digest(run_id: str, number: int, place: int, kind: str, text: str) -> bytes:
+    """Return the digest of an entry of a run's journal."""
+    return hashlib.blake2b(f"{run_id} {number} {place} {kind} {text}".encode(), digest_size=16).digest()
+
+
 _UNKNOWN_PAST: Final = Past(0, None, None)
 
 
@@ -199,8 +204,7 @@ class Journal:
 
     def _digest(self, number: int, place: int, kind: str, text: str) -> bytes:
         """Return the digest of an entry of this run."""
-        content = f"{self._run_id} {number} {place} {kind} {text}"
-        return hashlib.blake2b(content.encode(), digest_size=16).digest()
+        return entry_digest(self._run_id, number, place, kind, text)
 
     # Before and after a request
 

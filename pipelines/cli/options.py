@@ -46,7 +46,9 @@ GROUPS: Final = {
         "limit",
     ),
     "Beyond one machine": ("engine", "remote", "work"),
-    "Running unattended": (*("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces", "lineage"),),
+    "Running unattended": (
+        *("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces", "lineage", "retention"),
+    ),
     "This run": (
         "dry_run",
         "report_samples",
@@ -103,6 +105,7 @@ _METAVARS = {
     "pipeline": "NAME",
     "alert": "[STATES=]env:NAME",
     "expect": "WHAT=LIMIT",
+    "retention": "RULE=VALUE",
     "on_failure": "COMMAND",
     "ping": "env:NAME",
     "metrics": "FILE.prom",

@@ -147,13 +147,14 @@ def _entry(run: RunSummary) -> dict[str, Any]:
 def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run with all reasons. RUN is its id, or `last`."""
     from tranship.pipelines import run_list
+    from tranship.pipelines.retention import needed
     from tranship.pipelines.run_directory import RunDirectory
 
     context.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)
     report = run_list.report_of(run)
     if report is None:
-        advice = f"Continue it: {run.go_on}" if run_list.is_over(run) else "It is still running."
+        advice = f"Continue it: {run.go_on}" if needed.is_over(run) else "It is still running."
         raise ConfigError(f"{run.run_id}: has no report yet. {advice}")
     if as_json:
         print_json(report.to_json())

@@ -34,6 +34,7 @@ from tranship.pipelines.one_machine import OneMachine
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.reading import check_values, rules_of
 from tranship.pipelines.report import Report
+from tranship.pipelines.retention import removed
 from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, STAGE_STEP, RunDirectory, start_after
 from tranship.pipelines.setting_values import limit
@@ -142,6 +143,7 @@ def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
             f"{run.run_id}: is a dry run or a plan that was not applied. Run it first, then correct its rejects."
         )
     run.must_be_free()
+    removed.must_be_complete(run, "be corrected", " Correct the rejects at the source, and run it again.")
     columns = resuming.columns_of(run)
     if columns is None or not run.has_ended_well:
         raise ConfigError(f"{run.run_id}: has not ended, or was stopped. Continue it or run it again: {run.go_on}")
