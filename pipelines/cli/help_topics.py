@@ -1,0 +1,125 @@
+"""`tranship help`: the help of a command, in full with `all`, and where to find the answer to a common question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import click
+from msgspec import Struct
+
+from tranship.connectors import suggestions
+from tranship.connectors.errors import ConfigError
+from tranship.pipelines.cli.command_help import EVERYTHING, every_command
+
+
+class Topic(Struct, frozen=True):
+    """What to do, commands that do it, and the page of the documentation."""
+
+    text: str
+    commands: tuple[str, ...]
+    page: str
+
+
+TOPICS: Final = {
+    "exports": Topic(
+        "Load the export of Shopify, Stripe, HubSpot or another system unchanged: it is recognised by its headers.",
+        (
+            "tranship inspect customers_export.csv",
+            'tranship run customers_export.csv "duckdb:///shop.duckdb?table=customers"',
+        ),
+        "docs/how-to/known-exports.md",
+    ),
+    "schedule": Topic(
+        "Run every night with cron, systemd or an orchestrator. The exit code is reliable, and a limit stops a wrong "
+        "file before the first write.",
+        ('30 2 * * *  cd /srv/crm && tranship run "inbox/*.csv" crm.parquet --max-rejects 2% --quiet',),
+        "docs/how-to/schedule.md",
+    ),
+    "migrate": Topic(
+        "Move from one billing provider to another: save a plan, review it, apply ten customers, then the rest, and "
+        "compare both sides.",
+        (
+            "tranship plan growpanel://?source=ds_main metronome:// --out move",
+            "tranship apply move --limit 10",
+            "tranship apply move",
+            "tranship verify move",
+        ),
+        "docs/how-to/migrate.md",
+    ),
+    "python": Topic(
+        "The commands are functions of the same names; they take the settings by name.",
+        (
+            "import tranship",
+            'report = tranship.run("customers.csv", "duckdb:///warehouse.duckdb?table=customers", max_rejects=0.02)',
+            "print(report.counts)",
+        ),
+        "docs/how-to/python.md",
+    ),
+    "codes": Topic(
+        "Each code of a report, exit code and error has an explanation, and advice on what to do.",
+        ("tranship explain identity.ambiguous_email", "tranship explain 5", "tranship explain"),
+        "docs/reference/codes.md",
+    ),
+    "completion": Topic(
+        "Complete commands, options and values with the tab key, in bash, zsh and fish.",
+        (
+            'eval "$(_TRANSHIP_COMPLETE=bash_source tranship)"',
+            'eval "$(_TRANSHIP_COMPLETE=zsh_source tranship)"',
+            "_TRANSHIP_COMPLETE=fish_source tranship | source",
+        ),
+        "docs/how-to/completion.md",
+    ),
+}
+"""Word → answer: what people look for that is not the name of a command."""
+
+
+def text_of(root: click.Context, words: Sequence[str]) -> str:
+    """Return the help for these words: a command, a topic, or nothing for the overview. Raises ConfigError."""
+    group = root.command
+    assert isinstance(group, click.Group)  # noqa: S101
+    if not words:
+        return root.get_help()
+    *first, last = words
+    path = tuple(first if last == EVERYTHING else words)
+    known = every_command(group)
+    if not path:
+        return "\n\n\n".join(_of_command(root, path, EVERYTHING) for path in known)
+    if path in known:
+        return _of_command(root, path, EVERYTHING if last == EVERYTHING else "")
+    if len(path) == 1 and (topic := _topic(path[0])):
+        indented = "\n".join(f"  {line}" for line in topic.commands)
+        return f"{topic.text}\n\n{indented}\n\nDocumentation: {topic.page}"
+    raise _unknown(" ".join(path), [" ".join(names) for names in known])
+
+
+def _of_command(root: click.Context, path: Sequence[str], form: str) -> str:
+    context = root
+    for word in path:
+        group = context.command
+        assert isinstance(group, click.Group)  # noqa: S101
+        context = click.Context(group.commands[word], parent=context, info_name=word)
+    command = context.command
+    answer: str = getattr(command, "answer")(context, form)  # noqa: B009  (every command has it, see the tests)
+    return answer
+
+
+def _topic(word: str) -> Topic | None:
+    """Return the topic of this name, or that of exports for the name of a system whose exports are recognised."""
+    from tranship.schemas import export_profiles
+
+    if topic := TOPICS.get(word.lower()):
+        return topic
+    systems = {part for name in export_profiles.index() for part in (name, name.partition("-")[0])}
+    return TOPICS["exports"] if word.lower() in systems else None
+
+
+def _unknown(word: str, commands: Sequence[str]) -> ConfigError:
+    near = suggestions.similar(word, [*commands, *TOPICS])
+    if near:
+        return ConfigError(f"{word}: is not a command or topic. {suggestions.did_you_mean(near)}")
+    if "." in word or word.isdecimal():
+        return ConfigError(f"{word}: is not a command. If it is a code, type: tranship explain {word}")
+    return ConfigError(
+        f"{word}: is not a command or topic. The topics are {', '.join(TOPICS)}; tranship --help lists the commands."
+    )
