@@ -173,7 +173,7 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 _EPILOG = (
     "Start:    tranship inspect customers.csv; tranship run customers.csv out.jsonl\n"
     "Commands: tranship help run; with all options: tranship help run all\n"
-    f"Topics:   {', '.join(help_topics.TOPICS)}, as in: tranship help exports"
+    f"Topics:   tranship help {', '.join(help_topics.TOPICS)}"
 )
 
 

@@ -236,7 +236,9 @@ def test_topics_lead_to_a_page(name: str) -> None:
 
 # Examples --------------------------------------------------------------------------------------------------------
 
-CUSTOMERS = "Account No,E-mail,Name,Updated At\n1,ann@acme.example,Acme,2026-01-01T10:00:00Z\n2,bo@beta.example,Beta,2026-01-02\n"
+CUSTOMERS = "Account No,E-mail,Name,Updated At\n" + "".join(
+    f"{number},a{number}@acme.example,Acme {number},2026-01-0{number % 2 + 1}T10:00:00Z\n" for number in range(1, 13)
+)
 TABLE = "duckdb:///warehouse.duckdb?table=customers"
 NOTHING_LEFT = ("retry", "resume")
 RUNS_UNTIL_STOPPED = ("sandbox",)
