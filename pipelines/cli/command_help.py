@@ -182,9 +182,35 @@ class Commands(Group):
 
     def answer(self, ctx: click.Context, form: str) -> str:
         """Return the help of a command or topic, or the overview."""
-        from tranship.pipelines.cli import help_topics
+        return self.help_on(ctx, form.split())
 
-        return help_topics.text_of(ctx, form.split())
+    def help_on(self, ctx: click.Context, words: Sequence[str]) -> str:
+        """Return the help for these words: a command, in full with `all`, a topic, or nothing for the overview. Raises
+        ConfigError.
+        """
+        from tranship.pipelines import help_topics
+
+        if not words:
+            return ctx.get_help()
+        form = EVERYTHING if words[-1] == EVERYTHING else ""
+        path = tuple(words[:-1] if form else words)
+        known = every_command(self)
+        if not path:
+            return "\n\n\n".join(self._help_of_command(ctx, words, form) for words in known)
+        if path in known:
+            return self._help_of_command(ctx, path, form)
+        if topic := help_topics.topic_of(" ".join(path)):
+            return topic.shown()
+        raise help_topics.unknown(" ".join(path), [" ".join(names) for names in known])
+
+    def _help_of_command(self, ctx: click.Context, words: Sequence[str], form: str) -> str:
+        command: click.Command = self
+        for word in words:
+            assert isinstance(command, click.Group)  # noqa: S101
+            command = command.commands[word]
+            ctx = click.Context(command, parent=ctx, info_name=word)
+        assert isinstance(command, _Helped)  # noqa: S101
+        return command.answer(ctx, form)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return what follows the name: the options of the command itself are few."""

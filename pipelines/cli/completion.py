@@ -135,7 +135,7 @@ def forms_of_help(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 
 def topics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return commands and topics of the help."""
-    from tranship.pipelines.cli.help_topics import TOPICS
+    from tranship.pipelines.help_topics import TOPICS
 
     root = ctx.find_root().command
     commands = list(root.commands) if isinstance(root, click.Group) else []

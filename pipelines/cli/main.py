@@ -28,10 +28,10 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
+from tranship.pipelines import help_topics
 from tranship.pipelines.cli import (
     backfill,
     changes,
-    help_topics,
     library_variables,
     native_code,
     process,

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from tranship.pipelines.cli import completion
-from tranship.pipelines.cli.command_help import FIND_OUT, LOOK_FIRST, Command
+from tranship.pipelines.cli.command_help import FIND_OUT, LOOK_FIRST, Command, Commands
 from tranship.pipelines.cli.options import json_option
 from tranship.pipelines.cli.output import print_json, terminal_width
 from tranship.schemas.visible import visible_lines
@@ -124,9 +124,9 @@ def schema_command() -> None:
 @click.pass_context
 def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Show the help for a command or a topic."""
-    from tranship.pipelines.cli import help_topics
-
-    click.echo(help_topics.text_of(ctx.find_root(), words))
+    root = ctx.find_root()
+    assert isinstance(root.command, Commands)  # noqa: S101
+    click.echo(root.command.help_on(root, words))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (explain_command, help_command, fields_command, schema_command)

@@ -11,7 +11,7 @@ import pytest
 
 import tranship
 from support.commands import told
-from tranship.pipelines.cli import help_topics
+from tranship.pipelines import help_topics
 from tranship.pipelines.cli.command_help import (
     JOBS,
     LONGEST_SHORT_HELP,
@@ -104,7 +104,7 @@ def test_options_and_arguments_say_what_they_take(words: tuple[str, ...]) -> Non
     for param in command.get_params(ctx):
         if isinstance(param, click.Argument):
             assert param.help, f"{words}: the argument {param.name} has no text. {ADVICE}"
-        elif isinstance(param, click.Option) and not param.hidden and param.opts != ["-h", "--help"]:
+        elif isinstance(param, click.Option) and not param.hidden and "--help" not in param.opts:
             names, text = param.get_help_record(ctx) or ("", "")
             assert not re.search(r" (TEXT|INTEGER|FLOAT|PATH|FILENAME|FILE_PATH|<.*>)", names), (
                 f"{words}: {names} does not say what it takes: give it a metavar. {ADVICE}"
@@ -279,7 +279,7 @@ def _check(name: str, example: str) -> None:
         pipeline = Path("pipeline.toml")
         pipeline.write_text(pipeline.read_text().replace("# destination", "destination"), encoding="utf-8")
     assert code == (2 if name in NOTHING_LEFT else 0), f"{example}: {error}"
-    assert name not in NOTHING_LEFT or "nothing is left" in error or "No record" in error, error
+    assert name not in NOTHING_LEFT or "nothing" in error, error
 
 
 def test_groups_are_helped_too() -> None:

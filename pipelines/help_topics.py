@@ -1,16 +1,15 @@
-"""`tranship help`: the help of a command, in full with `all`, and where to find the answer to a common question."""
+"""Topics of `tranship help`: where to find the answer to a common question."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-import click
 from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.cli.command_help import EVERYTHING, every_command
+from tranship.schemas import export_profiles
 
 
 class Topic(Struct, frozen=True):
@@ -19,6 +18,11 @@ class Topic(Struct, frozen=True):
     text: str
     commands: tuple[str, ...]
     page: str
+
+    def shown(self) -> str:
+        """Return the topic as text."""
+        commands = "\n".join(f"  {line}" for line in self.commands)
+        return f"{self.text}\n\n{commands}\n\nDocumentation: {self.page}"
 
 
 TOPICS: Final = {
@@ -74,47 +78,16 @@ TOPICS: Final = {
 """Word → answer: what people look for that is not the name of a command."""
 
 
-def text_of(root: click.Context, words: Sequence[str]) -> str:
-    """Return the help for these words: a command, a topic, or nothing for the overview. Raises ConfigError."""
-    group = root.command
-    assert isinstance(group, click.Group)  # noqa: S101
-    if not words:
-        return root.get_help()
-    *first, last = words
-    path = tuple(first if last == EVERYTHING else words)
-    known = every_command(group)
-    if not path:
-        return "\n\n\n".join(_of_command(root, path, EVERYTHING) for path in known)
-    if path in known:
-        return _of_command(root, path, EVERYTHING if last == EVERYTHING else "")
-    if len(path) == 1 and (topic := _topic(path[0])):
-        indented = "\n".join(f"  {line}" for line in topic.commands)
-        return f"{topic.text}\n\n{indented}\n\nDocumentation: {topic.page}"
-    raise _unknown(" ".join(path), [" ".join(names) for names in known])
-
-
-def _of_command(root: click.Context, path: Sequence[str], form: str) -> str:
-    context = root
-    for word in path:
-        group = context.command
-        assert isinstance(group, click.Group)  # noqa: S101
-        context = click.Context(group.commands[word], parent=context, info_name=word)
-    command = context.command
-    answer: str = getattr(command, "answer")(context, form)  # noqa: B009  (every command has it, see the tests)
-    return answer
-
-
-def _topic(word: str) -> Topic | None:
+def topic_of(word: str) -> Topic | None:
     """Return the topic of this name, or that of exports for the name of a system whose exports are recognised."""
-    from tranship.schemas import export_profiles
-
     if topic := TOPICS.get(word.lower()):
         return topic
     systems = {part for name in export_profiles.index() for part in (name, name.partition("-")[0])}
     return TOPICS["exports"] if word.lower() in systems else None
 
 
-def _unknown(word: str, commands: Sequence[str]) -> ConfigError:
+def unknown(word: str, commands: Sequence[str]) -> ConfigError:
+    """Return the error about a word that is neither a command nor a topic, with what to type."""
     near = suggestions.similar(word, [*commands, *TOPICS])
     if near:
         return ConfigError(f"{word}: is not a command or topic. {suggestions.did_you_mean(near)}")
