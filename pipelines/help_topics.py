@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.schemas import export_profiles
 
 
 class Topic(Struct, frozen=True):
@@ -80,6 +79,8 @@ TOPICS: Final = {
 
 def topic_of(word: str) -> Topic | None:
     """Return the topic of this name, or that of exports for the name of a system whose exports are recognised."""
+    from tranship.schemas import export_profiles
+
     if topic := TOPICS.get(word.lower()):
         return topic
     systems = {part for name in export_profiles.index() for part in (name, name.partition("-")[0])}

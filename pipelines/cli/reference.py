@@ -102,9 +102,9 @@ def fields_command(as_json: bool) -> None:
 )
 def schema_command() -> None:
     """Print the JSON Schema of a settings file, for editors."""
-    from tranship.pipelines.settings_model import Settings
+    from tranship.pipelines.settings_schema import settings_schema
 
-    print_json(json.dumps(Settings.model_json_schema(), indent=1))
+    print_json(json.dumps(settings_schema(), indent=1))
 
 
 @click.command(

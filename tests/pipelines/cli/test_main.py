@@ -688,13 +688,6 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(command: Command)
     assert "max_reject (p.toml): unknown setting. Did you mean max_rejects?" in said.err
 
 
-def test_the_schema_is_that_of_the_settings(command: Command) -> None:
-    schema = command("schema").object
-
-    assert set(schema["properties"]) == set(Settings.model_fields)
-    assert schema["additionalProperties"] is False
-
-
 # Several sources -------------------------------------------------------------------------------------------------
 
 MORE = "Customer ID,E-mail,Name\nc3,jim@gamma.com,Gamma\n"
