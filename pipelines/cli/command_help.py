@@ -119,7 +119,7 @@ class _Helped(click.Command):
         count = len(self.visible_options(ctx))
         has_more = count > len(self.common_options(ctx))
         sections = self.sections(ctx) if in_full else {"Options": self.common_options(ctx)}
-        rows = {title: [_row(option, ctx) for option in options] for title, options in sections.items()}
+        rows = {title: [row(option, ctx) for option in options] for title, options in sections.items()}
         names = ", ".join(sorted(self.get_help_option_names(ctx), key=len))
         rows[next(reversed(rows))].append(
             (f"{names} [{EVERYTHING}]", "Show this help, or all options.") if has_more else (names, "Show this help.")
@@ -143,7 +143,7 @@ class _Helped(click.Command):
 
     def _write_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         arguments = [param for param in self.get_params(ctx) if isinstance(param, click.Argument)]
-        rows = [row for argument in arguments if (row := argument.get_help_record(ctx))]
+        rows = [record for argument in arguments if (record := argument.get_help_record(ctx))]
         if rows:
             with formatter.section("Arguments"):
                 formatter.write_dl(rows)
@@ -156,7 +156,7 @@ class _Helped(click.Command):
                     formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
-def _row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
+def row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
     """Return the option and its text, without the range of a number: the message about a number beyond it says that."""
     names, text = option.get_help_record(ctx) or ("", "")
     return names, re.sub(r"; [\d<=>x]+(?=\]$)|  \[[\d<=>x]+\]$", "", text)
