@@ -167,7 +167,10 @@ def anchors(path: Path) -> set[str]:
     return slugs | set(re.findall(r'<a id="([^"]+)"></a>', text))
 
 
-@pytest.mark.parametrize("page", [*TEXTS, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=name)
+OTHER_TEXTS = (ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", DOCS / "llms.txt")
+
+
+@pytest.mark.parametrize("page", [*TEXTS, *OTHER_TEXTS], ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(without_code(page.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
