@@ -25,3 +25,4 @@ myst_heading_anchors = 4
 # Anchors of codes are HTML, so that they are the same where Markdown is shown; site_links.py checks them. There are no
 # colours for a crontab.
 suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
+html_show_copyright = False

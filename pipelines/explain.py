@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tranship.connectors import errors, suggestions
@@ -129,6 +129,12 @@ def by_kind() -> dict[str, list[str]]:
         "exit codes": [str(code) for code in EXIT_CODES],
         "errors in Python": error_names(),
     }
+
+
+def first_with_text(codes: Iterable[str]) -> str | None:
+    """Return the first of these codes that has a text, without the details of a reason; those of plug-ins have none."""
+    known = {code for listed in by_kind().values() for code in listed}
+    return next((name for code in codes if (name := code.partition(":")[0]) in known), None)
 
 
 def page(code: str) -> Page:

@@ -408,10 +408,17 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
     assert ["created", "2"] in [line.split() for line in lines]
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
     again = f"tranship run {rejects} duckdb:///w.duckdb --default currency=EUR"
-    assert lines[-2:] == [
+    assert lines[-3:] == [
+        "what a code means: tranship explain email.syntax",
         f"correct the rejected records there, then run: {again}",
         f"to take it back, run: tranship undo {rejects.parent.name}",
     ]
+
+
+def test_codes_are_explained_once_and_only_where_there_are_some(command: Command) -> None:
+    assert "tranship explain" not in command("run", "clean.csv", "duckdb:///w.duckdb").err
+    Path("warned.csv").write_text(CLEAN + "c4,joe@beta.com,Beta too\n")
+    assert command("run", "warned.csv", "w.csv").err.count("what a code means: tranship explain email.shared\n") == 1
 
 
 def test_the_command_for_corrected_rejects_runs(command: Command) -> None:
