@@ -78,13 +78,16 @@ TOPICS: Final = {
 
 
 def topic_of(word: str) -> Topic | None:
-    """Return the topic of this name, or that of exports for the name of a system whose exports are recognised."""
+    """Return the topic of this name, or that of exports for a system whose exports are recognised, with its pages."""
     from tranship.schemas import export_profiles
 
     if topic := TOPICS.get(word.lower()):
         return topic
-    systems = {part for name in export_profiles.index() for part in (name, name.partition("-")[0])}
-    return TOPICS["exports"] if word.lower() in systems else None
+    exports = [name for name in export_profiles.index() if word.lower() in (name, name.partition("-")[0])]
+    if not exports:
+        return None
+    pages = ", ".join(f"docs/how-to/exports/{name}.md" for name in exports)
+    return Topic(TOPICS["exports"].text, TOPICS["exports"].commands, pages)
 
 
 def unknown(word: str, commands: Sequence[str]) -> ConfigError:

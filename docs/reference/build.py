@@ -15,11 +15,12 @@ ROOT: Final = HERE.parents[1]
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))
 
-from builder import codes, commands, connectors, llms, python, settings  # noqa: E402
+from builder import codes, commands, connectors, exports, llms, python, settings  # noqa: E402
 from tranship.schemas.explanations import refusals  # noqa: E402
 from tranship.schemas.faults import RULES, WARNINGS  # noqa: E402
 
 PARTS: Final[dict[str, dict[str, Callable[[], str]]]] = {
+    "../how-to/known-exports.md": {"profiles": exports.listing},
     "codes.md": {
         "rejects": lambda: codes.codes(RULES),
         "refusals": lambda: codes.codes(refusals.REFUSALS),
@@ -47,7 +48,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     for name, write in WHOLE.items():
         yield HERE / name, write()
     for name, parts in PARTS.items():
-        path = HERE / name
+        path = (HERE / name).resolve()
         text = path.read_text(encoding="utf-8")
         for part, write in parts.items():
             begin, end = f"<!-- {part}: written by docs/reference/build.py -->", f"<!-- end of {part} -->"
@@ -60,6 +61,13 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "llms.txt", llms.text(ROOT)
 
 
+def pages_of_exports() -> Iterator[tuple[Path, str]]:
+    """Yield the page of each export profile and its text; this reads all samples."""
+    yield from exports.pages(ROOT)
+
+
 if __name__ == "__main__":
-    for page, text in pages():
-        page.write_text(text, encoding="utf-8")
+    for make in (pages_of_exports, pages):
+        for page, text in make():
+            page.parent.mkdir(exist_ok=True)
+            page.write_text(text, encoding="utf-8")

@@ -32,14 +32,26 @@ def text(root: Path) -> str:
     for title, names in re.findall(r"^```{toctree}\n:caption: (.+)\n(?::.*\n)*\n((?:.+\n)+?)```$", index, re.MULTILINE):
         parts.append(f"## {title}")
         parts.append("\n".join(_line(root / "docs" / f"{name}.md", name) for name in names.split()))
+        if title == "How to":
+            parts += ["## Exports of known systems", "\n".join(_exports(root))]
     return "\n\n".join(parts) + "\n"
+
+
+def _exports(root: Path) -> list[str]:
+    """Return a line for the page of each export profile."""
+    pages = sorted((root / "docs" / "how-to" / "exports").glob("*.md"))
+    return [f"- [{_title(page)}]({page.relative_to(root / 'docs').as_posix()})" for page in pages]
+
+
+def _title(path: Path) -> str:
+    heading = re.search(r"^# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert heading, path
+    return heading[1]
 
 
 def _line(path: Path, name: str) -> str:
     page = path.read_text(encoding="utf-8")
-    heading = re.search(r"^# (.+)$", page, re.MULTILINE)
-    assert heading, path
-    return f"- [{heading[1]}]({name}.md): {_first_sentence(page)}"
+    return f"- [{_title(path)}]({name}.md): {_first_sentence(page)}"
 
 
 _LONG_ENOUGH = 20

@@ -190,7 +190,7 @@ def test_contributing_says_how_to_add_one() -> None:
         (("help", "run", "all"), ("run", "--help", "all")),
         (("--help", "run"), ("run", "--help")),
         (("help", "state", "list"), ("state", "list", "--help")),
-        (("help", "SHOPIFY"), ("help", "exports")),
+        (("help", "SHOPIFY"), ("help", "shopify-customers")),
     ],
 )
 def test_help_of_a_command_or_topic(words: tuple[str, ...], same: tuple[str, ...]) -> None:
@@ -198,6 +198,13 @@ def test_help_of_a_command_or_topic(words: tuple[str, ...], same: tuple[str, ...
     assert code == 0
     assert shown == told(*same)[1]
     assert len(shown) > 100
+
+
+def test_help_of_a_system_leads_to_its_page() -> None:
+    pages = told("help", "hubspot")[1].partition("Documentation: ")[2].strip().split(", ")
+    assert len(pages) == 2
+    assert all((ROOT / page).is_file() for page in pages)
+    assert "tranship run customers_export.csv" in told("help", "shopify")[1]
 
 
 def test_help_of_everything_has_every_command() -> None:
