@@ -31,8 +31,8 @@ tranship run {sample} customers.jsonl
 
 ## How it is recognised
 
-A file is read with the profile `{name}` if it has all headers of one of these sets, in exactly this spelling. `--profile
-{name}` uses the profile whatever the headers are, `--profile none` never.
+A file is read with the profile `{name}` if it has all headers of one of these sets, in exactly this spelling.
+`--profile {name}` uses the profile whatever the headers are, `--profile none` never.
 
 {sets}
 
@@ -45,8 +45,8 @@ _END: Final = """\
 ## If it does not fit
 
 Your own rules take precedence: `--map name="First Name + Last Name"`, `--value status:"on hold"=suspended`, `--ignore
-Notes`. [Columns](../../concepts/columns.md) explains them, [Load the export of a known system](../known-exports.md) what
-all exports have in common, and [Map status words](../status-words.md) what to do about an unknown status."""
+Notes`. [Columns](../../concepts/columns.md) explains them, [Load the export of a known system](../known-exports.md)
+what all exports have in common, and [Map status words](../status-words.md) what to do about an unknown status."""
 
 
 def pages(root: Path) -> Iterator[tuple[Path, str]]:
