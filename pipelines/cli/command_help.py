@@ -77,9 +77,10 @@ class _Helped(click.Command):
     def answer(self, ctx: click.Context, form: str) -> str:
         """Return the help, in its short form or, with `all`, in its full form; raises ConfigError for another word."""
         if form not in ("", EVERYTHING):
+            # The word may be an address with a password, which is not repeated.
             raise ConfigError(
-                f"--help {form}: is not a form of the help. Type {ctx.command_path} --help, or {ctx.command_path} "
-                f"--help {EVERYTHING} for all options."
+                f"--help: only {EVERYTHING} may follow it. Type {ctx.command_path} --help, or {ctx.command_path} --help "
+                f"{EVERYTHING} for all options."
             )
         ctx.meta[__name__] = form
         return ctx.get_help()
