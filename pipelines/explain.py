@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from tranship.connectors import errors, suggestions
+from tranship.connectors import errors, key_shapes, suggestions
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.explanations import refusals, rejects, warning_codes
@@ -159,6 +159,7 @@ def page(code: str) -> Page:
         return _at(
             code, "the destination has refused the record", _missing(code.removesuffix(".missing")), "FIELD.missing"
         )
+    key_shapes.refuse(code, "code")
     known_codes = [known for codes in by_kind().values() for known in codes]
     advice = suggestions.did_you_mean(suggestions.similar(code, known_codes)) or "List them all: tranship explain"
     if of_field := [known for known in (*RULES, *WARNINGS) if known.startswith(f"{code}.")]:

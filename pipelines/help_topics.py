@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from tranship.connectors import suggestions
+from tranship.connectors import key_shapes, suggestions
 from tranship.connectors.errors import ConfigError
 
 
@@ -92,6 +92,7 @@ def topic_of(word: str) -> Topic | None:
 
 def unknown(word: str, commands: Sequence[str]) -> ConfigError:
     """Return the error about a word that is neither a command nor a topic, with what to type."""
+    key_shapes.refuse(word, "topic of the help")
     near = suggestions.similar(word, [*commands, *TOPICS])
     if near:
         return ConfigError(f"{word}: is not a command or topic. {suggestions.did_you_mean(near)}")

@@ -79,8 +79,8 @@ class _Helped(click.Command):
         if form not in ("", EVERYTHING):
             # The word may be an address with a password, which is not repeated.
             raise ConfigError(
-                f"--help: only {EVERYTHING} may follow it. Type {ctx.command_path} --help, or {ctx.command_path} --help "
-                f"{EVERYTHING} for all options."
+                f"--help: only {EVERYTHING} may follow it. Type {ctx.command_path} --help or, for all options, "
+                f"{ctx.command_path} --help {EVERYTHING}."
             )
         ctx.meta[__name__] = form
         return ctx.get_help()

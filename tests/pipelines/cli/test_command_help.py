@@ -219,7 +219,7 @@ def test_help_of_everything_has_every_command() -> None:
         (("help", "xyzzy"), "The topics are exports, schedule, migrate"),
         (("help", "identity.ambiguous_email"), "type: tranship explain identity.ambiguous_email"),
         (("help", "5"), "type: tranship explain 5"),
-        (("run", "--help", "more"), "Type tranship run --help, or tranship run --help all for all options."),
+        (("run", "--help", "more"), "Type tranship run --help or, for all options, tranship run --help all."),
     ],
 )
 def test_an_unknown_topic_is_answered_by_one_sentence(words: tuple[str, ...], sentence: str) -> None:
