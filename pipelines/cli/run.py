@@ -65,6 +65,7 @@ def _split_ends(ends: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
 
 
 _RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+_RUN_EPILOG += "\n\nMore about one: tranship explain 4"
 
 
 @click.command(

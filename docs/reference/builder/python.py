@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 import re
-from typing import Any
+from typing import Any, ForwardRef, is_typeddict
 
 import msgspec
 
@@ -72,18 +72,28 @@ _WIDTH = 100
 
 
 def _class(name: str, kind: type) -> str:
-    texts = attribute_texts(kind)
-    hints = {field: str(hint) for field, hint in inspect.get_annotations(kind).items()}
-    rows = [(f"`{field}`", f"`{hint}`", texts.get(field, "")) for field, hint in hints.items() if field[0] != "_"]
+    hints = {field: _type(hint) for field, hint in inspect.get_annotations(kind).items() if field[0] != "_"}
     parts = [anchor(name), f"### `{name}`", paragraphs(kind.__doc__)]
-    if rows:
+    if is_typeddict(kind):
+        rows = [(f"[`{field}`](settings.md#{field})", f"`{hint}`") for field, hint in hints.items()]
+        return "\n\n".join([*parts, table(("setting", "type"), rows)])
+    texts = attribute_texts(kind)
+    if any(texts.get(field) for field in hints):
+        rows = [(f"`{field}`", f"`{hint}`", texts.get(field, "")) for field, hint in hints.items()]
         parts.append(table(("attribute", "type", "meaning"), rows))
+    elif hints:
+        parts.append(table(("attribute", "type"), [(f"`{field}`", f"`{hint}`") for field, hint in hints.items()]))
     methods = [
         f"- `{method}`: {paragraphs(value.__doc__)}"
         for method, value in vars(kind).items()
         if inspect.isfunction(value) and method[0] != "_" and value.__doc__
     ]
     return "\n\n".join([*parts, *(["\n".join(" ".join(line.split()) for line in methods)] if methods else [])])
+
+
+def _type(hint: Any) -> str:
+    """Return an annotation as it is written."""
+    return hint.__forward_arg__ if isinstance(hint, ForwardRef) else str(hint)
 
 
 def report_page() -> str:
