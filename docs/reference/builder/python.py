@@ -13,6 +13,7 @@ import msgspec
 import tranship
 from builder.markdown import anchor, attribute_texts, paragraphs, table
 from tranship.pipelines.report import Counts, Report
+from tranship.pipelines.settings_model import Settings
 
 _PYTHON = """\
 # The Python API
@@ -75,8 +76,13 @@ def _class(name: str, kind: type) -> str:
     hints = {field: _type(hint) for field, hint in inspect.get_annotations(kind).items() if field[0] != "_"}
     parts = [anchor(name), f"### `{name}`", paragraphs(kind.__doc__)]
     if is_typeddict(kind):
-        rows = [(f"[`{field}`](settings.md#{field})", f"`{hint}`") for field, hint in hints.items()]
-        return "\n\n".join([*parts, table(("setting", "type"), rows)])
+        names = {
+            field: f"[`{field}`](settings.md#{field})" if field in Settings.model_fields else f"`{field}`"
+            for field in hints
+        }
+        return "\n\n".join(
+            [*parts, table(("name", "type"), [(names[field], f"`{hint}`") for field, hint in hints.items()])]
+        )
     texts = attribute_texts(kind)
     if any(texts.get(field) for field in hints):
         rows = [(f"`{field}`", f"`{hint}`", texts.get(field, "")) for field, hint in hints.items()]
