@@ -36,14 +36,14 @@ TOPICS: Final = {
     "schedule": Topic(
         "Run every night with cron, systemd or an orchestrator. The exit code is reliable, and a limit stops a wrong "
         "file before the first write.",
-        ('30 2 * * *  cd /srv/crm && tranship run "inbox/*.csv" crm.parquet --max-rejects 2% --quiet',),
+        ('30 2 * * *  cd /srv/crm && tranship run "inbox/*.csv" crm.parquet --max-rejects 20 --quiet',),
         "docs/how-to/schedule.md",
     ),
     "migrate": Topic(
         "Move from one billing provider to another: save a plan, review it, apply ten customers, then the rest, and "
         "compare both sides.",
         (
-            "tranship plan growpanel://?source=ds_main metronome:// --out move",
+            'tranship plan "growpanel://?source=ds_main" metronome:// --out move',
             "tranship apply move --limit 10",
             "tranship apply move",
             "tranship verify move",

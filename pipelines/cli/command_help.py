@@ -35,7 +35,7 @@ LONGEST_SHORT_HELP: Final = _COLUMN - _NAME - 1
 _SHOWN_EXAMPLES: Final = 2
 
 
-class _Helped(click.Command):
+class Command(click.Command):
     """A command whose help has a short and a full form."""
 
     def __init__(
@@ -120,7 +120,8 @@ class _Helped(click.Command):
         count = len(self.visible_options(ctx))
         has_more = count > len(self.common_options(ctx))
         sections = self.sections(ctx) if in_full else {"Options": self.common_options(ctx)}
-        rows = {title: [row(option, ctx) for option in options] for title, options in sections.items()}
+        shown = row if in_full else _short_row
+        rows = {title: [shown(option, ctx) for option in options] for title, options in sections.items()}
         names = ", ".join(sorted(self.get_help_option_names(ctx), key=len))
         rows[next(reversed(rows))].append(
             (f"{names} [{EVERYTHING}]", "Show this help, or all options.") if has_more else (names, "Show this help.")
@@ -163,11 +164,15 @@ def row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
     return names, re.sub(r"; [\d<=>x]+(?=\]$)|  \[[\d<=>x]+\]$", "", text)
 
 
-class Command(_Helped):
-    """A command with the help of this module."""
+def _short_row(option: click.Option, ctx: click.Context) -> tuple[str, str]:
+    """Return the option, the first sentence of its text, and the default."""
+    names, text = row(option, ctx)
+    sentence, *_ = re.split(r"(?<=\.) (?=[A-Z])", text)
+    default = re.search(r"  \[.+\]$", text)
+    return names, sentence if default is None or sentence.endswith("]") else sentence + default[0]
 
 
-class Group(_Helped, click.Group):
+class Group(Command, click.Group):
     """A group of commands: its help lists them."""
 
     def _write_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -210,12 +215,12 @@ class Commands(Group):
             assert isinstance(command, click.Group)  # noqa: S101
             command = command.commands[word]
             ctx = click.Context(command, parent=ctx, info_name=word)
-        assert isinstance(command, _Helped)  # noqa: S101
+        assert isinstance(command, Command)  # noqa: S101
         return command.answer(ctx, form)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return what follows the name: the options of the command itself are few."""
-        return ["COMMAND ..."]
+        """Return what follows the name."""
+        return ["[--version]", "COMMAND ..."]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of each job, two on a line where the terminal is wide enough, and how to go on."""

@@ -18,7 +18,6 @@ from tranship.pipelines.cli.command_help import (
     Command,
     Commands,
     Group,
-    _Helped,
     every_command,
 )
 from tranship.pipelines.cli.main import cli
@@ -42,9 +41,9 @@ def context(words: tuple[str, ...]) -> click.Context:
     return found
 
 
-def helped(words: tuple[str, ...]) -> _Helped:
+def helped(words: tuple[str, ...]) -> Command:
     command = EVERY[words]
-    assert isinstance(command, _Helped), f"{words}: give it cls=Command or cls=SettingsCommand. {ADVICE}"
+    assert isinstance(command, Command), f"{words}: give it cls=Command or cls=SettingsCommand. {ADVICE}"
     return command
 
 
@@ -132,10 +131,18 @@ def test_the_short_form_fits_a_screen_and_the_full_form_has_every_option(words: 
     options = [option.opts[0] for option in command.visible_options(ctx)]
     shown = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", short, re.MULTILINE)) - {"--help"}
     assert len(shown) <= MOST_COMMON
-    assert len(short.splitlines()) < 40
+    assert len(short.splitlines()) < 36
     assert set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", full, re.MULTILINE)) == {*options, "--help"}
     assert all(example in full for example in command.examples)
     assert (f"tranship {' '.join(words)} --help all" in short) == (len(options) > len(shown))
+
+
+def test_the_short_form_has_the_first_sentence_of_each_option() -> None:
+    short, full = (" ".join(told("run", *words)[1].split()) for words in (("--help",), ("--help", "all")))
+    assert 'Build a field from columns: "Company | First Name + Last Name". ' in short
+    assert "The first alternative" not in short
+    assert "The first alternative" in full
+    assert "Which customers may be created, updated or removed. [default: upsert]" in short
 
 
 def test_the_full_form_is_grouped_and_ends_with_the_exit_codes() -> None:
