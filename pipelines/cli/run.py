@@ -76,7 +76,7 @@ _RUN_EPILOG += "\n\nMore about one: tranship explain 4"
     common=("dry_run", "max_rejects", "fields", "new_files", "mode"),
     examples=(
         'tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run',
-        'tranship run "exports/*.csv" customers.parquet --map external_id="Account No" --max-rejects 2%',
+        'tranship run "exports/*.csv" customers.parquet --map external_id="Account No"',
         'tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers" --max-rejects 2%',
         "tranship run pipeline.toml --max-rejects 2%",
         "tranship run pipelines.toml --only crm,shop --jobs 2",
