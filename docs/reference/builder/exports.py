@@ -36,7 +36,7 @@ A file is read with the profile `{name}` if it has all headers of one of these s
 
 {sets}
 
-The profile follows: {source}.
+Source of the profile: {source}.
 
 ## What each column becomes
 
