@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from tranship.pipelines.command_lines import shell
 from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -36,11 +35,12 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
 def _explanation(report: Report) -> list[str]:
     """Return how to look up the code of most rejects or, without any, of most refusals or warnings."""
     from tranship.pipelines import explain
+    from tranship.pipelines.cli import render
 
     for counts in (report.rejects_by_code, report.refused_by_reason, report.warnings_by_code):
         by_frequency = sorted((code for code, count in counts.items() if count), key=lambda code: (-counts[code], code))
         if code := explain.first_with_text(by_frequency):
-            return [f"what a code means: {shell('tranship', 'explain', code)}"]
+            return [render.explanation_of(code)]
     return []
 
 

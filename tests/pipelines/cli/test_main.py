@@ -418,6 +418,7 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
 def test_codes_are_explained_once_and_only_where_there_are_some(command: Command) -> None:
     assert "tranship explain" not in command("run", "clean.csv", "duckdb:///w.duckdb").err
     Path("warned.csv").write_text(CLEAN + "c4,joe@beta.com,Beta too\n")
+    assert command("inspect", "dirty.csv").out.endswith("\n\nwhat a code means: tranship explain email.syntax\n")
     assert command("run", "warned.csv", "w.csv").err.count("what a code means: tranship explain email.shared\n") == 1
 
 
