@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -176,10 +177,32 @@ def test_a_mistyped_option_gets_a_suggestion() -> None:
 # A command that somebody adds ------------------------------------------------------------------------------------
 
 
-def test_a_command_without_a_place_fails_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EVERY, ("new",), Command("new", help="Do something.", examples=("tranship new",)))
-    monkeypatch.setitem(cli.commands, "new", EVERY[("new",)])
-    with pytest.raises(AssertionError, match=r"tranship new: give it a job, one of JOBS\. See 'A command'"):
+OPTIONS = [click.Option([f"--{name}"], metavar="N", help="Some number.") for name in ("a", "b", "c")]
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"examples": ["tranship new"]}, "give it a job, one of JOBS"),
+        ({"job": JOBS[0]}, "give it an example"),
+        ({"job": JOBS[0], "examples": ["tranship new"], "params": OPTIONS}, "name its commonest options in common"),
+        (
+            {"job": JOBS[0], "examples": ["tranship new"], "params": OPTIONS, "common": ["d"]},
+            "common names options that it does not have",
+        ),
+        (
+            {"job": JOBS[0], "examples": ["tranship new"], "short_help": "Do something with a file"[:20] * 2},
+            "27 characters",
+        ),
+    ],
+)
+def test_a_command_that_lacks_something_fails_with_advice(
+    given: dict[str, Any], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = Command("new", help="Do something.", **given)
+    monkeypatch.setitem(EVERY, ("new",), command)
+    monkeypatch.setitem(cli.commands, "new", command)
+    with pytest.raises(AssertionError, match=rf"tranship new: .*{advice}.* See 'A command' in CONTRIBUTING"):
         test_every_command_has_its_place_its_options_and_examples(("new",))
 
 
