@@ -79,16 +79,16 @@ def _parameters(command: click.Command, context: click.Context) -> list[str]:
     ]
     parts = [table(("argument", "meaning"), arguments)] if arguments else []
     options = command.visible_options(context) if isinstance(command, Command) else []
-    is_of_settings = isinstance(command, SettingsCommand)
-    own = [option for option in options if not (is_of_settings and _is_setting(option))]
+    of_settings = command if isinstance(command, SettingsCommand) else None
+    own = [option for option in options if not (of_settings and _is_setting(option))]
     if own:
         parts.append(table(("option", "meaning"), [_row(option, context) for option in own]))
-    if is_of_settings:
-        given = {option.name for option in options}
+    if of_settings:
+        given = {param.name for param in params}
         model = Settings.model_fields if "destination" in given else ()
         absent = [f"`--{_flag(name)}`" for name in model if name not in given]
         common = ", ".join(
-            f"[`--{_flag(name)}`](#option-{_flag(name)})" for name in command.common if _is_settings_name(name, own)
+            f"[`--{_flag(name)}`](#option-{_flag(name)})" for name in of_settings.common if _is_settings_name(name, own)
         )
         parts.append(f"Most used of the [options of settings](#options-of-settings): {common}.")
         if absent:
