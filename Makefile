@@ -25,7 +25,7 @@ WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lock sbom audit docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -117,12 +117,14 @@ fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals,
 	TRANSHIP_EXAMPLES=3000 TRANSHIP_MISBEHAVIOUR=1000 TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest -n 2 \
 	    --dist worksteal --verbosity=1 -m fuzz $(ARGS)
 
-lock: $(VENV)/lock.stamp  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
+lock: $(VENV)/lock.stamp build/docs.in  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
 	for engine in sail spark; do $(PIP_COMPILE) --upgrade --output-file=requirements/$$engine.txt \
 	    --constraint=requirements/dev.txt --extra=$$engine \
 	    $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--unsafe-package=\1/p' requirements/run.txt) pyproject.toml || exit; done
+	$(filter-out --build-deps-for=wheel,$(PIP_COMPILE)) --upgrade --output-file=requirements/docs.txt \
+	    --constraint=requirements/run.txt build/docs.in
 	sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements/dev.txt requirements/sail.txt \
 	    requirements/spark.txt
 
@@ -135,6 +137,12 @@ sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship
 
 pages: $(VENV)/dev.stamp  ## Write example pages to build/pages, and screenshots of them if Chromium is installed
 	$(BIN)/python tests/support/example_pages.py build/pages
+
+docs: $(VENV)/dev.stamp build/docs-tools/stamp  ## Rewrite the reference from the code, and build the site of docs/ in build/docs
+	$(BIN)/python schemas/exports/build.py
+	$(BIN)/python docs/reference/build.py
+	build/docs-tools/bin/sphinx-build -W --keep-going --quiet -E -d build/docs-doctrees -b html docs build/docs
+	@echo "Written: build/docs/index.html"
 
 audit: build/tools/stamp  ## Check the exact versions for known vulnerabilities (needs the internet)
 	build/tools/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
@@ -194,6 +202,17 @@ $(VENV)/lock.stamp: $(VENV)/venv.stamp
 build/tools/stamp: $(VENV)/venv.stamp
 	$(PYTHON) -m venv --clear build/tools
 	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit
+	@touch $@
+
+# Sphinx, apart from the other packages: it imports nothing of Tranship, and the tests do not need it.
+build/docs.in: pyproject.toml
+	@mkdir -p build
+	@$(PYTHON) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], \
+	    sep='\n')" > $@
+
+build/docs-tools/stamp: build/docs.in requirements/docs.txt | $(VENV)/venv.stamp
+	$(PYTHON) -m venv --clear build/docs-tools
+	build/docs-tools/bin/python -m pip --quiet install $(if $(filter yes,$(LOCKED)),--require-hashes -r requirements/docs.txt,-r build/docs.in)
 	@touch $@
 
 # Hashes of every file of a version, valid on any machine; without addresses, so that any index can be used.

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from tranship.connectors import errors, suggestions
+from tranship.connectors import errors, key_shapes, suggestions
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.explanations import refusals, rejects, warning_codes
@@ -131,6 +131,12 @@ def by_kind() -> dict[str, list[str]]:
     }
 
 
+def first_with_text(codes: Iterable[str]) -> str | None:
+    """Return the first of these codes that has a text, without the details of a reason; those of plug-ins have none."""
+    known = {code for listed in by_kind().values() for code in listed}
+    return next((name for code in codes if (name := code.partition(":")[0]) in known), None)
+
+
 def page(code: str) -> Page:
     """Return the text about a code, written as in reports and messages; raises ConfigError with similar codes."""
     code = code.strip()
@@ -153,6 +159,7 @@ def page(code: str) -> Page:
         return _at(
             code, "the destination has refused the record", _missing(code.removesuffix(".missing")), "FIELD.missing"
         )
+    key_shapes.refuse(code, "code")
     known_codes = [known for codes in by_kind().values() for known in codes]
     advice = suggestions.did_you_mean(suggestions.similar(code, known_codes)) or "List them all: tranship explain"
     if of_field := [known for known in (*RULES, *WARNINGS) if known.startswith(f"{code}.")]:

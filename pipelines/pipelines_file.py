@@ -14,7 +14,7 @@ from tranship.connectors import key_shapes, suggestions
 from tranship.connectors.errors import ConfigError
 
 TABLE: Final = "pipelines"
-_NAME: Final = r"[\w.-]{1,100}"
+NAME: Final = r"[\w.-]{1,100}"
 _REFERENCE: Final = r"(\$?)\$\{([^{}]*)\}"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -32,7 +32,7 @@ def names_in(content: Mapping[str, Any], file: str) -> tuple[str, ...]:
         )
     for name, settings in pipelines.items():
         key_shapes.refuse(name, f"{file}: name of a pipeline")
-        if not re.fullmatch(_NAME, name):
+        if not re.fullmatch(NAME, name):
             raise ConfigError(f"{TABLE}.{name} ({file}): is not a name of a pipeline. Use letters, digits, _, - and .")
         if not isinstance(settings, Mapping):
             raise ConfigError(f"{TABLE}.{name} ({file}): is not a table. Write its settings under [{TABLE}.{name}]")

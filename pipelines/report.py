@@ -31,27 +31,38 @@ OLDER, MOVED = "older", "changed since the plan"
 
 @dataclass(frozen=True)
 class Counts:
-    """The ledger: every record and every broken line has one fate. `deleted`, `withheld` (deletes that mirror did not
-    carry out) and `warnings` are not part of the balance.
-
-    `skipped` were left out by a filter. `stale` are older than the rows of the destination, or were changed at the
-    provider after the plan. `unknown`: sent, outcome unknown. `left`: not yet processed.
+    """The ledger: every record and every broken line has one fate. `deleted`, `withheld` and `warnings` are not part of
+    the balance.
     """
 
     read: int = 0
+    """Records and broken lines that were read."""
     skipped: int = 0
+    """Left out by a filter."""
     rejected: int = 0
+    """Returned unchanged in the rejects file, with every reason."""
     merged: int = 0
+    """Found to be a customer of another record."""
     created: int = 0
+    """Customers that are new at the destination."""
     updated: int = 0
+    """Customers of the destination that were changed."""
     unchanged: int = 0
+    """Customers that the destination has already, with the same values."""
     refused: int = 0
+    """Not accepted by the destination."""
     deleted: int = 0
+    """Customers of the destination that were marked as deleted, or removed."""
     withheld: int = 0
+    """Deletes that mirror did not carry out."""
     stale: int = 0
+    """Older than the rows of the destination, or changed at the provider after the plan."""
     unknown: int = 0
+    """Sent, outcome unknown."""
     left: int = 0
+    """Not yet processed."""
     warnings: int = 0
+    """Warnings about records that were loaded."""
 
     def balance(self) -> int:
         """Return records read minus known fates; 0 if none was lost or doubled."""
@@ -92,48 +103,69 @@ class Fixes:
 
 @dataclass(frozen=True)
 class Report:
-    """A run's report, as `--json` prints it and `report.json` keeps it.
-
-    `stale_by_reason` has OLDER and MOVED; `unidentified` are the first records for which deletes were withheld.
-    `corrected` is the number of values that each rule of `--corrections` has corrected. `recognised` is the name of the
-    export profile that was used, null if there was none.
-    `columns` is column → its field, or its fields; `built` is field → its rule, of fields made of several columns;
-    `kept` are the columns kept in metadata, `left_out` those that are not loaded. `seconds` has `total` and one entry
-    a step, `memory_bytes` the most memory that the process had used by the end of it; `examples` is code → the place of
-    its first record; `files` is name → path; `plan_digest` is that of a plan in its own folder;
-    `fixes` is what became of the rejects, null before `tranship fix`.
-    """
+    """A run's report, as `--json` prints it and `report.json` keeps it."""
 
     run_id: str
+    """The id of the run, which begins with the time of its start."""
     status: Status
+    """`partly_done`: records up to `--limit` were written, and more are left. `stopped`: by a limit, before the first
+    write."""
     exit_code: int
+    """The exit code of the command."""
     dry_run: bool
+    """Whether the run stopped after the plan."""
     source: str
+    """The sources, without secrets."""
     destination: str
+    """The destination, without secrets."""
     run_dir: str
+    """The folder of the run."""
     counts: Counts = Counts()
+    """The ledger."""
     rejects_by_code: Mapping[str, int] = field(default_factory=dict)
+    """Code → rejected records that have it."""
     warnings_by_code: Mapping[str, int] = field(default_factory=dict)
+    """Code → warnings."""
     refused_by_reason: Mapping[str, int] = field(default_factory=dict)
+    """Reason of the destination → refused records."""
     stale_by_reason: Mapping[str, int] = field(default_factory=dict)
+    """`older` or `changed since the plan` → records."""
     unidentified: tuple[str, ...] = ()
+    """The first records for which deletes were withheld, as file and line."""
     merges_by_rule: Mapping[str, int] = field(default_factory=lambda: {"external_id": 0, "email": 0})
+    """What two records had in common → records merged."""
     changed_fields: Mapping[str, int] = field(default_factory=dict)
+    """Field → customers in which it was changed."""
     corrected: Mapping[str, int] = field(default_factory=dict)
+    """Rule of `--corrections` → values that it has corrected."""
     recognised: str | None = None
+    """The name of the export profile that was used, null if there was none."""
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
+    """Column of the source → its field, or its fields."""
     built: Mapping[str, str] = field(default_factory=dict)
+    """Field → its rule, of fields made of several columns."""
     kept: tuple[str, ...] = ()
+    """Columns that are kept in metadata."""
     left_out: tuple[str, ...] = ()
+    """Columns that are not loaded."""
     examples: Mapping[str, str] = field(default_factory=dict)
+    """Code → the place of its first record."""
     notes: tuple[str, ...] = ()
+    """What the run has assumed or found, as sentences."""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    """Step → its duration, and `total`."""
     peak_memory_bytes: int = 0
+    """The most memory that the process has used."""
     memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Step → the most memory that the process had used by the end of it."""
     files: Mapping[str, str] = field(default_factory=dict)
+    """Name → path of the files of the run."""
     plan_digest: str | None = None
+    """The digest of a plan in a separate folder, for `tranship apply --expect`."""
     fixes: Fixes | None = None
+    """What has become of the rejects; null before `tranship fix`."""
     error: str | None = None
+    """Why the run did not finish, as a sentence; null if it did."""
 
     def to_json(self) -> str:
         """Return one JSON object."""

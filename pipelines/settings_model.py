@@ -13,6 +13,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from tranship.connectors import known_secrets
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
 from tranship.pipelines.operation_settings import Operating
+from tranship.pipelines.option_texts import (
+    LIMIT,
+    LOCK_TIMEOUT,
+    LOCKS,
+    MAX_CHANGES,
+    MAX_DELETES,
+    MEMORY,
+    OVERLAP,
+    REMOVE_FOR_GOOD,
+    STATE_DIR,
+)
 from tranship.pipelines.setting_values import (
     Duration,
     Limit,
@@ -247,7 +258,7 @@ class Settings(Operating, Cleaning):
     )
     remove_for_good: bool = Field(
         False,
-        description="Allow mirror to make irreversible changes at a provider: archive at Metronome, delete licences.",
+        description=REMOVE_FOR_GOOD,
     )
     overwrite: bool = Field(False, description="Replace a file that Tranship did not write.")
     format: Literal["csv", "tsv", "jsonl"] | None = Field(
@@ -263,16 +274,10 @@ class Settings(Operating, Cleaning):
     max_warnings: Limit | None = Field(
         None, description="Stop before the first write if there are more warnings than this: N or N% of the records."
     )
-    max_deletes: Limit | None = Field(
-        None, description="Stop before the first write if mirror would delete more customers than this: N or N%."
-    )
-    max_changes: Limit | None = Field(
-        None, description="Stop before the first write if more existing customers than this would change: N or N%."
-    )
+    max_deletes: Limit | None = Field(None, description=MAX_DELETES)
+    max_changes: Limit | None = Field(None, description=MAX_CHANGES)
     allow_empty: bool = Field(False, description="Accept an empty source.")
-    limit: int | None = Field(
-        None, ge=1, description="Write at most N records to a provider, then stop; resume continues."
-    )
+    limit: int | None = Field(None, ge=1, description=LIMIT)
     dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
     report_samples: Literal["on", "off"] = Field(
         "on", description="Show values of some records in the pages of the run: report.html, plan.html, migration.html."
@@ -292,9 +297,7 @@ class Settings(Operating, Cleaning):
         "Default: the folder of the run.",
     )
 
-    state_dir: Annotated[Path, BeforeValidator(own_path)] = Field(
-        Path(".tranship"), description="Folder for the files of runs."
-    )
+    state_dir: Annotated[Path, BeforeValidator(own_path)] = Field(Path(".tranship"), description=STATE_DIR)
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,
@@ -304,20 +307,16 @@ class Settings(Operating, Cleaning):
     memory: str = Field(
         "600MB",
         pattern=r"^\d+(MB|GB)$",
-        description="Memory that DuckDB may use before it spills to disk, e.g. 600MB or 2GB.",
+        description=MEMORY,
     )
-    overlap: Literal["wait", "skip", "fail"] = Field(
-        "wait", description="If another run is writing to the destination: wait for it, skip this run, or fail."
-    )
+    overlap: Literal["wait", "skip", "fail"] = Field("wait", description=OVERLAP)
     lock_timeout: Duration = Field(
         "10min",
-        description="How long to wait for another process that has locked the destination, e.g. 30s or 10min; 0: "
-        "no limit.",
+        description=LOCK_TIMEOUT,
     )
     locks: bool = Field(
         True,
-        description="Lock the destination against other processes; use no-locks, at your own risk, on file "
-        "systems without locks.",
+        description=LOCKS,
     )
     pace: str | None = Field(
         None, pattern=r"^\d+(/s|/min)$", description="Maximum rate of calls to a provider, e.g. 50/s or 100/min."

@@ -24,7 +24,7 @@ NAMES = {
 """The value of `<name>` in each list."""
 
 
-WRITTEN_BY_SCRIPTS = ("profiles", "codes")
+WRITTEN_BY_SCRIPTS = ("profiles", "codes", "commands", "connectors", "python", "report")
 """Pages that nobody changes by hand."""
 
 

@@ -140,11 +140,13 @@ def test_every_make_target_shown_exists() -> None:
 # The reference -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_derived_from_the_code_is_up_to_date() -> None:
+@pytest.mark.parametrize("of", ["pages", pytest.param("pages_of_exports", marks=pytest.mark.slow)])
+def test_what_is_derived_from_the_code_is_up_to_date(of: str) -> None:
     script = DOCS / "reference" / "build.py"
     module = module_from_spec(spec_from_file_location("build_reference", script))
     module.__spec__.loader.exec_module(module)
-    for page, text in module.pages():
+    for page, text in getattr(module, of)():
+        assert page.is_file(), f"{name(page)}: run python docs/reference/build.py"
         assert page.read_text(encoding="utf-8") == text, f"{name(page)}: run python docs/reference/build.py"
 
 
@@ -167,7 +169,10 @@ def anchors(path: Path) -> set[str]:
     return slugs | set(re.findall(r'<a id="([^"]+)"></a>', text))
 
 
-@pytest.mark.parametrize("page", [*TEXTS, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=name)
+OTHER_TEXTS = (ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", DOCS / "llms.txt")
+
+
+@pytest.mark.parametrize("page", [*TEXTS, *OTHER_TEXTS], ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(without_code(page.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
@@ -179,10 +184,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
-    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    """The pages of exports are in the list of the page about them."""
     listed = {
-        f"{line}.md"
-        for block in re.findall(r"^```{toctree}\n(.*?)^```$", index, re.DOTALL | re.M)
+        (page.parent / f"{line}.md").relative_to(DOCS).as_posix()
+        for page in (DOCS / "index.md", DOCS / "how-to" / "known-exports.md")
+        for block in re.findall(r"^```{toctree}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.M)
         for line in block.split()
     }
     assert {page.relative_to(DOCS).as_posix() for page in PAGES} - {"index.md"} <= listed

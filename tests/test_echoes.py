@@ -269,7 +269,8 @@ def test_a_key_out_of_place_is_nowhere_and_the_message_says_where_it_belongs(
 
 PLACES: tuple[tuple[str, ...], ...] = (
     *((name, "{}") for name in ("apply", "report", "resume", "verify", "sandbox", "fields", "connectors", "no-such")),
-    *((name, "{}") for name in ("retry", "changes")),
+    *((name, "{}") for name in ("retry", "changes", "help", "--help", "explain")),
+    ("run", "--help", "{}"),
     ("changes", "last", "--key", "{}"),
     ("state", "set", "duckdb:///w.duckdb?table=t", "{}"),
     ("inspect", "customers.csv", "--write", "{}"),

@@ -36,6 +36,7 @@ def locked(name: str) -> dict[str, str]:
             + EXTRAS["notify"]
             + EXTRAS["dev"],
         ),
+        ("docs.txt", EXTRAS["docs"]),
         ("sail.txt", EXTRAS["sail"]),
         ("spark.txt", EXTRAS["spark"]),
     ],

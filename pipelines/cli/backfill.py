@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.command_help import MOVE
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import SettingsCommand, given, json_option
 from tranship.pipelines.cli.output import print_json
@@ -19,9 +21,24 @@ if TYPE_CHECKING:
     from tranship.pipelines.backfill import Window
 
 
-@click.command("backfill", cls=SettingsCommand, model="Settings", short_help="Load a span of time, window by window.")
-@click.argument("source", metavar="SOURCE")
-@click.argument("destination", metavar="DESTINATION")
+@click.command(
+    "backfill",
+    cls=SettingsCommand,
+    model="Settings",
+    without=("full", "lookback", "new_files", "settle", "deletes", "max_deletes", "remove_for_good"),
+    job=MOVE,
+    common=("since", "until", "window", "cursor", "max_rejects"),
+    examples=(
+        'tranship backfill customers.csv "duckdb:///past.duckdb?table=customers" --from 2026-01-01 --to 2026-01-03',
+    ),
+    short_help="Load a span of time",
+)
+@click.argument(
+    "source", metavar="SOURCE", shell_complete=completion.addresses, help="Path, glob, folder or URL to read from."
+)
+@click.argument(
+    "destination", metavar="DESTINATION", shell_complete=completion.addresses, help="Path or URL to write to."
+)
 @click.option("--from", "since", required=True, metavar="TIME", help="Load records from this time on.")
 @click.option("--to", "until", required=True, metavar="TIME", help="Load records before this time.")
 @click.option("--window", default="1d", show_default=True, metavar="TIME", help="Length of a window, e.g. 1d or 6h.")
@@ -37,12 +54,10 @@ def backfill_command(
     **options: Any,
 ) -> int:
     """Load the records of SOURCE whose updated_at (or --cursor) is within a span of time into DESTINATION, one run for
-    each window. The watermark of --since last stays where it is. After an interruption, the same command continues with
-    the window that was not finished.
+    each window.
 
-    \b
-      tranship backfill "postgresql://host/crm?table=customers" "duckdb:///w.duckdb?table=customers" \\
-        --from 2026-01-01 --to 2026-02-01 --window 1d
+    The watermark of --since last stays where it is. After an interruption, the same command continues with
+    the window that was not finished.
     """
     from tranship.pipelines import backfill, settings
 

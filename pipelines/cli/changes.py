@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import json_option, state_dir_option
+from tranship.pipelines.cli.options import json_option, run_arguments, state_dir_option
 from tranship.pipelines.cli.output import print_json, terminal_width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible_json, visible_lines
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 _VERBS: Final = {"create": "created", "update": "updated", "delete": "deleted"}
 
 
-@click.command("changes", short_help="Show what a run has changed, customer by customer.")
-@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@click.command(
+    "changes",
+    cls=Command,
+    job=LOOK_BACK,
+    common=("key", "form", "state_dir", "as_json"),
+    examples=("tranship changes last", "tranship changes last --format csv"),
+    short_help="List what a run changed",
+)
+@run_arguments
 @click.option("--key", metavar="KEY", help="Show only this customer: its external id or, if it has none, its e-mail.")
 @click.option(
     "--format",
@@ -45,13 +53,7 @@ def changes_command(
     state_dir: Path,
     as_json: bool,
 ) -> None:
-    """Show which customers a run has created, updated or deleted, with the values before and after. RUN is its id,
-    `last`, or the folder of a plan.
-
-    \b
-      tranship changes last
-      tranship changes last --key 0017
-      tranship changes last --format csv > changes.csv
+    """Show which customers a run has created, updated or deleted, with the values before and after.
 
     The changes of a run into a table are read from that table's database, those of a run to a provider from the run's
     own files.

@@ -28,6 +28,7 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
+from tranship.pipelines import help_topics
 from tranship.pipelines.cli import (
     backfill,
     changes,
@@ -43,6 +44,7 @@ from tranship.pipelines.cli import (
     state,
     undo,
 )
+from tranship.pipelines.cli.command_help import Commands
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import shown, visible, visible_lines
@@ -61,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _refuse_keys(given)
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
+        except SystemExit as ended:  # the completion of a shell was answered
+            return ended.code if isinstance(ended.code, int) else 0
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            return _print_failure("no command was given", 2, as_json)
         except click.ClickException as error:
             message = shown(_without_passwords(error.format_message(), given))
             _show_usage_error(error, message)
@@ -159,31 +166,30 @@ def _print_failure(message: str, code: int, as_json: bool, status: str = "failed
     return code
 
 
-class _OrderedGroup(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return the names in that order."""
-        return list(self.commands)
-
-
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         click.echo(f"tranship {package_version('tranship')}")
         ctx.exit()
 
 
+_EPILOG = (
+    "Start:    tranship inspect customers.csv; tranship run customers.csv out.jsonl\n"
+    "Commands: tranship help run; with all options: tranship help run all\n"
+    f"Topics:   tranship help {', '.join(help_topics.TOPICS)}"
+)
+
+
 @click.group(
-    cls=_OrderedGroup,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Try it: tranship inspect customers.csv. Every command has --help.",
+    epilog=_EPILOG,
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
 )
 @click.pass_obj
 def cli(context: CrashContext) -> None:
-    """Move customer records between files, tables and billing providers without losing or doubling one."""
+    """Move customer records between files, tables and billing providers."""
     native_code.report_aborts(lambda error: process.end(_report_failure(error, context, context.as_json)))
     process.check_memory()
 

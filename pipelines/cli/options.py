@@ -7,7 +7,7 @@ Every field of `pipelines.settings_model` is an option of the same name with - f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
@@ -15,6 +15,9 @@ import click
 
 from tranship.connectors import addresses
 from tranship.pipelines import option_names
+from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.command_help import Command
+from tranship.pipelines.option_texts import LOCK_TIMEOUT, LOCKS, MEMORY, OVERLAP, STATE_DIR
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -66,6 +69,17 @@ GROUPS: Final = {
 }
 """Title → settings, in the order of the help."""
 
+ALERTS: Final = ("alert", "expect", "on_failure", "ping", "metrics", "traces", "lineage")
+"""Settings about what is sent at the end of a run."""
+NOT_COMPARED: Final = (
+    *("dry_run", "limit", "mode", "older", "deletes", "evolve", "changes", "history", "undo", "create", "overwrite"),
+    *("format", "raw", "remove_for_good", "statement_timeout", "report_samples", "engine", "remote", "work"),
+    *("max_rejects", "max_warnings", "max_conflicts", "max_deletes", "max_changes", "allow_empty"),
+    *("since", "until", "cursor", "lookback", "full", "new_files", "settle", "pipeline"),
+    *ALERTS,
+)
+"""Settings that mean nothing to a comparison, which reads everything and writes nothing."""
+
 _METAVARS = {
     "profile": "NAME|FILE",
     "fields": "FIELD=RULE",
@@ -75,6 +89,13 @@ _METAVARS = {
     "defaults": "FIELD=VALUE",
     "options": "NAME=VALUE",
     "set": "FIELD=EXPRESSION",
+    "timezone": "ZONE",
+    "encoding": "NAME",
+    "delimiter": "CHARACTER",
+    "quote": "CHARACTER",
+    "blocked": "VALUE",
+    "source": "SOURCE",
+    "destination": "DESTINATION",
     "date_format": "FORMAT",
     "where": "CONDITION",
     "on_invalid": "FIELD=reject|warn",
@@ -117,17 +138,28 @@ _HELP = {
 }
 
 
-class SettingsCommand(click.Command):
+class SettingsCommand(Command):
     """A command with the fields of a settings model as options, listed under the titles of GROUPS.
 
     The model is imported when the command or its help is used. An argument of the command replaces the field of the
-    same name.
+    same name; `without` names fields that mean nothing to the command.
     """
 
-    def __init__(self, *arguments: Any, model: Literal["Settings", "Reading"], **attributes: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        model: Literal["Settings", "Reading"],
+        without: Collection[str] = (),
+        **attributes: Any,
+    ) -> None:
         super().__init__(*arguments, **attributes)
         self._model = model
+        self._without = frozenset(without)
         self._own = list(self.params)
+
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Return the titles of GROUPS."""
+        return GROUPS
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the parameters of the command, followed by the settings."""
@@ -135,22 +167,12 @@ class SettingsCommand(click.Command):
             from tranship.pipelines import settings
 
             fields = getattr(settings, self._model).model_fields
-            own_names = {param.name for param in self._own}
+            own_names = self._without.union(param.name or "" for param in self._own)
             self.params = [
                 *self._own,
                 *(_option(name, field) for name, field in fields.items() if name not in own_names),
             ]
         return super().get_params(ctx)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section for each group."""
-        shown = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
-        records = {option.name: option.get_help_record(ctx) for option in shown}
-        sections = {title: [records.pop(name, None) for name in names] for title, names in GROUPS.items()}
-        for title, rows in {**sections, "Output": list(records.values())}.items():
-            if any(rows):
-                with formatter.section(title):
-                    formatter.write_dl([row for row in rows if row])
 
 
 Decorated = Callable[..., Any]
@@ -177,6 +199,26 @@ class OwnPath(click.Path):
             self.fail(f"{value} {error}.", param, ctx)
 
 
+_RUN: Final = "Id of the run, or last for the newest; where the run is in a folder, as a plan is, that folder."
+
+
+def run_argument(command: Decorated) -> Decorated:
+    """Add RUN."""
+    return click.argument("run_id", metavar="RUN", shell_complete=completion.runs, help=_RUN)(command)
+
+
+def optional_run_argument(command: Decorated) -> Decorated:
+    """Add RUN, the newest by default."""
+    return click.argument("run_id", metavar="RUN", default="last", shell_complete=completion.runs, help=_RUN)(command)
+
+
+def run_arguments(command: Decorated) -> Decorated:
+    """Add RUN, several times."""
+    return click.argument(
+        "run_ids", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs, help=_RUN
+    )(command)
+
+
 def state_dir_option(command: Decorated) -> Decorated:
     """Add --state-dir."""
     return click.option(
@@ -186,7 +228,7 @@ def state_dir_option(command: Decorated) -> Decorated:
         envvar="TRANSHIP_STATE_DIR",
         show_default=True,
         metavar="FOLDER",
-        help="Folder for the files of runs.",
+        help=STATE_DIR,
     )(command)
 
 
@@ -197,26 +239,25 @@ def lock_options(command: Decorated) -> Decorated:
             "--overlap",
             type=click.Choice(["wait", "skip", "fail"]),
             envvar="TRANSHIP_OVERLAP",
-            help="If another run is writing to the destination: wait for it, skip this run, or fail.",
+            help=OVERLAP,
         ),
         click.option(
             "--lock-timeout",
             envvar="TRANSHIP_LOCK_TIMEOUT",
             metavar="TIME",
-            help="How long to wait for another process, e.g. 30s or 10min; 0: no limit.",
+            help=LOCK_TIMEOUT,
         ),
         click.option(
             "--locks/--no-locks",
             default=None,
             envvar="TRANSHIP_LOCKS",
-            help="Lock the destination against other processes; use no-locks, at your own risk, on file systems "
-            "without locks.",
+            help=LOCKS,
         ),
         click.option(
             "--memory",
             envvar="TRANSHIP_MEMORY",
             metavar="SIZE",
-            help="Memory that DuckDB may use before it spills to disk, e.g. 600MB or 2GB.",
+            help=MEMORY,
         ),
     ]
     for option in reversed(options):
@@ -226,7 +267,9 @@ def lock_options(command: Decorated) -> Decorated:
 
 def output_options(command: Decorated) -> Decorated:
     """Add --json, --log and --quiet."""
-    log = click.option("--log", metavar="FILE", help="Write a log in JSON lines; - is standard error.")
+    log = click.option(
+        "--log", metavar="FILE", shell_complete=completion.files, help="Write a log in JSON lines; - is standard error."
+    )
     quiet = click.option("--quiet", is_flag=True, help="Print errors only.")
     return json_option(log(quiet(command)))
 
@@ -253,6 +296,7 @@ def _option(name: str, field: FieldInfo) -> click.Option:
         multiple=kind in (dict, tuple) or tuple in [get_origin(choice) for choice in choices],
         callback=_pairs if kind is dict else None,
         metavar=_METAVARS.get(name),
+        shell_complete=completion.OF_SETTINGS.get(name),
         help=help_text + (f"  [default: {field.default}]" if isinstance(field.default, str | Path) else ""),
     )
 

@@ -25,10 +25,23 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
 
     # During a run, notes are shown when they arise and the error at the end.
     options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
-    lines = [render.of_report(report, width=terminal_width(out), **options), *map(visible, _next_steps(report))]
+    lines = [render.of_report(report, width=terminal_width(out), **options), *map(visible, _explanation(report))]
+    lines += map(visible, _next_steps(report))
     if everything and report.error:
         lines.append(visible_lines(report.error))
     return "\n".join(lines)
+
+
+def _explanation(report: Report) -> list[str]:
+    """Return how to look up the code of most rejects or, without any, of most refusals or warnings."""
+    from tranship.pipelines import explain
+    from tranship.pipelines.cli import render
+
+    for counts in (report.rejects_by_code, report.refused_by_reason, report.warnings_by_code):
+        by_frequency = sorted((code for code, count in counts.items() if count), key=lambda code: (-counts[code], code))
+        if code := explain.first_with_text(by_frequency):
+            return [render.explanation_of(code)]
+    return []
 
 
 def terminal_width(out: TextIO | None) -> int | None:

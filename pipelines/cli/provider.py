@@ -12,25 +12,31 @@ import msgspec
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
+from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.command_help import LOOK_FIRST, Command
 from tranship.pipelines.cli.options import Decorated, OwnPath, given, json_option
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.visible import visible
 
 
-@click.command("connectors", short_help="List connectors, or fields lost between two providers.")
+@click.command(
+    "connectors",
+    cls=Command,
+    job=LOOK_FIRST,
+    common=("losses", "as_json"),
+    examples=("tranship connectors", "tranship connectors --losses metronome marginfront"),
+    short_help="List files, tables, APIs",
+)
 @click.option(
     "--losses",
     nargs=2,
     metavar="A B",
+    shell_complete=completion.providers,
     help="Fields that customers of provider A lose when written to B and read back.",
 )
 @json_option
 def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
-    """List connectors, or show which fields are lost between two providers.
-
-    \b
-      tranship connectors --losses metronome marginfront
-    """
+    """List connectors, or show which fields are lost between two providers."""
     from tranship.connectors import plug_ins, provider_services, registry
     from tranship.pipelines.cli import render
 
@@ -69,15 +75,20 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         click.echo(visible(f"{name}: {problem}"))
 
 
-@click.command("doctor", short_help="Check access to a provider without changing anything.")
-@click.argument("address")
+@click.command(
+    "doctor",
+    cls=Command,
+    job=LOOK_FIRST,
+    common=("as_json",),
+    examples=("tranship doctor metronome://",),
+    short_help="Check access to a provider",
+)
+@click.argument(
+    "address", shell_complete=completion.provider_addresses, help="URL of a provider's account, such as metronome://."
+)
 @json_option
 def doctor_command(address: str, as_json: bool) -> int:
-    """Check the provider at ADDRESS: key, connection, permissions, clock, rate limits. Nothing is changed.
-
-    \b
-      tranship doctor metronome://
-    """
+    """Check the provider at ADDRESS: key, connection, permissions, clock, rate limits. Nothing is changed."""
     from tranship.connectors import provider_services
     from tranship.pipelines.cli import render
 
@@ -181,8 +192,24 @@ def _weather_options(command: Decorated) -> Decorated:
     return command
 
 
-@click.command("sandbox", short_help="Run a provider's API on a local port, for rehearsals and tests.")
-@click.argument("provider")
+@click.command(
+    "sandbox",
+    cls=Command,
+    job=LOOK_FIRST,
+    common=("seed", "port", "state", "statuses", "log"),
+    examples=(
+        "tranship sandbox growpanel --seed 5000",
+        "tranship sandbox metronome --seed customers.csv --state metronome.sandbox",
+        "tranship sandbox metrifox --latency 50ms --error 500=5% --error 429=5% --cut-after 2%",
+    ),
+    sections={
+        "Simulated failures": ("latency", "jitter", "statuses", *_FAILURES, "rate", "retry_after", "seed_of_chance")
+    },
+    short_help="Simulate a provider's API",
+)
+@click.argument(
+    "provider", shell_complete=completion.providers, help="Name of the provider, as tranship connectors lists it."
+)
 @click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="Port to listen on; 0 picks a free one.")
 @click.option("--seed", metavar="N|FILE", help="Start with N generated customers, or with those of a CSV file.")
 @click.option("--state", type=OwnPath(), metavar="FILE", help="Keep the state in this file, across restarts.")
@@ -209,11 +236,6 @@ def sandbox_command(
     **weather: Any,
 ) -> None:
     """Run the customer API of PROVIDER on a local port until interrupted.
-
-    \b
-      tranship sandbox growpanel --seed 5000
-      tranship sandbox metronome --seed customers.csv --state metronome.sandbox
-      tranship sandbox metrifox --latency 50ms --error 500=5% --error 429=5% --cut-after 2%
 
     Any key in the provider's format is accepted. To change the simulated failures (the "weather") while it runs,
     PUT JSON to /_sandbox/weather; GET /_sandbox/state returns its customers. Both need the header

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
+from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.command_help import FIND_OUT, LOOK_FIRST, Command, Commands
 from tranship.pipelines.cli.options import json_option
 from tranship.pipelines.cli.output import print_json, terminal_width
 from tranship.schemas.visible import visible_lines
@@ -20,18 +22,24 @@ if TYPE_CHECKING:
 _WIDEST: Final = 100
 
 
-@click.command("explain", short_help="Explain a code, a reason, an exit code or an error.")
-@click.argument("codes", metavar="CODE...", nargs=-1)
+@click.command(
+    "explain",
+    cls=Command,
+    job=FIND_OUT,
+    common=("as_json",),
+    examples=("tranship explain identity.ambiguous_email", 'tranship explain 4 "taken: email"'),
+    short_help="Explain a code or an error",
+)
+@click.argument(
+    "codes",
+    metavar="CODE...",
+    nargs=-1,
+    shell_complete=completion.codes,
+    help="Code or reason of a report, exit code, or error of the Python API.",
+)
 @json_option
 def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
-    """Explain CODE: a code or reason of a report, an exit code, or an error of the Python API. Without CODE, list
-    all of them. Nothing is read from the internet.
-
-    \b
-      tranship explain status.unknown
-      tranship explain 4
-      tranship explain "taken: email"
-    """
+    """Explain codes and errors, or list all of them. Nothing is read from the internet."""
     from tranship.pipelines import explain
 
     if not codes:
@@ -65,7 +73,14 @@ def _wrapped(text: str, indent: str = "") -> str:
     return "\n".join(f"{indent}{line}" for wrapped in lines for line in wrapped)
 
 
-@click.command("fields")
+@click.command(
+    "fields",
+    cls=Command,
+    job=LOOK_FIRST,
+    common=("as_json",),
+    examples=("tranship fields",),
+    short_help="List fields and their rules",
+)
 @json_option
 def fields_command(as_json: bool) -> None:
     """List the fields of a customer and their rules."""
@@ -78,12 +93,40 @@ def fields_command(as_json: bool) -> None:
     click.echo(render.of_fields(fields))
 
 
-@click.command("schema")
+@click.command(
+    "schema",
+    cls=Command,
+    job=FIND_OUT,
+    examples=("tranship schema > pipeline.schema.json",),
+    short_help="Schema of settings files",
+)
 def schema_command() -> None:
     """Print the JSON Schema of a settings file, for editors."""
-    from tranship.pipelines.settings_model import Settings
+    from tranship.pipelines.settings_schema import settings_schema
 
-    print_json(json.dumps(Settings.model_json_schema(), indent=1))
+    print_json(json.dumps(settings_schema(), indent=1))
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (explain_command, fields_command, schema_command)
+@click.command(
+    "help",
+    cls=Command,
+    job=FIND_OUT,
+    examples=("tranship help run", "tranship help run all"),
+    short_help="Show help for a command",
+)
+@click.argument(
+    "words",
+    metavar="TOPIC...",
+    nargs=-1,
+    shell_complete=completion.topics,
+    help="Command, or a word such as exports, schedule, migrate or python; with all, every option of the command.",
+)
+@click.pass_context
+def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Show the help for a command or a topic."""
+    root = ctx.find_root()
+    assert isinstance(root.command, Commands)  # noqa: S101
+    click.echo(root.command.help_on(root, words))
+
+
+COMMANDS: Final[tuple[click.Command, ...]] = (explain_command, help_command, fields_command, schema_command)

@@ -158,7 +158,14 @@ def _expected(found: Inspection, width: int | None) -> list[str]:
     ):
         if findings:
             lines += ["", title, *table([_row(finding) for finding in findings], (1,), width)]
+    if listed := [*found.rejects, *found.warnings]:
+        lines += ["", explanation_of(listed[0].code)]
     return lines
+
+
+def explanation_of(code: str) -> str:
+    """Return the line that names the command which explains a code."""
+    return f"what a code means: tranship explain {code}"
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

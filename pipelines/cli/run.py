@@ -16,8 +16,12 @@ from tranship.connectors.errors import (
     ConfigError,
     GateClosed,
 )
+from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.command_help import LOOK_FIRST, MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import (
+    ALERTS,
+    NOT_COMPARED,
     Decorated,
     OwnPath,
     SettingsCommand,
@@ -25,11 +29,13 @@ from tranship.pipelines.cli.options import (
     json_option,
     lock_options,
     output_options,
+    run_argument,
     state_dir_option,
 )
 from tranship.pipelines.cli.output import print_json, summary, terminal_width
 from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
+from tranship.pipelines.option_texts import LIMIT, OUT
 from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
@@ -43,7 +49,9 @@ _SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
 def _source_and_destination(metavar: str, source: str, destination: str) -> Callable[[Decorated], Decorated]:
     """Add the argument for sources and destination; the destination is the last one."""
     text = f"{source}. The last argument is the {destination}."
-    return click.argument("ends", metavar=metavar, nargs=-1, required=False, help=text)
+    return click.argument(
+        "ends", metavar=metavar, nargs=-1, required=False, shell_complete=completion.destinations, help=text
+    )
 
 
 def _only_option(command: Decorated) -> Decorated:
@@ -57,14 +65,24 @@ def _split_ends(ends: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
 
 
 _RUN_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+_RUN_EPILOG += "\n\nMore about one: tranship explain 4"
 
 
 @click.command(
     "run",
     cls=SettingsCommand,
     model="Settings",
+    job=MOVE,
+    common=("dry_run", "max_rejects", "fields", "new_files", "mode"),
+    examples=(
+        'tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run',
+        'tranship run "exports/*.csv" customers.parquet --map external_id="Account No"',
+        'tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers" --max-rejects 2%',
+        "tranship run pipeline.toml --max-rejects 2%",
+        "tranship run pipelines.toml --only crm,shop --jobs 2",
+    ),
     epilog=_RUN_EPILOG,
-    short_help="Check, deduplicate and write customers.",
+    short_help="Check and load customers",
 )
 @_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
 @click.option("--only", metavar="NAME,...", help="Pipelines of a settings file with several; by default all.")
@@ -85,14 +103,6 @@ def run_command(
     **options: Any,
 ) -> int:
     """Read customers from SOURCE, check and deduplicate them, and write them to DESTINATION.
-
-    \b
-      tranship run customers.csv "duckdb:///warehouse.duckdb?table=customers" --dry-run
-      tranship run customers.csv "postgresql://user@host/db?table=billing.customers"
-      tranship run "exports/*.csv.gz" customers.parquet --map external_id="Account No"
-      tranship run january.csv february.csv "duckdb:///warehouse.duckdb?table=customers"
-      tranship run pipeline.toml --max-rejects 2%
-      tranship run pipelines.toml --only crm,shop --jobs 2
 
     Everything can be set in a settings file; `tranship inspect SOURCE --write pipeline.toml` creates one. Options
     override environment variables (TRANSHIP_MAX_REJECTS=2%), which override the file.
@@ -123,10 +133,14 @@ def run_command(
     "plan",
     cls=SettingsCommand,
     model="Settings",
-    short_help="Save what a run would do, to review and apply it.",
+    without=("dry_run", "limit", *ALERTS),
+    job=MOVE,
+    common=("out", "fields", "mode", "max_rejects", "crosswalk"),
+    examples=("tranship plan customers.csv metronome:// --out move",),
+    short_help="Save what a run would do",
 )
 @_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
-@click.option("--out", required=True, metavar="FOLDER", type=OwnPath(), help="New folder for the plan.")
+@click.option("--out", required=True, metavar="FOLDER", type=OwnPath(), help=OUT)
 @_only_option
 @output_options
 @click.pass_obj
@@ -143,11 +157,6 @@ def plan_command(
 ) -> int:
     """Read SOURCE and DESTINATION and save what would be done for each customer. DESTINATION is not changed.
 
-    \b
-      tranship plan customers.csv metronome:// --out plan
-      tranship apply plan --limit 10
-      tranship apply plan
-
     The folder contains plan.html to read and to sign, changes.csv with every change, plan.parquet with the planned
     action for each record, and the requests for a provider.
     """
@@ -159,9 +168,16 @@ def plan_command(
     return execute(lambda display: run.plan(configured, out, display), as_json, log, quiet)
 
 
-@click.command("apply", short_help="Apply a plan, or continue it.")
-@click.argument("folder", metavar="FOLDER", type=OwnPath())
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Apply only the first N records of the plan.")
+@click.command(
+    "apply",
+    cls=Command,
+    job=MOVE,
+    common=("limit", "expect", "quiet", "as_json"),
+    examples=("tranship apply move --limit 10", "tranship apply move"),
+    short_help="Apply or continue a plan",
+)
+@click.argument("folder", metavar="FOLDER", type=OwnPath(), help="Folder of the plan.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=LIMIT)
 @click.option("--expect", metavar="DIGEST", help="Apply the plan only if it has this digest, as plan.html shows it.")
 @lock_options
 @output_options
@@ -175,10 +191,6 @@ def apply_command(
     **options: Any,
 ) -> int:
     """Apply the plan in FOLDER exactly, or continue where it stopped.
-
-    \b
-      tranship apply plan --limit 10 --expect 3f0c9a51b7d2e846
-      tranship apply plan --expect 3f0c9a51b7d2e846
 
     A customer that has changed at a provider since the plan was made is not written, and is reported as stale. A
     table that has changed is not written to at all.
@@ -194,7 +206,17 @@ def apply_command(
 
 
 @click.command(
-    "verify", cls=SettingsCommand, model="Settings", short_help="Compare source and destination, customer by customer."
+    "verify",
+    cls=SettingsCommand,
+    model="Settings",
+    without=NOT_COMPARED,
+    job=MOVE,
+    common=("fields", "crosswalk", "nulls", "as_json"),
+    examples=(
+        'tranship verify customers.csv "duckdb:///warehouse.duckdb?table=customers"',
+        "tranship verify last",
+    ),
+    short_help="Compare both ends",
 )
 @_source_and_destination(
     "SOURCE... DESTINATION|RUN", _SOURCE + ", or a run or a plan folder", "path or URL to compare with"
@@ -211,10 +233,6 @@ def verify_command(
     **options: Any,
 ) -> int:
     """Compare SOURCE with DESTINATION, or the input of a run with its destination as it is now.
-
-    \b
-      tranship verify customers.csv metronome://
-      tranship verify last
 
     The exit code is 0 only if all customers are equal. Neither side is changed.
     """
@@ -236,8 +254,15 @@ def verify_command(
     return 0 if found.equal else 4
 
 
-@click.command("retry", short_help="Retry failed records at a provider.")
-@click.argument("run_id", metavar="RUN")
+@click.command(
+    "retry",
+    cls=Command,
+    job=MOVE,
+    common=("state_dir", "quiet", "as_json"),
+    examples=("tranship retry last",),
+    short_help="Retry failed records",
+)
+@run_argument
 @state_dir_option
 @lock_options
 @output_options
@@ -245,9 +270,7 @@ def verify_command(
 def retry_command(
     context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
 ) -> int:
-    """Retry the records that failed or were not processed in a run to a provider. RUN is its id, or `last`. This is a
-    new run.
-    """
+    """Retry the records that failed or were not processed in a run to a provider. This is a new run."""
     from tranship.pipelines import run
 
     context.state_dir = state_dir
@@ -255,11 +278,29 @@ def retry_command(
 
 
 @click.command(
-    "inspect", cls=SettingsCommand, model="Reading", short_help="Show columns, mapping and expected rejects."
+    "inspect",
+    cls=SettingsCommand,
+    model="Reading",
+    job=LOOK_FIRST,
+    common=("fields", "profile", "write", "rows"),
+    examples=("tranship inspect customers.csv", "tranship inspect customers.csv --write pipeline.toml"),
+    short_help="Show columns and mapping",
 )
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, help=_SOURCE + ", or a settings file.")
+@click.argument(
+    "sources",
+    metavar="SOURCE...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.addresses,
+    help=_SOURCE + ", or a settings file.",
+)
 @click.option(
-    "--rows", default=10_000, show_default=True, type=click.IntRange(min=1), help="Number of records to inspect."
+    "--rows",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of records to inspect.",
 )
 @click.option("--write", metavar="FILE", type=OwnPath(), help="Write a settings file for `tranship run`.")
 @_only_option
@@ -268,9 +309,6 @@ def inspect_command(
     sources: tuple[str, ...], rows: int, write: Path | None, only: str | None, as_json: bool, **options: Any
 ) -> int:
     """Show the columns of SOURCE, the fields they map to, and the records that would be rejected.
-
-    \b
-      tranship inspect customers.csv --write pipeline.toml
 
     The exit code is 2 if a run would stop.
     """
@@ -295,8 +333,15 @@ def inspect_command(
     return 0 if found.problem is None else 2
 
 
-@click.command("resume", short_help="Continue a run that was interrupted or killed.")
-@click.argument("run_id", metavar="RUN")
+@click.command(
+    "resume",
+    cls=Command,
+    job=MOVE,
+    common=("state_dir", "quiet", "as_json"),
+    examples=("tranship resume last",),
+    short_help="Continue a stopped run",
+)
+@run_argument
 @state_dir_option
 @lock_options
 @output_options
@@ -304,7 +349,7 @@ def inspect_command(
 def resume_command(
     context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool, log: str | None, quiet: bool, **options: Any
 ) -> int:
-    """Continue a run that was interrupted or killed. RUN is its id, or `last`."""
+    """Continue a run that was interrupted or killed, from its last finished step."""
     from tranship.pipelines import run
     from tranship.pipelines.run_directory import RunDirectory
 

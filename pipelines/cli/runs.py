@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import json_option, state_dir_option
+from tranship.pipelines.cli.options import json_option, optional_run_argument, state_dir_option
 from tranship.pipelines.cli.output import print_json, summary, terminal_width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
@@ -22,19 +23,26 @@ if TYPE_CHECKING:
     from tranship.pipelines.run_list import RunSummary
 
 
-@click.command("runs")
+@click.command(
+    "runs",
+    cls=Command,
+    job=LOOK_BACK,
+    common=("pipelines", "check", "state_dir", "as_json"),
+    examples=("tranship runs", "tranship runs --check max_age=26h"),
+    short_help="List runs, find late ones",
+)
 @click.option(
     "--remove-older-than",
     metavar="DAYS",
     type=click.IntRange(min=0),
     help="Remove runs started more than DAYS days ago.",
 )
-@click.option("--pipeline", "pipelines", metavar="NAME", multiple=True, help="Only this pipeline. Repeatable.")
+@click.option("--pipeline", "pipelines", metavar="PIPELINE", multiple=True, help="Only this pipeline. Repeatable.")
 @click.option(
     "--check", metavar="max_age=TIME", help="Check that each pipeline has succeeded within this time: max_age=26h."
 )
 @click.option(
-    "--alert", "alerts", metavar="[STATES=]env:NAME", multiple=True, help="With --check: also alert this address."
+    "--alert", "alerts", metavar="[late=]env:NAME", multiple=True, help="With --check: also alert this address."
 )
 @click.option(
     "--forget", metavar="NAME", multiple=True, help="Remove the state of a pipeline that no longer runs. Repeatable."
@@ -54,10 +62,6 @@ def runs_command(
     as_json: bool,
 ) -> int:
     """List the runs of each pipeline, newest first, or check that none is late.
-
-    \b
-      tranship runs --check max_age=26h
-      tranship runs --check max_age=26h --pipeline crm --pipeline shop
 
     With --check, the exit code is 4 if a pipeline is late. Alerts go to the addresses in the settings of its last run.
     """
@@ -139,13 +143,20 @@ def _entry(run: RunSummary) -> dict[str, Any]:
     }
 
 
-@click.command("report", short_help="Print the report of an earlier run.")
-@click.argument("run_id", metavar="RUN", default="last")
+@click.command(
+    "report",
+    cls=Command,
+    job=LOOK_BACK,
+    common=("state_dir", "as_json"),
+    examples=("tranship report last",),
+    short_help="Print the report of a run",
+)
+@optional_run_argument
 @state_dir_option
 @json_option
 @click.pass_obj
 def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool) -> None:
-    """Print the summary of an earlier run with all reasons. RUN is its id, or `last`."""
+    """Print the summary of an earlier run, with all reasons."""
     from tranship.pipelines import run_list
     from tranship.pipelines.retention import needed
     from tranship.pipelines.run_directory import RunDirectory

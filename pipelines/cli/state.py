@@ -8,28 +8,41 @@ from typing import Final
 
 import click
 
+from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.command_help import LOOK_BACK, Command, Group
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import Decorated, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
 from tranship.schemas.counted import counted
 
 
+def _destination_argument(command: Decorated) -> Decorated:
+    return click.argument(
+        "destination", shell_complete=completion.addresses, help="Path or URL that the sources were written to."
+    )(command)
+
+
 def _source_option(command: Decorated) -> Decorated:
     text = "Only the watermark of this source, as `state list` shows it."
-    return click.option("--source", metavar="SOURCE", help=text)(command)
+    return click.option("--source", metavar="NAME", help=text)(command)
 
 
-@click.group("state", short_help="List, set or clear how far sources were read.")
+_EXAMPLE: Final = '"duckdb:///warehouse.duckdb?table=customers"'
+
+
+@click.group(
+    "state",
+    cls=Group,
+    job=LOOK_BACK,
+    examples=(f"tranship state list {_EXAMPLE}",),
+    short_help="How far sources were read",
+)
 def state_command() -> None:
-    """List, set or clear the watermarks of DESTINATION: how far --since last has read each source.
-
-    \b
-      tranship state list "duckdb:///warehouse.duckdb?table=customers"
-    """
+    """List, set or clear the watermarks of a destination: how far --since last has read each source."""
 
 
-@state_command.command("list")
-@click.argument("destination")
+@state_command.command("list", cls=Command, short_help="List watermarks", examples=(f"tranship state list {_EXAMPLE}",))
+@_destination_argument
 @state_dir_option
 @json_option
 @click.pass_obj
@@ -41,9 +54,15 @@ def list_command(context: CrashContext, /, destination: str, state_dir: Path, as
     _show(states.entries(states.watermarks(destination, state_dir)), as_json, "No source has a watermark here.")
 
 
-@state_command.command("set")
-@click.argument("destination")
-@click.argument("value")
+@state_command.command(
+    "set",
+    cls=Command,
+    common=("source", "state_dir", "as_json"),
+    short_help="Set a watermark",
+    examples=(f"tranship state set {_EXAMPLE} 2026-01-31T00:00:00Z",),
+)
+@_destination_argument
+@click.argument("value", help="A time, or the whole number of a cursor.")
 @_source_option
 @state_dir_option
 @json_option
@@ -51,9 +70,7 @@ def list_command(context: CrashContext, /, destination: str, state_dir: Path, as
 def set_command(
     context: CrashContext, /, destination: str, value: str, source: str | None, state_dir: Path, as_json: bool
 ) -> None:
-    """Set a watermark of DESTINATION to VALUE: a time, or the whole number of a cursor. The next run with --since last
-    begins there.
-    """
+    """Set a watermark of DESTINATION: the next run with --since last begins there."""
     from tranship.pipelines import states
 
     context.state_dir = state_dir
@@ -61,8 +78,14 @@ def set_command(
     _show(states.entries([new]), as_json, "")
 
 
-@state_command.command("clear")
-@click.argument("destination")
+@state_command.command(
+    "clear",
+    cls=Command,
+    common=("source", "state_dir", "as_json"),
+    short_help="Remove watermarks and forget files",
+    examples=(f"tranship state clear {_EXAMPLE}",),
+)
+@_destination_argument
 @_source_option
 @state_dir_option
 @json_option

@@ -7,13 +7,22 @@ from typing import Any, Final
 
 import click
 
+from tranship.pipelines.cli.command_help import MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, state_dir_option
+from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, run_argument, state_dir_option
 from tranship.pipelines.cli.run import execute
+from tranship.pipelines.option_texts import MAX_CHANGES, MAX_DELETES, OUT, REMOVE_FOR_GOOD
 
 
-@click.command("undo", short_help="Take back what a run did.")
-@click.argument("run_id", metavar="RUN")
+@click.command(
+    "undo",
+    cls=Command,
+    job=MOVE,
+    common=("dry_run", "only", "keys", "out", "max_deletes"),
+    examples=("tranship undo last --dry-run", "tranship undo last"),
+    short_help="Take back what a run did",
+)
+@run_argument
 @click.option(
     "--only",
     multiple=True,
@@ -27,16 +36,14 @@ from tranship.pipelines.cli.run import execute
     help="Take back only these customers: a text file with an external id, or an e-mail, on each line.",
 )
 @click.option("--dry-run", is_flag=True, default=None, help="Stop after the plan; write nothing.")
-@click.option(
-    "--out", metavar="FOLDER", type=OwnPath(), help="Save the plan in this new folder, to review and apply it."
-)
-@click.option("--max-deletes", metavar="N|N%", help="Stop before the first write if more customers would be removed.")
-@click.option("--max-changes", metavar="N|N%", help="Stop before the first write if more customers would change.")
+@click.option("--out", metavar="FOLDER", type=OwnPath(), help=OUT)
+@click.option("--max-deletes", metavar="N|N%", help=MAX_DELETES)
+@click.option("--max-changes", metavar="N|N%", help=MAX_CHANGES)
 @click.option(
     "--remove-for-good",
     is_flag=True,
     default=None,
-    help="Allow removals at a provider that cannot be undone: archive at Metronome, delete at BlackWalnut.",
+    help=REMOVE_FOR_GOOD,
 )
 @state_dir_option
 @lock_options
@@ -55,14 +62,7 @@ def undo_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Take back what a run did to its destination. RUN is its id, the folder of a plan, or `last`: the last run that
-    has written something.
-
-    \b
-      tranship undo last --dry-run
-      tranship undo last
-      tranship undo last --out plan
-      tranship undo 20261130T093000-3fa9c1 --only created
+    """Take back what a run did to its destination. With `last`, that is the last run that has written something.
 
     What has changed since the run is left alone and listed, field by field: the exit code is 4 then. An undo is a run
     itself, and can be taken back like any other.

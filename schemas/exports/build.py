@@ -33,7 +33,7 @@ columns are mapped by name, as usual, except that an id that the profile does no
   a table `[recognise]`, whose headers the files must have. Of a settings file that is used as a profile, only the
   settings about columns and values are used: `fields`, `ignore`, `values`, `defaults`, `set`, `where`, `timezone`,
   `date_format`, `blocked` and `on_invalid`, and `profile`, which names another profile on which it is based.
-                """
+"""
 
 
 def profiles() -> dict[str, dict[str, Any]]:

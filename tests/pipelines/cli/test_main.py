@@ -240,7 +240,7 @@ def test_130_before_a_run_has_begun(command: Command, monkeypatch: pytest.Monkey
 
 
 def test_the_help_lists_every_exit_code(command: Command) -> None:
-    text = command("run", "--help").out
+    text = command("run", "--help", "all").out
 
     assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4, 5, 6, 130]
     assert all(meaning in text for meaning in EXIT_CODES.values())
@@ -407,11 +407,19 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
     assert ["rejected", "1"] in [line.split() for line in lines]
     assert ["created", "2"] in [line.split() for line in lines]
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
-    assert lines[-3:] == [
+    assert lines[-4:] == [
+        "what a code means: tranship explain email.syntax",
         f"to correct the rejected records, run: tranship fix {rejects.parent.name} --out rejects.xlsx",
         f"then, to load them, run: tranship fix {rejects.parent.name} --from rejects.xlsx",
         f"to take it back, run: tranship undo {rejects.parent.name}",
     ]
+
+
+def test_codes_are_explained_once_and_only_where_there_are_some(command: Command) -> None:
+    assert "tranship explain" not in command("run", "clean.csv", "duckdb:///w.duckdb").err
+    Path("warned.csv").write_text(CLEAN + "c4,joe@beta.com,Beta too\n")
+    assert command("inspect", "dirty.csv").out.endswith("\n\nwhat a code means: tranship explain email.syntax\n")
+    assert command("run", "warned.csv", "w.csv").err.count("what a code means: tranship explain email.shared\n") == 1
 
 
 def test_the_commands_for_corrected_rejects_run(command: Command) -> None:
@@ -682,13 +690,6 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(command: Command)
 
     assert said.code == 2
     assert "max_reject (p.toml): unknown setting. Did you mean max_rejects?" in said.err
-
-
-def test_the_schema_is_that_of_the_settings(command: Command) -> None:
-    schema = command("schema").object
-
-    assert set(schema["properties"]) == set(Settings.model_fields)
-    assert schema["additionalProperties"] is False
 
 
 # Several sources -------------------------------------------------------------------------------------------------
