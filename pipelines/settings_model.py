@@ -278,7 +278,7 @@ class Settings(Operating, Cleaning):
     max_changes: Limit | None = Field(None, description=MAX_CHANGES)
     allow_empty: bool = Field(False, description="Accept an empty source.")
     limit: int | None = Field(None, ge=1, description=LIMIT)
-    dry_run: bool = Field(False, description="Stop after the plan; write nothing.")
+    dry_run: bool = Field(False, description="Show what would be done; write nothing.")
     report_samples: Literal["on", "off"] = Field(
         "on", description="Show values of some records in the pages of the run: report.html, plan.html, migration.html."
     )

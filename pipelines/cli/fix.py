@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.pipelines.cli.command_help import MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, state_dir_option
+from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, run_argument, state_dir_option
 from tranship.pipelines.cli.output import print_json, summary
 from tranship.pipelines.command_lines import shell
 from tranship.schemas.counted import counted
@@ -25,13 +26,20 @@ _MOST_ROWS: Final = 20
 """Refused rows that are listed; --json has all."""
 
 
-@click.command("fix", short_help="Correct the rejects of a run in a file, and load them.")
-@click.argument("run_id", metavar="RUN")
+@click.command(
+    "fix",
+    cls=Command,
+    job=MOVE,
+    common=("out", "file", "dry_run", "always"),
+    examples=("tranship fix last --out rejects.xlsx", "tranship fix last --from rejects.xlsx"),
+    short_help="Correct rejects",
+)
+@run_argument
 @click.option(
     "--out", metavar="FILE", type=OwnPath(), help="New file for the rejects, .xlsx or .csv. Default: rejects-RUN.xlsx."
 )
 @click.option("--from", "file", metavar="FILE", type=OwnPath(), help="Load the corrected rejects in this file.")
-@click.option("--dry-run", is_flag=True, default=None, help="Stop after the plan; write nothing.")
+@click.option("--dry-run", is_flag=True, default=None, help="Show what would be done; write nothing.")
 @click.option(
     "--always",
     metavar="COLUMN",
@@ -40,11 +48,11 @@ _MOST_ROWS: Final = 20
 )
 @click.option(
     "--corrections",
-    metavar="FILE",
+    metavar="RULES",
     type=OwnPath(),
     help="File for these rules. Default: that of the run, or corrections.toml.",
 )
-@click.option("--why", metavar="TEXT", help="Why these rules are right, as a note in the file.")
+@click.option("--why", metavar="NOTE", help="Why these rules are right, as a note in the file.")
 @state_dir_option
 @lock_options
 @output_options
@@ -64,12 +72,7 @@ def fix_command(
     quiet: bool,
     **options: Any,
 ) -> int:
-    """Write the rejects of RUN to a file, or load the corrected ones from it. RUN is an id, or `last`.
-
-    \b
-      tranship fix last --out rejects.xlsx
-      tranship fix last --from rejects.xlsx
-      tranship fix last --from rejects.xlsx --always Country
+    """Write the rejects of a run to a file, or load the corrected ones from it.
 
     Correct values in the rows; nothing else may change. Write `drop` in the column _action for a record that is not
     worth correcting. A row that is not changed stays open. The corrected ones are loaded as the run itself would have

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import OwnPath, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
@@ -26,13 +27,20 @@ _ASK: Final = "?"
 """The value of an option that was given without one."""
 
 
-@click.command("prune", short_help="Remove old runs, or only their records.")
+@click.command(
+    "prune",
+    cls=Command,
+    job=LOOK_BACK,
+    common=("keep", "keep_last", "keep_failed", "values", "dry_run"),
+    examples=("tranship prune --keep 30d --keep-last 10 --dry-run", "tranship prune --keep 90d --values 7d"),
+    short_help="Remove old runs",
+)
 @click.option("--keep", metavar="AGE", help="Keep runs younger than this: 30d, 12h or 8w.")
 @click.option("--keep-last", metavar="N", help="Keep the last N runs of each pipeline.")
 @click.option("--keep-failed", is_flag=True, help="Keep runs that did not end well.")
 @click.option("--values", metavar="AGE", help="Remove the files with records of all runs older than this.")
 @click.option("--pipeline", "pipelines", metavar="NAME", multiple=True, help="Only this pipeline. Repeatable.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @state_dir_option
 @json_option
 @click.pass_obj
@@ -50,10 +58,6 @@ def prune_command(
 ) -> None:
     """Remove the runs that none of the options keeps. A run that is running, that can be continued, or that an open
     plan needs always stays.
-
-    \b
-      tranship prune --keep 30d --keep-last 10 --keep-failed --dry-run
-      tranship prune --keep 90d --values 7d
 
     With --values, reports and counts stay, and the files with records go.
     """
@@ -79,7 +83,14 @@ def prune_command(
         click.echo("Nothing to remove.", err=True)
 
 
-@click.command("erase", short_help="Erase one customer from the files of all runs.")
+@click.command(
+    "erase",
+    cls=Command,
+    job=LOOK_BACK,
+    common=("email", "external_id", "destination", "out", "dry_run"),
+    examples=("tranship erase --external-id 0017 --dry-run", "tranship erase --external-id 0017"),
+    short_help="Erase one customer",
+)
 @click.option(
     "--email",
     metavar="ADDRESS",
@@ -105,7 +116,7 @@ def prune_command(
     help="Also write what is to be done at this table or provider to the file --out. Nothing is done there.",
 )
 @click.option("--out", metavar="FILE", type=OwnPath(), help="With --and-destination: a new file, which has the value.")
-@click.option("--dry-run", is_flag=True, help="Only count the entries.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @state_dir_option
 @json_option
 @click.pass_obj
@@ -123,11 +134,6 @@ def erase_command(
 ) -> int:
     """Erase one customer from the files of all runs and plans: every record with the address or the id, and every
     other record of the customers that have it. Sources and destinations are left as they are.
-
-    \b
-      tranship erase --email --dry-run
-      tranship erase --email - < address.txt
-      tranship erase --email --and-destination "duckdb:///warehouse.duckdb?table=customers" --out erase.sql
 
     An address given as an argument is kept in the history of the shell. The exit code is 4 if a file could not be read.
     """

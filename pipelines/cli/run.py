@@ -134,7 +134,7 @@ def run_command(
     cls=SettingsCommand,
     model="Settings",
     without=("dry_run", "limit", *ALERTS),
-    job=MOVE,
+    job=LOOK_FIRST,
     common=("out", "fields", "mode", "max_rejects", "crosswalk"),
     examples=("tranship plan customers.csv metronome:// --out move",),
     short_help="Save what a run would do",

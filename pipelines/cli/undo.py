@@ -35,7 +35,7 @@ from tranship.pipelines.option_texts import MAX_CHANGES, MAX_DELETES, OUT, REMOV
     type=OwnPath(),
     help="Take back only these customers: a text file with an external id, or an e-mail, on each line.",
 )
-@click.option("--dry-run", is_flag=True, default=None, help="Stop after the plan; write nothing.")
+@click.option("--dry-run", is_flag=True, default=None, help="Show what would be done; write nothing.")
 @click.option("--out", metavar="FOLDER", type=OwnPath(), help=OUT)
 @click.option("--max-deletes", metavar="N|N%", help=MAX_DELETES)
 @click.option("--max-changes", metavar="N|N%", help=MAX_CHANGES)

@@ -79,7 +79,7 @@ def owned(homes: Sequence[Home], state_dir: Path) -> Iterator[None]:
         for run in (home.run for home in homes if home.run is not None and home.run.has_lock):
             try:
                 lock = locks.of_destination(state_dir, endpoints.destination_identity(resuming.settings_of(run)))
-            except ConfigError:  # its destination cannot be told from its settings any more
+            except ConfigError:  # its settings no longer name its destination
                 lock = None
             if lock is not None and lock.file not in held:
                 if not lock.take(locks.GLANCE):

@@ -277,7 +277,7 @@ CUSTOMERS = "Account No,E-mail,Name,Updated At\n" + "".join(
     f"{number},a{number}@acme.example,Acme {number},2026-01-0{number % 2 + 1}T10:00:00Z\n" for number in range(1, 13)
 )
 TABLE = "duckdb:///warehouse.duckdb?table=customers"
-NOTHING_LEFT = ("retry", "resume")
+NOTHING_LEFT = ("retry", "resume", "fix")
 RUNS_UNTIL_STOPPED = ("sandbox",)
 ORDER = (
     *("inspect", "run", "runs", "report", "changes", "verify", "backfill", "state", "plan", "doctor", "apply"),
