@@ -12,6 +12,7 @@ import click
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import SettingsCommand, given, json_option
 from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import say
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -51,9 +52,9 @@ def backfill_command(
     done: list[Window] = []
     for found in backfill.backfill(configured, window):
         done.append(found)
-        click.echo(visible(_line(found)), err=True)
+        say(visible(_line(found)), err=True)
     codes = [found.report.exit_code for found in done if found.report]
-    click.echo(f"done: {counted(len(done), 'window')}", err=True)
+    say(f"done: {counted(len(done), 'window')}", err=True)
     if as_json:
         print_json(json.dumps({"windows": [_entry(found) for found in done]}, indent=1))
     return max(codes, default=0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from tranship.pipelines.cli import terminal
 from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -25,15 +25,25 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
 
     # During a run, notes are shown when they arise and the error at the end.
     options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
-    lines = [render.of_report(report, width=terminal_width(out), **options), *map(visible, _next_steps(report))]
+    lines = [render.of_report(report, look=terminal.look(out), **options), *map(visible, _next_steps(report))]
     if everything and report.error:
         lines.append(visible_lines(report.error))
     return "\n".join(lines)
 
 
-def terminal_width(out: TextIO | None) -> int | None:
-    """Return the number of columns of a terminal, null for anything else, including a closed stream."""
-    return shutil.get_terminal_size().columns if out is not None and out.isatty() else None
+def line_about_failure(report: Report) -> str:
+    """Return how a run ended that needs attention, in one line, for those who asked for no summary."""
+    from tranship.pipelines.report import status_text
+
+    counts = report.counts
+    what = [("rejected", counts.rejected), ("refused", counts.refused), ("stale", counts.stale), ("left", counts.left)]
+    what += [("unknown", counts.unknown), ("withheld", counts.withheld), ("warnings", counts.warnings)]
+    shown = ", ".join(f"{name} {count:,}" for name, count in what if count)
+    page = report.files.get("page")
+    return visible(
+        f"{status_text(report)}, exit code {report.exit_code}: {report.source} → {report.destination}"
+        f"{f', {shown}' if shown else ''}{f', report: {page}' if page else ''}"
+    )
 
 
 def _next_steps(report: Report) -> list[str]:

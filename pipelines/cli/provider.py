@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines.cli.options import Decorated, OwnPath, given, json_option
 from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import look, say, width
 from tranship.schemas.visible import visible
 
 
@@ -32,14 +34,14 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
       tranship connectors --losses metronome marginfront
     """
     from tranship.connectors import plug_ins, provider_services, registry
-    from tranship.pipelines.cli import render
+    from tranship.pipelines.cli import layout, render
 
     if losses:
         passage = provider_services.passage(*losses)
         if as_json:
             print_json(json.dumps(msgspec.to_builtins(passage), indent=1))
         else:
-            click.echo("\n".join(render.of_passage(*losses, passage)))
+            say("\n".join(render.of_passage(*losses, passage, look(sys.stdout))))
         return
     others = plug_ins.plug_ins()
     connectors = [*registry.CONNECTORS.values(), *others.connectors.values()]
@@ -51,7 +53,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         broken = {"broken": dict(others.broken)} if others.broken else {}
         print_json(json.dumps({"connectors": listed, **broken}, indent=1))
         return
-    rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
+    rows: list[tuple[str, ...]] = []
     for connector in connectors:
         yes_or_no = ["yes" if ability else "no" for ability in (connector.abilities.reads, connector.abilities.writes)]
         rows.append(
@@ -64,9 +66,10 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
                 connector.summary,
             )
         )
-    click.echo("\n".join(render.table(rows)))
+    header = ("connector", "reads", "writes", "modes", "example", "key from", "")
+    say("\n".join(layout.table(rows, (), width(sys.stdout), header)))
     for name, problem in others.broken.items():
-        click.echo(visible(f"{name}: {problem}"))
+        say(visible(f"{name}: {problem}"))
 
 
 @click.command("doctor", short_help="Check access to a provider without changing anything.")
@@ -79,7 +82,7 @@ def doctor_command(address: str, as_json: bool) -> int:
       tranship doctor metronome://
     """
     from tranship.connectors import provider_services
-    from tranship.pipelines.cli import render
+    from tranship.pipelines.cli import layout
 
     findings = provider_services.check(address)
     failed = any(finding.state == "fail" for finding in findings)
@@ -87,7 +90,8 @@ def doctor_command(address: str, as_json: bool) -> int:
         listed = msgspec.to_builtins(findings)
         print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
     else:
-        click.echo("\n".join(render.table([(finding.state, finding.what, finding.sentence) for finding in findings])))
+        rows = [(finding.state, finding.what, finding.sentence) for finding in findings]
+        say("\n".join(layout.table(rows, (), width(sys.stdout))))
     return ConnectorError.exit_code if failed else 0
 
 

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from tranship.pipelines.cli.options import json_option
-from tranship.pipelines.cli.output import print_json, terminal_width
+from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import say, width
 from tranship.schemas.visible import visible_lines
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
             print_json(json.dumps({"codes": explain.by_kind()}, indent=1))
             return
         for kind, known in explain.by_kind().items():
-            click.echo(f"{kind}\n{_wrapped(', '.join(known), '  ')}\n")
+            say(f"{kind}\n{_wrapped(', '.join(known), '  ')}\n")
         return
     pages = [explain.page(code) for code in codes]
     if as_json:
         listed = [{**page._asdict(), "explanation": page.explanation._asdict()} for page in pages]
         print_json(json.dumps({"explanations": listed}, indent=1))
         return
-    click.echo(visible_lines("\n\n\n".join(map(_shown, pages))))
+    say(visible_lines("\n\n\n".join(map(_shown, pages))))
 
 
 def _shown(page: Page) -> str:
@@ -60,8 +61,8 @@ def _shown(page: Page) -> str:
 
 def _wrapped(text: str, indent: str = "") -> str:
     """Return text in lines that fit the terminal; a line break in it is kept."""
-    width = min(terminal_width(sys.stdout) or _WIDEST, _WIDEST)
-    lines = [textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    most = min(width(sys.stdout) or _WIDEST, _WIDEST) - len(indent)
+    lines = [textwrap.wrap(line, most, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
     return "\n".join(f"{indent}{line}" for wrapped in lines for line in wrapped)
 
 
@@ -75,7 +76,7 @@ def fields_command(as_json: bool) -> None:
     if as_json:
         print_json(json.dumps({"fields": msgspec.to_builtins(fields)}, indent=1))
         return
-    click.echo(render.of_fields(fields))
+    say(render.of_fields(fields, width(sys.stdout)))
 
 
 @click.command("schema")

@@ -27,7 +27,8 @@ from tranship.pipelines.cli.options import (
     output_options,
     state_dir_option,
 )
-from tranship.pipelines.cli.output import print_json, summary, terminal_width
+from tranship.pipelines.cli.output import line_about_failure, print_json, summary
+from tranship.pipelines.cli.terminal import look, say
 from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.schemas.visible import visible
@@ -232,7 +233,7 @@ def verify_command(
     if as_json:
         print_json(found.to_json())
     else:
-        click.echo(render.of_verification(found, terminal_width(sys.stdout)))
+        say(render.of_verification(found, look(sys.stdout)))
     return 0 if found.equal else 4
 
 
@@ -282,7 +283,7 @@ def inspect_command(
     if as_json:
         print_json(found.to_json())
     else:
-        click.echo(render.of_inspection(found, terminal_width(sys.stdout)))
+        say(render.of_inspection(found, look(sys.stdout)))
     if write is not None:
         try:
             with write.open("x", encoding="utf-8") as out:
@@ -291,7 +292,7 @@ def inspect_command(
             raise ConfigError(f"{write}: already exists and was not changed. Choose another name.") from error
         except OSError as error:
             raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
-        click.echo(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"), err=True)
+        say(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"), err=True)
     return 0 if found.problem is None else 2
 
 
@@ -337,10 +338,12 @@ def execute(
                 report = work(display)
         except GateClosed as error:
             if summarised and not quiet and error.report is not None:
-                click.echo(summary(error.report, sys.stderr), err=True)
+                say(summary(error.report, sys.stderr), err=True)
             raise
     if summarised and not quiet:
-        click.echo(summary(report, sys.stderr), err=True)
+        say(summary(report, sys.stderr), err=True)
+    if quiet and not is_for_machines and report.exit_code:
+        say(line_about_failure(report), err=True)
     if as_json:
         print_json(report.to_json())
     return report.exit_code

@@ -13,7 +13,8 @@ import click
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, state_dir_option
-from tranship.pipelines.cli.output import print_json, summary, terminal_width
+from tranship.pipelines.cli.output import print_json, summary
+from tranship.pipelines.cli.terminal import look, say, width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -65,7 +66,7 @@ def runs_command(
         from tranship.pipelines.operation import freshness
 
         freshness.forget(state_dir, forget)
-        click.echo(visible(f"Removed: {', '.join(forget)}."), err=True)
+        say(visible(f"Removed: {', '.join(forget)}."), err=True)
         return 0
     if alerts and check is None:
         raise ConfigError("--alert: has no effect without --check. Runs have alerts of their own.")
@@ -81,7 +82,7 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
 
     checked = freshness.check(state_dir, freshness.max_age(check), pipelines, alerts)
     for problem in checked.problems:
-        click.echo(visible(problem), err=True)
+        say(visible(problem), err=True)
     late = any(one.late for one in checked.pipelines)
     if as_json:
         listed = [
@@ -94,7 +95,7 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
         ]
         print_json(json.dumps({"late": late, "pipelines": listed, "problems": checked.problems}, indent=1))
     else:
-        click.echo(run_lists.of_freshness(checked.pipelines))
+        say(run_lists.of_freshness(checked.pipelines, width(sys.stdout)))
     return 4 if late else 0
 
 
@@ -106,21 +107,21 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     found = run_list.list_runs(state_dir, days)
     for run in found:
         if run.problem:
-            click.echo(visible(f"damaged: {run.problem}"), err=True)
+            say(visible(f"damaged: {run.problem}"), err=True)
     kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
         print_json(json.dumps(listed, indent=1))
         return
     if found.removed:
-        click.echo(f"Removed {counted(len(found.removed), 'run')}.", err=True)
+        say(f"Removed {counted(len(found.removed), 'run')}.", err=True)
     for text in found.damaged.values():
-        click.echo(visible(f"damaged: {text}"), err=True)
+        say(visible(f"damaged: {text}"), err=True)
     if not kept and not found.damaged:
-        click.echo(visible(f"No runs in {state_dir}."), err=True)
+        say(visible(f"No runs in {state_dir}."), err=True)
         return
     if kept:
-        click.echo(run_lists.of_runs(kept, terminal_width(sys.stdout)))
+        say(run_lists.of_runs(kept, look(sys.stdout)))
 
 
 def _entry(run: RunSummary) -> dict[str, Any]:
@@ -155,7 +156,7 @@ def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_js
     if as_json:
         print_json(report.to_json())
     else:
-        click.echo(summary(report, sys.stdout, everything=True))
+        say(summary(report, sys.stdout, everything=True))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (runs_command, report_command)
