@@ -40,7 +40,7 @@ demo: $(VENV)/run.stamp  ## Set up, load sample_data/ and show the result
 	    'SELECT customer_key, email, name, country, phone, status FROM customers ORDER BY ALL').show(max_rows=8, max_width=110)"
 	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
-	@$(DEMO_RUN) 2>&1 | grep -A 5 '^  read'
+	@$(DEMO_RUN) 2>&1 | grep '^  read'
 
 demo-postgres: $(VENV)/dev.stamp  ## The same with a temporary Postgres server
 	@$(BIN)/python tests/support/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
@@ -56,7 +56,7 @@ demo-postgres-run:
 	    duckdb.sql('FROM rows').show(max_rows=8, max_width=110)"
 	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
-	@$(DEMO_POSTGRES_RUN) 2>&1 | grep -A 5 '^  read'
+	@$(DEMO_POSTGRES_RUN) 2>&1 | grep '^  read'
 
 test: $(VENV)/dev.stamp build/sail/stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)

@@ -30,7 +30,7 @@ def of_report(report: Report, *, reasons: int | None = None, notes: bool = True,
     """
     left_out, other_warnings = split_warnings(report)
     lines = [*_head(report, look), *wrapped(_counts(report), look.width, "    ", "  ")]
-    if report.columns and (reasons is None or _is_notable(report)):
+    if _is_notable(report):
         lines += wrapped(cell(mapping(report, reasons), None), look.width, "    ", "  ")
     tables: list[str] = []
     for title, by_code in (
@@ -68,7 +68,10 @@ def _counts(report: Report) -> str:
         "updated": ", ".join(f"{name} {count:,}" for name, count in _top(report.changed_fields, 6)),
         "stale": ", ".join(f"{count:,} {reason}" for reason, count in report.stale_by_reason.items()),
     }
-    present = [(name, count) for name, count in vars(report.counts).items() if count or name == "read"]
+    # Those of the other lines; they are no fates of records.
+    said = {"withheld"} | ({"warnings"} if report.status.startswith("done") else set())
+    counts = {name: count for name, count in vars(report.counts).items() if name not in said}
+    present = [(name, count) for name, count in counts.items() if count or name == "read"]
     more = {name: f" ({text})" for name, text in details.items() if text}
     return visible(" · ".join(f"{name} {count:,}{more.get(name, '')}" for name, count in present))
 
