@@ -94,6 +94,16 @@ def wrapped(text: str, width: int | None, indent: str = "", first: str | None = 
     return [*lines, line]
 
 
+def labelled(label: str, value: str, width: int | None, shown: str | None = None) -> list[str]:
+    """Return a path or a command after its label, on a line of its own where both do not fit: it is copied whole.
+
+    `shown` is the value with what a terminal does not print, such as colours.
+    """
+    fits = width is None or text_width(f"{label}: {value}") <= width
+    shown = value if shown is None else shown
+    return [f"{label}: {shown}"] if fits else [*wrapped(f"{label}:", width), f"  {shown}"]
+
+
 def cell(value: str, longest: int | None = _CELL) -> str:
     """Return a value on one line, with characters spelled out that could control the terminal or would be invisible."""
     plain = visible(re.sub(r"\s+", " ", value) if re.search(r"[\t-\r\x85\u2028\u2029]", value) else value)

@@ -25,7 +25,8 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
 
     # During a run, notes are shown when they arise and the error at the end.
     options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
-    lines = [render.of_report(report, look=terminal.look(out), **options), *map(visible, _next_steps(report))]
+    look = terminal.look(out)
+    lines = [render.of_report(report, look=look, **options), *_next_steps(report, look.width)]
     if everything and report.error:
         lines.append(visible_lines(report.error))
     return "\n".join(lines)
@@ -46,7 +47,12 @@ def line_about_failure(report: Report) -> str:
     )
 
 
-def _next_steps(report: Report) -> list[str]:
+def _next_steps(report: Report, width: int | None) -> list[str]:
     from tranship.pipelines import next_steps
+    from tranship.pipelines.cli.layout import labelled, wrapped
 
-    return [f"{step.purpose}: {step.command}" if step.command else step.purpose for step in next_steps.of(report)]
+    lines: list[str] = []
+    for step in next_steps.of(report):
+        purpose = visible(step.purpose)
+        lines += labelled(purpose, visible(step.command), width) if step.command else wrapped(purpose, width, "  ", "")
+    return lines

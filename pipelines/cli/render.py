@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from tranship.pipelines.cli.layout import cell, table, wrapped
+from tranship.pipelines.cli.layout import cell, labelled, table, wrapped
 from tranship.pipelines.cli.terminal import PLAIN, Look
 from tranship.pipelines.field_rules import quoted
 from tranship.pipelines.report import LEFT_OUT, Report, mapping, split_warnings, status_text, withheld
@@ -50,10 +50,12 @@ def _head(report: Report, look: Look) -> list[str]:
     mark = {"done": look.good, "stopped": look.bad, "failed": look.bad}.get(report.status, look.doubtful)
     if report.counts.warnings:
         mark = look.doubtful if report.status == "done" else mark
-    status = mark(status_text(report))
+    status = status_text(report)
     duration = f"{report.seconds.get('total', 0):,.1f} s"
     lines = wrapped(visible(f"{report.source} → {report.destination}"), look.width, "  ", "")
-    lines.append(f"{status} in {duration}, exit code {report.exit_code}, run {report.run_id}")
+    end = f"{status} in {duration}, exit code {report.exit_code}, run {report.run_id}"
+    first, *more = wrapped(end, look.width, "  ", "")
+    lines += [first.replace(status, mark(status), 1), *more]
     if report.dry_run or report.status == "stopped":
         lines += wrapped("nothing was written; the counts show what would be done", look.width)
     if report.counts.withheld:
@@ -81,6 +83,10 @@ def _is_notable(report: Report) -> bool:
     return bool(report.recognised or report.built or report.kept or report.left_out)
 
 
+def _titled(title: str, look: Look) -> list[str]:
+    return [look.title(line) for line in wrapped(title, look.width)]
+
+
 def of_note(note: str, look: Look) -> list[str]:
     """Return a note in lines."""
     return wrapped(visible(f"note: {note}"), look.width, "  ", "")
@@ -94,7 +100,7 @@ def _by_frequency(
     top = _top(by_code, limit)
     rows = [(code, f"{count:,}", examples.get(code, ""), _message(code)) for code, count in top]
     more = len(by_code) - len(top)
-    return ["", look.title(title), *table(rows, (1,), look.width), *([f"  and {more} more"] if more else [])]
+    return ["", *_titled(title, look), *table(rows, (1,), look.width), *([f"  and {more} more"] if more else [])]
 
 
 def _top(counts: Mapping[str, int], limit: int | None) -> list[tuple[str, int]]:
@@ -123,7 +129,13 @@ def _files(report: Report, look: Look) -> list[str]:
             "page": "report",
         },
     }
-    return [f"{named[name]}: {look.path(report.files[name])}" for name in named if name in report.files]
+    found = {title: report.files[name] for name, title in named.items() if name in report.files}
+    return [line for title, path in found.items() for line in of_file(title, path, look)]
+
+
+def of_file(title: str, path: str, look: Look) -> list[str]:
+    """Return the title and the path of a file."""
+    return labelled(title, visible(path), look.width, look.path(path))
 
 
 def of_inspection(found: Inspection, look: Look = PLAIN) -> str:
@@ -177,7 +189,7 @@ def _expected(found: Inspection, look: Look) -> list[str]:
         ("warnings", [finding for finding in found.warnings if finding.code not in RULES]),
     ):
         if findings:
-            lines += ["", look.title(title), *table([_row(finding) for finding in findings], (1,), look.width)]
+            lines += ["", *_titled(title, look), *table([_row(finding) for finding in findings], (1,), look.width)]
     return lines
 
 
@@ -242,7 +254,9 @@ def of_verification(found: Verification, look: Look = PLAIN) -> str:
     lines += _by_frequency("different, by field", found.different_fields, {}, None, look)
     lines += _by_frequency("refused by the destination", found.refused_by_reason, {}, None, look)
     lines += ["", *(line for note in found.notes for line in of_note(note, look))] if found.notes else []
-    lines += ["", *(f"{name}: {look.path(path)}" for name, path in found.files.items())] if found.files else []
+    lines += (
+        ["", *(line for name, path in found.files.items() for line in of_file(name, path, look))] if found.files else []
+    )
     return "\n".join(lines)
 
 
@@ -256,6 +270,5 @@ def of_passage(here: str, there: str, passage: Passage, look: Look = PLAIN) -> l
     lines: list[str] = []
     for title, losses in sections:
         rows = [(loss.field, loss.why) for loss in losses] or [("nothing", "")]
-        heading = [look.title(line) for line in wrapped(visible(title), look.width)]
-        lines += [*([""] if lines else []), *heading, *table(rows, (), look.width)]
+        lines += [*([""] if lines else []), *_titled(visible(title), look), *table(rows, (), look.width)]
     return lines

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tranship.pipelines.cli.layout import table, text_width, wrapped
+from tranship.pipelines.cli.render import of_file
 from tranship.pipelines.cli.terminal import PLAIN, Look
 from tranship.schemas.visible import visible
 
@@ -89,7 +90,10 @@ def of_pipelines(ends: Sequence[PipelineEnd], code: int, look: Look = PLAIN) -> 
     told = (visible(f"{pipeline}: {line}") for pipeline, text in errors for line in text.splitlines())
     lines += ["", *told] if errors else []
     reports = [(end.pipeline, (end.result.get("files") or {}).get("page")) for end in ends]
-    lines += ["", *(f"report of {visible(pipeline)}: {look.path(page)}" for pipeline, page in reports if page)]
+    lines += [
+        "",
+        *(line for pipeline, page in reports if page for line in of_file(f"report of {visible(pipeline)}", page, look)),
+    ]
     mark = look.bad if code else look.good
     return "\n".join([*lines, mark(f"exit code {code}")])
 
