@@ -326,13 +326,13 @@ def execute(
     work: Callable[[Display], Report], as_json: bool, log: str | None, quiet: bool, *, summarised: bool = True
 ) -> int:
     """Do the work of a command, show its progress and its summary, and return the exit code."""
-    from tranship.pipelines.cli import progress
+    from tranship.pipelines.cli import log_file, progress
 
     gc.freeze()
     gc.enable()
     is_for_machines = log == "-"  # the log is on standard error, and has the warnings
     quiet = quiet or is_for_machines
-    with progress.logged(log):
+    with log_file.logged(log):
         try:
             with progress.Warnings(not is_for_machines) if quiet else progress.display() as display:
                 report = work(display)
