@@ -78,7 +78,7 @@ def _packed(values: Iterable[str], width: int) -> list[str]:
 
 def wrapped(text: str, width: int | None, indent: str = "", first: str | None = None) -> list[str]:
     """Return text in lines of at most `width` columns that begin with `indent`, the first one with `first` if it is
-    given. Words that are longer, such as paths, stay whole, so that they can be copied.
+    given. Words that are longer stay whole.
     """
     start = indent if first is None else first
     if width is None or text_width(start + text) <= width:
@@ -86,7 +86,8 @@ def wrapped(text: str, width: int | None, indent: str = "", first: str | None = 
     lines: list[str] = []
     line, is_empty = start, True
     for word in text.split(" "):
-        if not is_empty and text_width(f"{line} {word}") > width:
+        # What fits no line, such as a long path, begins on this one: the terminal breaks it, and it is copied whole.
+        if not is_empty and text_width(f"{line} {word}") > width >= text_width(indent + word):
             lines.append(line.rstrip())
             line, is_empty = indent, True
         line += word if is_empty else f" {word}"
