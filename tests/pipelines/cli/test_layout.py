@@ -60,7 +60,7 @@ def test_a_table_that_fits_has_its_header() -> None:
 
 def test_paths_and_commands_stay_whole() -> None:
     path = ".tranship/runs/20261129T131949-057fe9/report.html"
-    assert wrapped(f"see {path} for more", 60) == [f"see {path}", "for more"]
+    assert wrapped(f"see {path} for more", 60) == [f"see {path} for", "more"]
     assert wrapped(f"look here: {path} for more", 52) == ["look here:", path, "for more"]
     assert wrapped(f"see {path} for more", 20) == [f"see {path}", "for more"]
 
