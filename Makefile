@@ -130,7 +130,8 @@ sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship
 	    --output-reproducible --output-file build/tranship.cdx.json
 	@echo "Written: build/tranship.cdx.json"
 
-pages: $(VENV)/dev.stamp  ## Write example pages to build/pages, and screenshots of them if Chromium is installed
+pages: $(VENV)/dev.stamp  ## Write example pages to build/pages; with Chromium, also screenshots, and the picture in the README
+	$(BIN)/python tests/support/report_picture.py docs/pictures
 	$(BIN)/python tests/support/example_pages.py build/pages
 
 audit: build/tools/stamp  ## Check the exact versions for known vulnerabilities (needs the internet)
