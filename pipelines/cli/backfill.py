@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +55,7 @@ def backfill_command(
     codes = [found.report.exit_code for found in done if found.report]
     say(f"done: {counted(len(done), 'window')}", err=True)
     if as_json:
-        print_json(json.dumps({"windows": [_entry(found) for found in done]}, indent=1))
+        print_json({"windows": [_entry(found) for found in done]})
     return max(codes, default=0)
 
 

@@ -12,9 +12,10 @@ import click
 
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, state_dir_option
-from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.output import print_json_text
 from tranship.pipelines.cli.terminal import say, width
 from tranship.schemas.counted import counted
+from tranship.schemas.schema_version import SCHEMA_VERSION
 from tranship.schemas.visible import visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def changes_command(
 
     if as_json:
         lines = [line for frame in counted_frames() for line in changes.json_lines(frame)]
-        print_json(f'{{"changes": [{", ".join(lines)}]}}')
+        print_json_text(f'{{"schema_version": {SCHEMA_VERSION}, "changes": [{", ".join(lines)}]}}')
         return
     if form == "csv":
         say(",".join(changes.BY_FIELD))

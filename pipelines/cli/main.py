@@ -7,7 +7,6 @@ are the fields of `pipelines.settings_model`.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -43,7 +42,7 @@ from tranship.pipelines.cli import (
     undo,
 )
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
-from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.output import print_json, print_json_text
 from tranship.schemas.visible import shown, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _report_error(error: TranshipError, as_json: bool) -> int:
             again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
             terminal.say(f"{again} another: unchanged input is not read again.", err=True)
     if as_json:
-        print_json(report.to_json())
+        print_json_text(report.to_json())
     return error.exit_code
 
 
@@ -159,7 +158,7 @@ def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:
 
 def _print_failure(message: str, code: int, as_json: bool, status: str = "failed") -> int:
     if as_json:
-        print_json(json.dumps({"status": status, "exit_code": code, "error": message}, indent=1))
+        print_json({"status": status, "exit_code": code, "error": message})
     return code
 
 

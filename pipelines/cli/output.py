@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from tranship.pipelines.cli import terminal
+from tranship.schemas.schema_version import SCHEMA_VERSION
 from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
 
 
-def print_json(text: str) -> None:
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print an object as JSON on standard output, with its version."""
+    print_json_text(json.dumps({"schema_version": SCHEMA_VERSION, **values}, indent=1))
+
+
+def print_json_text(text: str) -> None:
     """Print JSON on standard output."""
     # Bytes of file names that are not valid UTF-8 are written as \udcXX, which JSON allows.
     click.echo(visible_json(text).encode())

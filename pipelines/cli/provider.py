@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -39,7 +38,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     if losses:
         passage = provider_services.passage(*losses)
         if as_json:
-            print_json(json.dumps(msgspec.to_builtins(passage), indent=1))
+            print_json(msgspec.to_builtins(passage))
         else:
             say("\n".join(render.of_passage(*losses, passage, look(sys.stdout))))
         return
@@ -51,7 +50,7 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         values = msgspec.to_builtins(connectors)
         listed = [{name: row[name] for name in names} for row in values]
         broken = {"broken": dict(others.broken)} if others.broken else {}
-        print_json(json.dumps({"connectors": listed, **broken}, indent=1))
+        print_json({"connectors": listed, **broken})
         return
     rows: list[tuple[str, ...]] = []
     for connector in connectors:
@@ -88,7 +87,7 @@ def doctor_command(address: str, as_json: bool) -> int:
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
         listed = msgspec.to_builtins(findings)
-        print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
+        print_json({"address": redacted(address), "ok": not failed, "findings": listed})
     else:
         rows = [(finding.state, finding.what, finding.sentence) for finding in findings]
         say("\n".join(layout.table(rows, (), width(sys.stdout))))

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from tranship.pipelines.cli.options import json_option
-from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.output import print_json, print_json_text
 from tranship.pipelines.cli.terminal import say, width
 from tranship.schemas.visible import visible_lines
 
@@ -37,7 +37,7 @@ def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
 
     if not codes:
         if as_json:
-            print_json(json.dumps({"codes": explain.by_kind()}, indent=1))
+            print_json({"codes": explain.by_kind()})
             return
         for kind, known in explain.by_kind().items():
             say(f"{kind}\n{_wrapped(', '.join(known), '  ')}\n")
@@ -45,7 +45,7 @@ def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
     pages = [explain.page(code) for code in codes]
     if as_json:
         listed = [{**page._asdict(), "explanation": page.explanation._asdict()} for page in pages]
-        print_json(json.dumps({"explanations": listed}, indent=1))
+        print_json({"explanations": listed})
         return
     say(visible_lines("\n\n\n".join(map(_shown, pages))))
 
@@ -74,7 +74,7 @@ def fields_command(as_json: bool) -> None:
 
     fields = render.fields()
     if as_json:
-        print_json(json.dumps({"fields": msgspec.to_builtins(fields)}, indent=1))
+        print_json({"fields": msgspec.to_builtins(fields)})
         return
     say(render.of_fields(fields, width(sys.stdout)))
 
@@ -84,7 +84,7 @@ def schema_command() -> None:
     """Print the JSON Schema of a settings file, for editors."""
     from tranship.pipelines.settings_model import Settings
 
-    print_json(json.dumps(Settings.model_json_schema(), indent=1))
+    print_json_text(json.dumps(Settings.model_json_schema(), indent=1))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (explain_command, fields_command, schema_command)

@@ -27,7 +27,7 @@ from tranship.pipelines.cli.options import (
     output_options,
     state_dir_option,
 )
-from tranship.pipelines.cli.output import line_about_failure, print_json, summary
+from tranship.pipelines.cli.output import line_about_failure, print_json_text, summary
 from tranship.pipelines.cli.terminal import look, say
 from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
@@ -231,7 +231,7 @@ def verify_command(
             context.state_dir = configured.state_dir
             found = run.verify(configured, display)
     if as_json:
-        print_json(found.to_json())
+        print_json_text(found.to_json())
     else:
         say(render.of_verification(found, look(sys.stdout)))
     return 0 if found.equal else 4
@@ -281,7 +281,7 @@ def inspect_command(
     reading = settings.reading_from_command(sources, given(options), os.environ, only=only)
     found = run.inspect(reading, rows)
     if as_json:
-        print_json(found.to_json())
+        print_json_text(found.to_json())
     else:
         say(render.of_inspection(found, look(sys.stdout)))
     if write is not None:
@@ -345,7 +345,7 @@ def execute(
     if quiet and not is_for_machines and report.exit_code:
         say(line_about_failure(report), err=True)
     if as_json:
-        print_json(report.to_json())
+        print_json_text(report.to_json())
     return report.exit_code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, state_dir_option
-from tranship.pipelines.cli.output import print_json, summary
+from tranship.pipelines.cli.output import print_json, print_json_text, summary
 from tranship.pipelines.cli.terminal import look, say, width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
@@ -93,7 +92,7 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
             }
             for one in checked.pipelines
         ]
-        print_json(json.dumps({"late": late, "pipelines": listed, "problems": checked.problems}, indent=1))
+        print_json({"late": late, "pipelines": listed, "problems": checked.problems})
     else:
         say(run_lists.of_freshness(checked.pipelines, width(sys.stdout)))
     return 4 if late else 0
@@ -111,7 +110,7 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
-        print_json(json.dumps(listed, indent=1))
+        print_json(listed)
         return
     if found.removed:
         say(f"Removed {counted(len(found.removed), 'run')}.", err=True)
@@ -154,7 +153,7 @@ def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_js
         advice = f"Continue it: {run.go_on}" if run_list.is_over(run) else "It is still running."
         raise ConfigError(f"{run.run_id}: has no report yet. {advice}")
     if as_json:
-        print_json(report.to_json())
+        print_json_text(report.to_json())
     else:
         say(summary(report, sys.stdout, everything=True))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,7 @@ def run(work: Work, options: Mapping[str, Any]) -> int:
         say(run_lists.of_pipelines(ends, code, look(sys.stderr)), err=True)
     if work.as_json:
         results = {end.pipeline: {"exit_code": end.exit_code, **end.result} for end in ends}
-        print_json(json.dumps({"exit_code": code, "pipelines": results}, indent=1))
+        print_json({"exit_code": code, "pipelines": results})
     return code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Final
@@ -89,7 +88,7 @@ def _show(marks: list[dict[str, str]], as_json: bool, nothing: str) -> None:
 
     if as_json:
         listed = [{name: value for name, value in mark.items() if name != "shown"} for mark in marks]
-        print_json(json.dumps({"watermarks": listed}, indent=1))
+        print_json({"watermarks": listed})
     elif marks:
         rows = [(mark["source"], mark["cursor"], mark["shown"], mark["run_id"]) for mark in marks]
         header = ("source", "cursor", "read up to", "run")
