@@ -25,7 +25,7 @@ WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time lock sbom audit clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages installs check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time lock sbom audit clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -130,6 +130,9 @@ sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship
 	    --output-reproducible --output-file build/tranship.cdx.json
 	@echo "Written: build/tranship.cdx.json"
 
+installs: $(VENV)/dev.stamp build/tools/stamp  ## Install the wheel with pipx and uv for each Python found (downloads its dependencies)
+	$(BIN)/python tests/support/clean_installs.py build/tools/bin
+
 pages: $(VENV)/dev.stamp  ## Write example pages to build/pages; with Chromium, also screenshots, and the picture in the README
 	$(BIN)/python tests/support/report_picture.py docs/pictures
 	$(BIN)/python tests/support/example_pages.py build/pages
@@ -191,7 +194,7 @@ $(VENV)/lock.stamp: $(VENV)/venv.stamp
 
 build/tools/stamp: $(VENV)/venv.stamp
 	$(PYTHON) -m venv --clear build/tools
-	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit
+	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit pipx uv
 	@touch $@
 
 # Hashes of every file of a version, valid on any machine; without addresses, so that any index can be used.

@@ -26,7 +26,7 @@ def test_the_picture_of_a_report_is_light_for_a_phone_and_for_both_schemes() -> 
     for file in files:
         assert file.stat().st_size < 200_000, file
         width = int.from_bytes(file.read_bytes()[16:20])
-        assert width <= 900, "wider pictures are scaled down on a phone until nobody can read them"
+        assert width <= 900, "wider pictures become unreadable on a phone"
 
 
 @pytest.mark.slow
