@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from tranship.pipelines.cli import terminal
-from tranship.pipelines.cli.layout import wrapped
+from tranship.pipelines.cli.layout import text_width, wrapped
 from tranship.pipelines.cli.time_left import TimeLeft
 from tranship.pipelines.observer import Quiet
 from tranship.schemas.counted import counted
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _SHOWN_AFTER_SECONDS = 1.0
 _LINE_EVERY_SECONDS = 10.0
 _LONG_STEP_SECONDS = 5.0
-_BAR_FROM = 80
+_BAR_FROM = 100
 """Columns of a terminal that has room for a bar."""
+_WITHOUT_BAR = 75
+"""Columns for everything else."""
 
 
 class Display(Protocol):
@@ -102,7 +104,8 @@ class Lines:
         if seconds - self._last_line < _LINE_EVERY_SECONDS:
             return
         self._last_line = seconds
-        parts = [f"{self._name}: {_pace(records, errors, seconds - self._started)}"]
+        pace, count, failed = _pace(records, errors, seconds - self._started)
+        parts = [f"{self._name}: {count}", pace, *([failed] if failed else [])]
         if self._total and position:
             parts.append(f"{min(position / self._total, 1):.0%}")
             left = self._left.seconds(seconds)
@@ -189,16 +192,11 @@ class Terminal:
 
         class State(ProgressColumn):
             def render(self, task: Task) -> Text:  # noqa: ARG002
-                return Text(state_at(time.monotonic()), no_wrap=False)
+                return Text(line(time.monotonic() - started, room), no_wrap=True, overflow="crop")
 
-        def state_at(now: float) -> str:
-            _, records, errors = self._state
-            left = self._left.seconds(now) if total else None
-            end = f"{_duration(left)} left" if left is not None else _duration(now - started)
-            return ", ".join([*([_pace(records, errors, now - started)] if records else []), end])
-
-        width = self._look.width or 0
-        bar = [BarColumn()] if width >= _BAR_FROM else []
+        width = self._look.width or 80
+        bar = [BarColumn(min(40, width - _WITHOUT_BAR))] if width >= _BAR_FROM and total else []
+        room, line = width - text_width(name) - 2, self._line
         progress = Progress(
             TextColumn("{task.description}"), *bar, State(),
             console=Console(file=self._out, no_color=not self._look.colours, width=self._look.width),
@@ -210,6 +208,20 @@ class Terminal:
             self._task = progress.add_task(name, total=total, completed=self._state[0])
             self._progress = progress
             progress.start()
+
+    def _line(self, seconds: float, room: int) -> str:
+        """Return the state of the step after this many seconds, in one line of at most `room` columns."""
+        position, records, errors = self._state
+        left = self._left.seconds(time.monotonic()) if self._total else None
+        end = [f"{_duration(left)} left"] if left is not None else [_duration(seconds)]
+        share = [f"{min(position / self._total, 1):.0%}"] if self._total and position else []
+        pace, count, failed = _pace(records, errors, seconds)
+        # The most important part, the time left, is kept on the narrowest terminal.
+        for parts in ([count, pace, failed, *share, *end], [count, failed, *share, *end], [failed, *share, *end], end):
+            line = ", ".join(filter(None, parts if records else [*share, *end]))
+            if text_width(line) <= room:
+                break
+        return line
 
     def _end(self) -> None:
         with self._lock:
@@ -227,10 +239,10 @@ class Terminal:
         self._end()
 
 
-def _pace(records: int, errors: int, seconds: float) -> str:
-    """Return `40,000 records, 4,000/s, 3 errors`."""
-    parts = [counted(records, "record"), f"{records / max(seconds, 0.001):,.0f}/s"]
-    return ", ".join([*parts, *([counted(errors, "error")] if errors else [])])
+def _pace(records: int, errors: int, seconds: float) -> tuple[str, str, str]:
+    """Return `4,000/s`, `40,000 records` and `3 errors`, the last one empty if there are none."""
+    rate = f"{records / max(seconds, 0.001):,.0f}/s"
+    return rate, counted(records, "record"), counted(errors, "error") if errors else ""
 
 
 def _duration(seconds: float) -> str:

@@ -114,12 +114,14 @@ def on_a_terminal(shown_after: float, until: str, monkeypatch: pytest.MonkeyPatc
     with os.fdopen(theirs, "w") as terminal, Terminal(terminal) as shown:
         shown.note("at first")
         shown.step("read", 1000)
-        while not re.search(until, seen_of(pieces)):
+        deadline = time.monotonic() + 60
+        while not re.search(until, seen_of(pieces)) and time.monotonic() < deadline:
             shown.advanced(500, 12345, 7)
             time.sleep(0.02)
         shown.note("at last")
     reader.join()
     os.close(ours)
+    assert re.search(until, seen_of(pieces))
     return seen_of(pieces)
 
 
@@ -134,15 +136,26 @@ def until_closed(terminal: int) -> Iterator[bytes]:
 
 
 def test_a_long_step_is_shown_with_records_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = on_a_terminal(0.2, r"read .*12,345 records, [\d,]+/s, 7 errors, \d+ s left", monkeypatch)
+    text = on_a_terminal(0.2, r"read .*12,345 records, [\d,]+/s, 7 errors, 50%, \d+ s left", monkeypatch)
 
     assert "note: at first" in text
     assert "note: at last" in text
 
 
 def test_a_narrow_terminal_shows_them_without_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = on_a_terminal(0.2, r"read 12,345 records", monkeypatch, columns=40)
+    text = on_a_terminal(0.2, r"read 7 errors, 50%, \d+ s left", monkeypatch, columns=40)
     assert "━" not in text
+
+
+@pytest.mark.parametrize("columns", [60, 40, 30, 24])
+def test_the_line_fits_and_keeps_the_time_left(columns: int) -> None:
+    shown = Terminal(io.StringIO())
+    shown.step("write", 2_000_000)
+    shown.advanced(1_000_000, 1_000_000, 1_234)
+    line = shown._line(300.0, columns)
+    assert len(line) <= columns
+    assert line.endswith(" s left")
+    shown.__exit__()
 
 
 def test_a_short_step_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
