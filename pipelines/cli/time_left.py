@@ -47,12 +47,19 @@ class TimeLeft:
         """Return the seconds left at this time, null if too little is known."""
         if not self._pieces:
             return None
-        rest = 1 - self._share
-        return max(self._pace((1 + self._share) / 2) * rest - (time - self._time), 0.0)
+        waited, next_share = time - self._time, min(self._pieces[-1].share, 1 - self._share)
+        expected = self._pace(self._pieces, (1 + self._share) / 2)
+        if waited <= expected * next_share or next_share <= 0:
+            return max(expected * (1 - self._share) - waited, 0.0)
+        # The next report is late: the time left would shrink to nothing while nothing happens. So the next piece is
+        # taken to end now.
+        late = _Piece(self._share + next_share / 2, next_share, waited / next_share)
+        share = self._share + next_share
+        return self._pace([*self._pieces, late], (1 + share) / 2) * (1 - share)
 
-    def _pace(self, place: float) -> float:
+    def _pace(self, measured: list[_Piece], place: float) -> float:
         """Return the pace that is expected around a place that lies ahead."""
-        pieces = self._since_change()
+        pieces = _since_change(measured)
         weights = [piece.share * math.exp((piece.place - self._share) / _MEMORY) for piece in pieces]
         total = sum(weights)
         weights = [weight / total for weight in weights]
@@ -61,29 +68,29 @@ class TimeLeft:
         expected = mean + _slope(pieces, weights, middle, mean) * (place - middle)
         return min(max(expected, mean / 2), mean * 2)
 
-    def _since_change(self) -> list[_Piece]:
-        """Return the pieces after the pace changed at once; all, if it did not, or changes evenly."""
-        pieces = self._pieces
-        if len(pieces) < 2 * _FEWEST:
-            return pieces
-        sums = [(0.0, 0.0, 0.0)]
-        for piece in pieces:
-            weight, first, second = sums[-1]
-            product = piece.share * piece.pace
-            sums.append((weight + piece.share, first + product, second + product * piece.pace))
 
-        def scatter(begin: int, end: int) -> float:
-            weight, first, second = (b - a for a, b in zip(sums[begin], sums[end], strict=True))
-            return max(second - first * first / weight, 0.0)
+def _since_change(pieces: list[_Piece]) -> list[_Piece]:
+    """Return the pieces after the pace changed at once; all, if it did not, or changes evenly."""
+    if len(pieces) < 2 * _FEWEST:
+        return pieces
+    sums = [(0.0, 0.0, 0.0)]
+    for piece in pieces:
+        weight, first, second = sums[-1]
+        product = piece.share * piece.pace
+        sums.append((weight + piece.share, first + product, second + product * piece.pace))
 
-        last = len(pieces)
-        at, least = min(
-            ((at, scatter(0, at) + scatter(at, last)) for at in range(_FEWEST, last - _FEWEST + 1)),
-            key=lambda split: split[1],
-        )
-        weights = [piece.share for piece in pieces]
-        evenly = min(scatter(0, last) / 4, _scatter_about_line(pieces, weights))
-        return pieces[at:] if least < evenly * 0.9 else pieces
+    def scatter(begin: int, end: int) -> float:
+        weight, first, second = (b - a for a, b in zip(sums[begin], sums[end], strict=True))
+        return max(second - first * first / weight, 0.0)
+
+    last = len(pieces)
+    at, least = min(
+        ((at, scatter(0, at) + scatter(at, last)) for at in range(_FEWEST, last - _FEWEST + 1)),
+        key=lambda split: split[1],
+    )
+    weights = [piece.share for piece in pieces]
+    evenly = min(scatter(0, last) / 4, _scatter_about_line(pieces, weights))
+    return pieces[at:] if least < evenly * 0.9 else pieces
 
 
 def _slope(pieces: list[_Piece], weights: list[float], middle: float, mean: float) -> float:

@@ -71,4 +71,14 @@ def test_it_counts_down_between_reports() -> None:
     left.advanced(110.0, 0.1)
     assert left.seconds(110.0) == pytest.approx(90)
     assert left.seconds(115.0) == pytest.approx(85)
-    assert left.seconds(1000.0) == 0
+
+
+def test_it_grows_while_nothing_happens() -> None:
+    """A provider takes the first batch at once, and lets the next one wait."""
+    left = TimeLeft(0.0)
+    left.advanced(0.1, 0.1)
+    assert left.seconds(0.15) == pytest.approx(0.85)
+    waited = [left.seconds(time) or 0 for time in (2.0, 4.0, 20.0)]
+    assert 8 < waited[0] < waited[1] < waited[2]
+    left.advanced(100.0, 1.0)
+    assert left.seconds(200.0) == 0
