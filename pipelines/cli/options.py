@@ -172,7 +172,7 @@ def _color_option(command: Decorated) -> Decorated:
         expose_value=False,
         is_eager=True,
         callback=choose,
-        help="Whether to use colors. auto: on a terminal, unless NO_COLOR is set.",
+        help="Whether to use colours. auto: on a terminal, unless NO_COLOR is set.",
     )(command)
 
 
