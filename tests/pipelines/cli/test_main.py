@@ -36,6 +36,7 @@ from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -322,9 +323,9 @@ def test_json_of_a_run_is_its_report(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
 
     kept = durable.read_json(Path(said.object["run_dir"]) / "report.json")
-    assert said.object == kept
-    assert command("report", "--json").object == kept
-    assert command("report", kept["run_id"], "--json").object == kept
+    assert said.object == {"schema_version": SCHEMA_VERSION, **kept}
+    assert command("report", "--json").object == said.object
+    assert command("report", kept["run_id"], "--json").object == said.object
 
 
 def test_json_reads_whatever_a_file_is_called(command: Command) -> None:
