@@ -99,7 +99,7 @@ def test_a_corrected_workbook_loads_with_the_command_of_the_summary(
     warehouse: Warehouse, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = Path(report.files["rejects_workbook"])
-    step = output._next_steps(report)[0]
+    step = output._next_steps(report, None)[0]
     assert f"tranship run {file} " in step
 
     found = read(file).rows()
@@ -133,7 +133,7 @@ def test_the_workbook_has_the_first_of_very_many_rejects(warehouse: Warehouse, m
 
     assert read(report.files["rejects_workbook_part"]).height == 2
     assert part(report.files["rejects_workbook_part"], "xl/comments1.xml").count("<comment ") == 1
-    step = output._next_steps(report)[0]
+    step = output._next_steps(report, None)[0]
     assert f"tranship run {report.files['rejects']} " in step
 
 
