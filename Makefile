@@ -25,7 +25,7 @@ WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lock sbom audit docs clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages installs check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lock sbom audit docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -40,7 +40,7 @@ demo: $(VENV)/run.stamp  ## Set up, load sample_data/ and show the result
 	    'SELECT customer_key, email, name, country, phone, status FROM customers ORDER BY ALL').show(max_rows=8, max_width=110)"
 	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
-	@$(DEMO_RUN) 2>&1 | grep -A 5 '^  read'
+	@$(DEMO_RUN) 2>&1 | grep '^  read'
 
 demo-postgres: $(VENV)/dev.stamp  ## The same with a temporary Postgres server
 	@$(BIN)/python tests/support/postgres_server.py -- $(MAKE) --no-print-directory demo-postgres-run
@@ -56,7 +56,7 @@ demo-postgres-run:
 	    duckdb.sql('FROM rows').show(max_rows=8, max_width=110)"
 	@$(DEMO_REJECTS)
 	@echo 'The same again creates and updates nothing:'
-	@$(DEMO_POSTGRES_RUN) 2>&1 | grep -A 5 '^  read'
+	@$(DEMO_POSTGRES_RUN) 2>&1 | grep '^  read'
 
 test: $(VENV)/dev.stamp build/sail/stamp  ## Set up and run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 $(ARGS)
@@ -135,7 +135,11 @@ sbom: build/tools/stamp  ## Write the software bill of materials, build/tranship
 	    --output-reproducible --output-file build/tranship.cdx.json
 	@echo "Written: build/tranship.cdx.json"
 
-pages: $(VENV)/dev.stamp  ## Write example pages to build/pages, and screenshots of them if Chromium is installed
+installs: $(VENV)/dev.stamp build/tools/stamp  ## Install the wheel with pipx and uv for each Python found (downloads its dependencies)
+	$(BIN)/python tests/support/clean_installs.py build/tools/bin
+
+pages: $(VENV)/dev.stamp  ## Write example pages to build/pages; with Chromium, also screenshots, and the picture in the README
+	$(BIN)/python tests/support/report_picture.py docs/pictures
 	$(BIN)/python tests/support/example_pages.py build/pages
 
 docs: $(VENV)/dev.stamp build/docs-tools/stamp  ## Rewrite the reference from the code, and build the site of docs/ in build/docs
@@ -201,7 +205,7 @@ $(VENV)/lock.stamp: $(VENV)/venv.stamp
 
 build/tools/stamp: $(VENV)/venv.stamp
 	$(PYTHON) -m venv --clear build/tools
-	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit
+	build/tools/bin/python -m pip --quiet install cyclonedx-bom pip-audit pipx uv
 	@touch $@
 
 # Sphinx, apart from the other packages: it imports nothing of Tranship, and the tests do not need it.

@@ -371,8 +371,8 @@ class WriteObserver(Protocol):
         """Report something that people may need to know: `waiting for another run`."""
         ...
 
-    def written(self, records: int, total: int) -> None:
-        """Report that `records` of `total` are done, if records are written one by one."""
+    def written(self, records: int, total: int, errors: int = 0) -> None:
+        """Report that `records` of `total` are done, of which `errors` failed, if records are written one by one."""
         ...
 
 

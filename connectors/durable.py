@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tranship.connectors.errors import Damaged
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 _DIGEST: Final = "digest"
+_VERSION: Final = "schema_version"
 
 
 def seal(file: Path, *, sync: bool = True) -> str:
@@ -163,20 +165,25 @@ def _new_name(path: Path, *, mode: int = 0o666) -> Path:
 
 
 def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:
-    """Write one JSON object with its digest, as `write` does. `indent` is for people, and takes ten times as long."""
-    write(file, json.dumps({**values, _DIGEST: _digest(values)}, indent=indent))
+    """Write one JSON object with its version and digest, as `write` does. `indent`, for people, is slow."""
+    versioned = {_VERSION: SCHEMA_VERSION, **values}
+    write(file, json.dumps({**versioned, _DIGEST: _digest(versioned)}, indent=indent))
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Read an object that `write_json` wrote. Raises FileNotFoundError, and Damaged if it is anything else.
+    """Read an object that `write_json` wrote, without its version and its digest. Raises FileNotFoundError, and Damaged
+    if it is anything else, or if a newer version of Tranship wrote it in another form.
 
-    An object without a digest is returned unchanged: earlier versions of Tranship wrote none.
+    An object without a version or a digest is accepted: earlier versions of Tranship wrote none.
     """
     try:
         if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for its writer
             raise damaged(file)
         values = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(values, dict) and values.pop(_DIGEST, None) in (None, _digest(values)):
+            version = values.pop(_VERSION, SCHEMA_VERSION)
+            if isinstance(version, int) and version > SCHEMA_VERSION:
+                raise Damaged(f"{file}: was written by a newer version of Tranship. Use that version to read it.")
             return values
     except FileNotFoundError:
         raise

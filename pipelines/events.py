@@ -12,7 +12,7 @@ from tranship.connectors.errors import ConfigError
 @dataclass(frozen=True)
 class Progress:
     """The progress of a run: its step (`read`, `identify`, `plan`, `write` …), the position in it, and the number of
-    records.
+    records, of which `errors` were rejected or failed.
 
     `position` counts up to `total`, which is null where it is not known, in the unit of the step: bytes, records or
     batches. A `note` is a message for people, such as why the run waits.
@@ -23,6 +23,7 @@ class Progress:
     total: int | None = None
     records: int = 0
     note: str | None = None
+    errors: int = 0
 
     @property
     def share(self) -> float | None:
@@ -47,15 +48,15 @@ class Events:
         self._last = Progress(name, total=total)
         self._observer(self._last)
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         """Report that the step has advanced."""
-        self._last = Progress(self._last.step, position, self._last.total, records)
+        self._last = Progress(self._last.step, position, self._last.total, records, errors=errors)
         self._observer(self._last)
 
     def note(self, text: str) -> None:
         """Report a note for people."""
         last = self._last
-        self._observer(Progress(last.step, last.position, last.total, last.records, text))
+        self._observer(Progress(last.step, last.position, last.total, last.records, text, last.errors))
 
     warn = note
 

@@ -27,6 +27,7 @@ from tranship.pipelines.reading import spelling_of
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import no_reasons, sentence
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 _SAMPLES = 3
 _VALUE_SHOWN = 80
@@ -124,7 +125,7 @@ class Inspection:
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        return json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=1, ensure_ascii=False)
 
 
 def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, rows: int = 10_000) -> Inspection:

@@ -12,8 +12,10 @@ class Observer(Protocol):
         """Begin a step. `total` is what `advanced` counts up to, null if unknown."""
         ...
 
-    def advanced(self, position: int, records: int) -> None:
-        """Report the position within the step, and the number of records up to there."""
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
+        """Report the position within the step, the number of records up to there, and how many of them were rejected
+        or failed.
+        """
         ...
 
     def note(self, text: str) -> None:
@@ -35,11 +37,11 @@ class WriteProgress:
         """Report the text unchanged."""
         self._observer.note(text)
 
-    def written(self, records: int, total: int) -> None:
+    def written(self, records: int, total: int, errors: int = 0) -> None:
         """Report the records done; begin the step while there are none."""
         if records == 0:
             self._observer.step("write", total)
-        self._observer.advanced(records, records)
+        self._observer.advanced(records, records, errors)
 
 
 class Quiet:
@@ -48,7 +50,7 @@ class Quiet:
     def step(self, name: str, total: int | None) -> None:
         """Ignore it."""
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         """Ignore it."""
 
     def note(self, text: str) -> None:

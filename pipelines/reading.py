@@ -149,7 +149,7 @@ def stage_source(
             if source.size != size:
                 size = source.size
                 run.observer.step("read", size)
-            run.observer.advanced(position, total.read)
+            run.observer.advanced(position, total.read, total.rejected)
     if isinstance(source, Narrowing) and source.left_out:
         result = StepResult(read=source.left_out, skipped=source.left_out)
         total += result

@@ -14,6 +14,7 @@ import msgspec
 from tranship.pipelines import notebook
 from tranship.schemas.counted import counted
 from tranship.schemas.faults import RULES
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import polars as pl
@@ -169,7 +170,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        return json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=1, ensure_ascii=False)
 
     def rejects(self) -> pl.DataFrame:
         """Return the rejected records: the columns of the source as they were, then `_source`, `_line` (of a frame,

@@ -21,6 +21,7 @@ from tranship.pipelines import notebook
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import named
 from tranship.schemas import cells
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 VERIFICATION: Final = "verification.json"
 """In the directory of a run: its last verification, with `verified_at` (ISO 8601)."""
@@ -72,7 +73,8 @@ class Verification:
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps({**dataclasses.asdict(self), "all_equal": self.equal}, indent=1, ensure_ascii=False)
+        values = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), "all_equal": self.equal}
+        return json.dumps(values, indent=1, ensure_ascii=False)
 
 
 def differences(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support import browser, report_picture
 from support.postgres_server import Database
 from support.shown_commands import NOT_RUN, ROOT, Reader, blocks, readers_folder
 from tranship import sandbox
@@ -17,6 +18,24 @@ TEXT = README.read_text(encoding="utf-8")
 
 def test_it_is_short() -> None:
     assert len(TEXT.splitlines()) <= 150
+
+
+def test_the_picture_of_a_report_is_light_for_a_phone_and_for_both_schemes() -> None:
+    files = [ROOT / name for name in re.findall(r'(?:srcset|src)="([^"]+)"', TEXT)]
+    assert [file.stem for file in files] == ["report-dark", "report-light"]
+    for file in files:
+        assert file.stat().st_size < 200_000, file
+        width = int.from_bytes(file.read_bytes()[16:20])
+        assert width <= 900, "wider pictures become unreadable on a phone"
+
+
+@pytest.mark.slow
+def test_the_picture_can_be_made_again(tmp_path: Path) -> None:
+    if browser.installed() is None:
+        pytest.skip("no browser is installed")
+    for file in report_picture.write(tmp_path / "pictures"):
+        assert file.read_bytes().startswith(b"\x89PNG")
+        assert file.stat().st_size > 50_000
 
 
 @pytest.mark.slow

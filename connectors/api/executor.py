@@ -64,14 +64,14 @@ def carry_out(
     retry_policy: RetryPolicy | None = None,
     begun: bool = False,
     known_ids: KnownIds | None = None,
-    advanced: Callable[[int, int], None] = lambda *_: None,
+    advanced: Callable[[int, int, int], None] = lambda *_: None,
 ) -> ExecutionResult:
     """Send the rows of `requests` (Parquet, columns of `REQUESTS`), except those done according to `journal`.
 
     `begun` if an earlier process may have sent something, whatever the journal contains. `known_ids`: the customers of
     the account when the plan was made; no create can have their ids. Only the first
     `limit` rows are sent, at most `pace` calls per second beside the limits of the service. `advanced` is called with
-    (rows done, all rows) in the calling thread. `outcomes` is written however it ends.
+    (rows done, all rows, rows done that failed) in the calling thread. `outcomes` is written however it ends.
 
     Raises Refused (the key, a right) and Unreachable (no answer for as long as `retry_policy` allows; to be continued),
     and KeyboardInterrupt. What was in flight is finished then, and calling it again continues.
@@ -87,9 +87,9 @@ def carry_out(
         total = total if limit is None else min(limit, total)
         traffic_log = TrafficLog(outcomes.with_name(TRAFFIC), run_id, executor.traffic)
 
-        def sampled(done: int, total: int) -> None:
-            traffic_log.sample(done)
-            advanced(done, total)
+        def sampled() -> None:
+            traffic_log.sample(executor.done)
+            advanced(executor.done, total, executor.failed)
 
         try:
             _run_to_end(executor, requests, total, sampled)
@@ -102,7 +102,7 @@ def carry_out(
         known.close()
 
 
-def _run_to_end(executor: Executor, requests: Sequence[Path], total: int, advanced: Callable[[int, int], None]) -> None:
+def _run_to_end(executor: Executor, requests: Sequence[Path], total: int, advanced: Callable[[], None]) -> None:
     background = BackgroundLoop()
     try:
         running = background.submit(executor.run(read_rows(requests, total)))
@@ -114,13 +114,13 @@ def _run_to_end(executor: Executor, requests: Sequence[Path], total: int, advanc
                 except NotYetError:
                     if running.done():
                         raise
-                    advanced(executor.done, total)
+                    advanced()
         except KeyboardInterrupt:
             executor.stop()
             running.result()
             raise
         finally:
-            advanced(executor.done, total)
+            advanced()
     finally:
         background.close()
 
@@ -161,6 +161,11 @@ class Executor:
     def done(self) -> int:
         """Rows with a known outcome."""
         return self._progress.done
+
+    @property
+    def failed(self) -> int:
+        """Those of them that were not written."""
+        return self._progress.failed
 
     def stop(self) -> None:
         """Send nothing more; `run` ends when requests in flight have been answered."""

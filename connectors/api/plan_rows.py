@@ -62,6 +62,8 @@ class PlanProgress:
     def __init__(self, journal: Journal) -> None:
         self.done = 0
         """Rows with a known outcome."""
+        self.failed = 0
+        """Those of them that this process could not write."""
         self.begun: dict[int, PlanRow] = {}
         """Rows whose intent is in the journal, without an outcome."""
         self.deferred: list[PlanRow] = []
@@ -76,6 +78,7 @@ class PlanProgress:
         for result in results:
             self.begun.pop(result.row, None)
         self.done += len(results)
+        self.failed += sum(result.outcome != "done" for result in results)
 
 
 def read_rows(requests: Sequence[Path], total: int) -> Iterator[PlanRow]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tranship.connectors import durable
 from tranship.connectors.addresses import local_path, redacted
 from tranship.connectors.errors import ConfigError
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 
 class Written:
@@ -46,7 +47,7 @@ class Written:
     def _keep(self, path: Path, marks: list[list[int]]) -> None:
         record = self._record(path)
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        durable.write(record, json.dumps({"path": _as_text(path), "marks": marks}))
+        durable.write(record, json.dumps({"schema_version": SCHEMA_VERSION, "path": _as_text(path), "marks": marks}))
 
     def _record(self, path: Path) -> Path:
         return self._folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from tranship.pipelines.cli.command_help import MOVE
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import SettingsCommand, given, json_option
 from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import say
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -66,11 +66,11 @@ def backfill_command(
     done: list[Window] = []
     for found in backfill.backfill(configured, window):
         done.append(found)
-        click.echo(visible(_line(found)), err=True)
+        say(visible(_line(found)), err=True)
     codes = [found.report.exit_code for found in done if found.report]
-    click.echo(f"done: {counted(len(done), 'window')}", err=True)
+    say(f"done: {counted(len(done), 'window')}", err=True)
     if as_json:
-        print_json(json.dumps({"windows": [_entry(found) for found in done]}, indent=1))
+        print_json({"windows": [_entry(found) for found in done]})
     return max(codes, default=0)
 
 

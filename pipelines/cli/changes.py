@@ -13,8 +13,10 @@ import click
 from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, run_arguments, state_dir_option
-from tranship.pipelines.cli.output import print_json, terminal_width
+from tranship.pipelines.cli.output import print_json_text
+from tranship.pipelines.cli.terminal import say, width
 from tranship.schemas.counted import counted
+from tranship.schemas.schema_version import SCHEMA_VERSION
 from tranship.schemas.visible import visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -73,16 +75,16 @@ def changes_command(
 
     if as_json:
         lines = [line for frame in counted_frames() for line in changes.json_lines(frame)]
-        print_json(f'{{"changes": [{", ".join(lines)}]}}')
+        print_json_text(f'{{"schema_version": {SCHEMA_VERSION}, "changes": [{", ".join(lines)}]}}')
         return
     if form == "csv":
-        click.echo(",".join(changes.BY_FIELD))
+        say(",".join(changes.BY_FIELD))
     for frame in counted_frames():
         _print(frame, form, is_first=counts.total() == frame.height)
     done = ", ".join(f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action])
-    click.echo(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
+    say(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
     if first:
-        click.echo(
+        say(
             f"{counted(first, 'customer')} of a first load: only {'its key is' if first == 1 else 'keys are'} "
             "recorded, because the table has the values.",
             err=True,
@@ -103,7 +105,7 @@ def _print(frame: pl.DataFrame, form: str, *, is_first: bool) -> None:
         click.echo((visible_lines(text) if sys.stdout.isatty() else text).encode(), nl=False)
     else:
         shown: list[dict[str, Any]] = changes.by_field(frame).to_dicts()
-        click.echo(render.of_changes(shown, width=terminal_width(sys.stdout), is_first=is_first))
+        say(render.of_changes(shown, width=width(sys.stdout), is_first=is_first))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (changes_command,)

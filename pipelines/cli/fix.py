@@ -13,7 +13,8 @@ from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.pipelines.cli.command_help import MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, run_argument, state_dir_option
-from tranship.pipelines.cli.output import print_json, summary
+from tranship.pipelines.cli.output import print_json_text, summary
+from tranship.pipelines.cli.terminal import say
 from tranship.pipelines.command_lines import shell
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
@@ -97,26 +98,26 @@ def fix_command(
         done = _load(log, quiet, work)
     if not quiet or done.exit_code:
         lines = _loaded(done) if file is not None else _written(done)
-        click.echo("\n".join(map(visible, lines)), err=True)
+        say("\n".join(map(visible, lines)), err=True)
     if as_json:
-        print_json(done.to_json())
+        print_json_text(done.to_json())
     return done.exit_code
 
 
 def _load(log: str | None, quiet: bool, work: Callable[[Display], Fix]) -> Fix:
     """Load the file, and show the progress and the summary of the run that does."""
-    from tranship.pipelines.cli import progress
+    from tranship.pipelines.cli import log_file, progress
 
-    with progress.logged(log):
+    with log_file.logged(log):
         try:
             with progress.Warnings(log != "-") if quiet else progress.display() as display:
                 done = work(display)
         except GateClosed as error:
             if not quiet and error.report is not None:
-                click.echo(summary(error.report, sys.stderr), err=True)
+                say(summary(error.report, sys.stderr), err=True)
             raise
     if done.report is not None and not quiet:
-        click.echo(summary(done.report, sys.stderr) + "\n", err=True)
+        say(summary(done.report, sys.stderr) + "\n", err=True)
     return done
 
 

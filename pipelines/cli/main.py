@@ -7,7 +7,6 @@ are the fields of `pipelines.settings_model`.
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -42,11 +41,12 @@ from tranship.pipelines.cli import (
     run,
     runs,
     state,
+    terminal,
     undo,
 )
 from tranship.pipelines.cli.command_help import Commands
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
-from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.output import print_json, print_json_text
 from tranship.schemas.visible import shown, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"), as_json)
+    terminal.choose_colour("auto")
     with process.interrupts():
         try:
             _refuse_keys(given)
@@ -124,7 +125,7 @@ def _show_usage_error(error: click.ClickException, message: str) -> None:
     usage = io.StringIO()
     error.show(usage)
     text = usage.getvalue().replace(error.format_message(), message).rstrip("\n")
-    click.echo(visible_lines(text), err=True)
+    terminal.say(visible_lines(text), err=True)
 
 
 def _stopped() -> Interrupted:
@@ -133,42 +134,46 @@ def _stopped() -> Interrupted:
 
 def _report_error(error: TranshipError, as_json: bool) -> int:
     if isinstance(error, Skipped):
-        click.echo(f"Skipped: {error}", err=True)
+        terminal.say(f"Skipped: {error}", err=True)
         return _print_failure(str(error), error.exit_code, as_json, "skipped")
-    click.echo(f"Error: {error}", err=True)
+    _show_error(str(error))
     report: Report | None = error.report
     if report is None:
         if isinstance(error, LocalFailure):
-            click.echo("Once this is solved, run the same command again.", err=True)
+            terminal.say("Once this is solved, run the same command again.", err=True)
         return _print_failure(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
 
         run = RunDirectory.at(Path(report.run_dir))
-        click.echo(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
+        terminal.say(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
         if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
             again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
-            click.echo(f"{again} another: unchanged input is not read again.", err=True)
+            terminal.say(f"{again} another: unchanged input is not read again.", err=True)
     if as_json:
-        print_json(report.to_json())
+        print_json_text(report.to_json())
     return error.exit_code
+
+
+def _show_error(message: str) -> None:
+    terminal.say(f"{terminal.look(sys.stderr).bad('Error:')} {message}", err=True)
 
 
 def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:
     message = shown(save_crash_report(error, state_dir))
-    click.echo(f"Error: {message}", err=True)
+    _show_error(message)
     return _print_failure(message, 1, as_json)
 
 
 def _print_failure(message: str, code: int, as_json: bool, status: str = "failed") -> int:
     if as_json:
-        print_json(json.dumps({"status": status, "exit_code": code, "error": message}, indent=1))
+        print_json({"status": status, "exit_code": code, "error": message})
     return code
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
-        click.echo(f"tranship {package_version('tranship')}")
+        terminal.say(f"tranship {package_version('tranship')}")
         ctx.exit()
 
 

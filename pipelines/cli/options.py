@@ -15,7 +15,7 @@ import click
 
 from tranship.connectors import addresses
 from tranship.pipelines import option_names
-from tranship.pipelines.cli import completion
+from tranship.pipelines.cli import completion, terminal
 from tranship.pipelines.cli.command_help import Command
 from tranship.pipelines.option_texts import LOCK_TIMEOUT, LOCKS, MEMORY, OVERLAP, STATE_DIR
 
@@ -179,9 +179,26 @@ Decorated = Callable[..., Any]
 
 
 def json_option(command: Decorated) -> Decorated:
-    """Add --json."""
+    """Add --json and --color, which every command has that prints a result."""
     text = "Print exactly one JSON object on standard output."
-    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+    return click.option("--json", "as_json", is_flag=True, help=text)(_color_option(command))
+
+
+def _color_option(command: Decorated) -> Decorated:
+    """Add --color, which takes effect when it is read."""
+
+    def choose(_ctx: click.Context, _param: click.Parameter, when: terminal.When | None) -> None:
+        if when is not None:
+            terminal.choose_colour(when)
+
+    return click.option(
+        "--color",
+        type=click.Choice(terminal.COLOUR_WHEN),
+        expose_value=False,
+        is_eager=True,
+        callback=choose,
+        help="Whether to use colours. auto: on a terminal, unless NO_COLOR is set.",
+    )(command)
 
 
 class OwnPath(click.Path):
@@ -270,7 +287,7 @@ def output_options(command: Decorated) -> Decorated:
     log = click.option(
         "--log", metavar="FILE", shell_complete=completion.files, help="Write a log in JSON lines; - is standard error."
     )
-    quiet = click.option("--quiet", is_flag=True, help="Print errors only.")
+    quiet = click.option("--quiet", is_flag=True, help="Print errors only, and one line if the exit code is not 0.")
     return json_option(log(quiet(command)))
 
 

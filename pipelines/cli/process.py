@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, NoReturn, TextIO
 
 from tranship.connectors.errors import LocalFailure
-from tranship.pipelines.cli import native_code
+from tranship.pipelines.cli import characters, native_code
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """The signals that interrupt a command."""
@@ -66,8 +66,8 @@ def use_lenient_streams() -> None:
 def _lenient(descriptor: int, stream: TextIO | None, *, by_line: bool) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(_Lenient(descriptor, "w", closefd=False)),
-        encoding=stream.encoding if stream else "utf-8",
-        errors=stream.errors if stream else "backslashreplace",
+        encoding=characters.encoding(stream),
+        errors=characters.ERRORS,
         line_buffering=by_line,
     )
 

@@ -1,24 +1,19 @@
-"""Progress of a run: a live line on a terminal, plain lines elsewhere, JSON lines in a log."""
+"""Progress of a run: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from tranship.connectors import key_shapes
-from tranship.connectors.errors import ConfigError
+from tranship.pipelines.cli import terminal
+from tranship.pipelines.cli.layout import text_width, wrapped
+from tranship.pipelines.cli.time_left import TimeLeft
 from tranship.pipelines.observer import Quiet
 from tranship.schemas.counted import counted
-from tranship.schemas.visible import visible, visible_json
+from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
@@ -27,6 +22,10 @@ if TYPE_CHECKING:
 _SHOWN_AFTER_SECONDS = 1.0
 _LINE_EVERY_SECONDS = 10.0
 _LONG_STEP_SECONDS = 5.0
+_BAR_FROM = 100
+"""Columns of a terminal that has room for a bar."""
+_WITHOUT_BAR = 75
+"""Columns for everything else."""
 
 
 class Display(Protocol):
@@ -36,7 +35,7 @@ class Display(Protocol):
         """Start a step; the previous one has ended."""
         ...
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         """Report the position within the step."""
         ...
 
@@ -87,26 +86,31 @@ class Lines:
         self._total: int | None = None
         self._records = 0
         self._started = self._last_line = clock()
+        self._left = TimeLeft(self._started)
 
     def step(self, name: str, total: int | None) -> None:
         """End the previous step and start this one."""
         self._end()
         self._name, self._total, self._records = name, total, 0
         self._started = self._last_line = self._clock()
+        self._left = TimeLeft(self._started)
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         """Write a line if the last one is ten seconds old."""
         self._records = records
         seconds = self._clock()
+        if self._total:
+            self._left.advanced(seconds, position / self._total)
         if seconds - self._last_line < _LINE_EVERY_SECONDS:
             return
         self._last_line = seconds
-        rate = records / (seconds - self._started)
-        text = f"{self._name}: {counted(records, 'record')}, {rate:,.0f}/s"
+        pace, count, failed = _pace(records, errors, seconds - self._started)
+        parts = [f"{self._name}: {count}", pace, *([failed] if failed else [])]
         if self._total and position:
-            left = (self._total - position) * (seconds - self._started) / position
-            text += f", {position / self._total:.0%}, {_duration(left)} left"
-        self._write(text)
+            parts.append(f"{min(position / self._total, 1):.0%}")
+            left = self._left.seconds(seconds)
+            parts += [f"{_duration(left)} left"] if left is not None else []
+        self._write(", ".join(parts))
 
     def note(self, text: str) -> None:
         """Write the note."""
@@ -141,30 +145,37 @@ class Terminal:
         self._timer: threading.Timer | None = None
         self._progress: Progress | None = None
         self._task: TaskID | None = None
-        self._state: tuple[int, int] = (0, 0)
+        self._state: tuple[int, int, int] = (0, 0, 0)
+        self._total: int | None = None
+        self._left = TimeLeft(time.monotonic())
+        self._look = terminal.look(out)
 
     def step(self, name: str, total: int | None) -> None:
         """Remove the live line; show it again if this step takes long."""
         self._end()
-        self._state = (0, 0)
+        self._state, self._total = (0, 0, 0), total
+        self._left = TimeLeft(time.monotonic())
         self._timer = threading.Timer(_SHOWN_AFTER_SECONDS, self._show, (name, total, time.monotonic()))
         self._timer.daemon = True
         self._timer.start()
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         """Update the line."""
         with self._lock:
-            self._state = (position, records)
+            self._state = (position, records, errors)
+            if self._total:
+                self._left.advanced(time.monotonic(), position / self._total)
             if self._progress is not None and self._task is not None:
-                self._progress.update(self._task, completed=position, records=records)
+                self._progress.update(self._task, completed=position)
 
     def note(self, text: str) -> None:
         """Write the note above the line."""
+        lines = "\n".join(wrapped(f"note: {visible(text)}", self._look.width, "  ", ""))
         with self._lock:
             if self._progress is not None:
-                self._progress.console.print(f"note: {visible(text)}", markup=False, highlight=False, soft_wrap=True)
+                self._progress.console.print(lines, markup=False, highlight=False, soft_wrap=True)
             else:
-                print(f"note: {visible(text)}", file=self._out, flush=True)
+                print(lines, file=self._out, flush=True)
 
     warn = note
 
@@ -176,29 +187,41 @@ class Terminal:
             Progress,
             ProgressColumn,
             TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
         )
         from rich.text import Text
 
-        class Records(ProgressColumn):
-            def render(self, task: Task) -> Text:
-                records = task.fields["records"]
-                rate = records / max(time.monotonic() - started, 0.001)
-                return Text(f"{counted(records, 'record')}, {rate:,.0f}/s" if records else "")
+        class State(ProgressColumn):
+            def render(self, task: Task) -> Text:  # noqa: ARG002
+                return Text(line(time.monotonic() - started, room), no_wrap=True, overflow="crop")
 
-        left = TimeRemainingColumn(compact=True) if total else TimeElapsedColumn()
+        width = self._look.width or 80
+        bar = [BarColumn(min(40, width - _WITHOUT_BAR))] if width >= _BAR_FROM and total else []
+        room, line = width - text_width(name) - 2, self._line
         progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), Records(), left,
-            console=Console(file=self._out), transient=True, redirect_stdout=False, redirect_stderr=False,
+            TextColumn("{task.description}"), *bar, State(),
+            console=Console(file=self._out, no_color=not self._look.colours, width=self._look.width),
+            transient=True, redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
         with self._lock:
             if self._timer is None or self._timer is not threading.current_thread():
                 return  # the step has ended in the meantime
-            position, records = self._state
-            self._task = progress.add_task(name, total=total, completed=position, records=records)
+            self._task = progress.add_task(name, total=total, completed=self._state[0])
             self._progress = progress
             progress.start()
+
+    def _line(self, seconds: float, room: int) -> str:
+        """Return the state of the step after this many seconds, in one line of at most `room` columns."""
+        position, records, errors = self._state
+        left = self._left.seconds(time.monotonic()) if self._total else None
+        end = [f"{_duration(left)} left"] if left is not None else [_duration(seconds)]
+        share = [f"{min(position / self._total, 1):.0%}"] if self._total and position else []
+        pace, count, failed = _pace(records, errors, seconds)
+        # The most important part, the time left, is kept on the narrowest terminal.
+        for parts in ([count, pace, failed, *share, *end], [count, failed, *share, *end], [failed, *share, *end], end):
+            line = ", ".join(filter(None, parts if records else [*share, *end]))
+            if text_width(line) <= room:
+                break
+        return line
 
     def _end(self) -> None:
         with self._lock:
@@ -216,86 +239,15 @@ class Terminal:
         self._end()
 
 
+def _pace(records: int, errors: int, seconds: float) -> tuple[str, str, str]:
+    """Return `4,000/s`, `40,000 records` and `3 errors`, the last one empty if there are none."""
+    rate = f"{records / max(seconds, 0.001):,.0f}/s"
+    return rate, counted(records, "record"), counted(errors, "error") if errors else ""
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-# JSON lines ------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def logged(file: str | None) -> Iterator[None]:
-    """Write the messages of the `tranship` logger to a file as JSON lines while this is open; `-` is standard error.
-
-    An existing log is continued. Raises ConfigError if the file cannot be opened or is not a log.
-    """
-    if file is None:
-        yield
-        return
-    key_shapes.refuse(file, "--log")
-    try:
-        handler = _LogHandler(sys.stderr if file == "-" else _private(file), file)
-    except OSError as error:
-        raise ConfigError(f"--log {file}: cannot be written ({error.strerror}).") from error
-    handler.setFormatter(JsonLine())
-    logger = logging.getLogger("tranship")
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
-        if file != "-":
-            with suppress(OSError):  # reported when it was written
-                handler.stream.close()
-
-
-class _LogHandler(logging.StreamHandler[TextIO]):
-    """A handler that reports once if the log cannot be written; the run continues without it."""
-
-    def __init__(self, stream: TextIO, file: str) -> None:
-        super().__init__(stream)
-        self._file: str | None = file
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (the name is that of logging)
-        """Report the first error."""
-        error = sys.exception()
-        if self._file is not None and isinstance(error, OSError):
-            print(f"note: --log {self._file}: cannot be written ({error.strerror}); it is incomplete", file=sys.stderr)
-        self._file = None
-
-
-def _private(file: str) -> TextIO:
-    path = Path(file)
-    # Opening a pipe without a reader would wait.
-    if path.exists() and not (path.is_file() or path.is_char_device()):
-        raise ConfigError(f"--log {file}: is not a regular file. Name a file, or - for standard error.")
-    if path.is_file() and path.stat().st_size:
-        with path.open("rb") as log:
-            if log.read(len(_LINE_START)) != _LINE_START:
-                raise ConfigError(
-                    f"--log {file}: exists, is not a Tranship log, and was not changed. Choose another file."
-                )
-    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
-
-
-_LINE_START = b'{"time": "'
-
-
-class JsonLine(logging.Formatter):
-    """A log record as one JSON object: time (UTC), level, message, and the values passed as `extra`."""
-
-    _PLAIN = frozenset(vars(logging.makeLogRecord({})))
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
-        extra: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in self._PLAIN}
-        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": when, "level": record.levelname.lower(), "message": record.getMessage(), **extra}
-        return visible_json(json.dumps(line, default=str))

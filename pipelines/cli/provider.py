@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from tranship.pipelines.cli import completion
 from tranship.pipelines.cli.command_help import LOOK_FIRST, Command
 from tranship.pipelines.cli.options import Decorated, OwnPath, given, json_option
 from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import look, say, width
 from tranship.schemas.visible import visible
 
 
@@ -38,14 +39,14 @@ from tranship.schemas.visible import visible
 def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
     """List connectors, or show which fields are lost between two providers."""
     from tranship.connectors import plug_ins, provider_services, registry
-    from tranship.pipelines.cli import render
+    from tranship.pipelines.cli import layout, render
 
     if losses:
         passage = provider_services.passage(*losses)
         if as_json:
-            print_json(json.dumps(msgspec.to_builtins(passage), indent=1))
+            print_json(msgspec.to_builtins(passage))
         else:
-            click.echo("\n".join(render.of_passage(*losses, passage)))
+            say("\n".join(render.of_passage(*losses, passage, look(sys.stdout))))
         return
     others = plug_ins.plug_ins()
     connectors = [*registry.CONNECTORS.values(), *others.connectors.values()]
@@ -55,9 +56,9 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
         values = msgspec.to_builtins(connectors)
         listed = [{name: row[name] for name in names} for row in values]
         broken = {"broken": dict(others.broken)} if others.broken else {}
-        print_json(json.dumps({"connectors": listed, **broken}, indent=1))
+        print_json({"connectors": listed, **broken})
         return
-    rows: list[tuple[str, ...]] = [("connector", "reads", "writes", "modes", "example", "key from", "")]
+    rows: list[tuple[str, ...]] = []
     for connector in connectors:
         yes_or_no = ["yes" if ability else "no" for ability in (connector.abilities.reads, connector.abilities.writes)]
         rows.append(
@@ -70,9 +71,10 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
                 connector.summary,
             )
         )
-    click.echo("\n".join(render.table(rows)))
+    header = ("connector", "reads", "writes", "modes", "example", "key from", "")
+    say("\n".join(layout.table(rows, (), width(sys.stdout), header)))
     for name, problem in others.broken.items():
-        click.echo(visible(f"{name}: {problem}"))
+        say(visible(f"{name}: {problem}"))
 
 
 @click.command(
@@ -90,15 +92,16 @@ def connectors_command(losses: tuple[str, str] | None, as_json: bool) -> None:
 def doctor_command(address: str, as_json: bool) -> int:
     """Check the provider at ADDRESS: key, connection, permissions, clock, rate limits. Nothing is changed."""
     from tranship.connectors import provider_services
-    from tranship.pipelines.cli import render
+    from tranship.pipelines.cli import layout
 
     findings = provider_services.check(address)
     failed = any(finding.state == "fail" for finding in findings)
     if as_json:
         listed = msgspec.to_builtins(findings)
-        print_json(json.dumps({"address": redacted(address), "ok": not failed, "findings": listed}, indent=1))
+        print_json({"address": redacted(address), "ok": not failed, "findings": listed})
     else:
-        click.echo("\n".join(render.table([(finding.state, finding.what, finding.sentence) for finding in findings])))
+        rows = [(finding.state, finding.what, finding.sentence) for finding in findings]
+        say("\n".join(layout.table(rows, (), width(sys.stdout))))
     return ConnectorError.exit_code if failed else 0
 
 

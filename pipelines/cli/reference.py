@@ -13,7 +13,8 @@ import msgspec
 from tranship.pipelines.cli import completion
 from tranship.pipelines.cli.command_help import FIND_OUT, LOOK_FIRST, Command, Commands
 from tranship.pipelines.cli.options import json_option
-from tranship.pipelines.cli.output import print_json, terminal_width
+from tranship.pipelines.cli.output import print_json, print_json_text
+from tranship.pipelines.cli.terminal import say, width
 from tranship.schemas.visible import visible_lines
 
 if TYPE_CHECKING:
@@ -44,17 +45,17 @@ def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
 
     if not codes:
         if as_json:
-            print_json(json.dumps({"codes": explain.by_kind()}, indent=1))
+            print_json({"codes": explain.by_kind()})
             return
         for kind, known in explain.by_kind().items():
-            click.echo(f"{kind}\n{_wrapped(', '.join(known), '  ')}\n")
+            say(f"{kind}\n{_wrapped(', '.join(known), '  ')}\n")
         return
     pages = [explain.page(code) for code in codes]
     if as_json:
         listed = [{**page._asdict(), "explanation": page.explanation._asdict()} for page in pages]
-        print_json(json.dumps({"explanations": listed}, indent=1))
+        print_json({"explanations": listed})
         return
-    click.echo(visible_lines("\n\n\n".join(map(_shown, pages))))
+    say(visible_lines("\n\n\n".join(map(_shown, pages))))
 
 
 def _shown(page: Page) -> str:
@@ -68,8 +69,8 @@ def _shown(page: Page) -> str:
 
 def _wrapped(text: str, indent: str = "") -> str:
     """Return text in lines that fit the terminal; a line break in it is kept."""
-    width = min(terminal_width(sys.stdout) or _WIDEST, _WIDEST)
-    lines = [textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
+    most = min(width(sys.stdout) or _WIDEST, _WIDEST) - len(indent)
+    lines = [textwrap.wrap(line, most, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()]
     return "\n".join(f"{indent}{line}" for wrapped in lines for line in wrapped)
 
 
@@ -88,9 +89,9 @@ def fields_command(as_json: bool) -> None:
 
     fields = render.fields()
     if as_json:
-        print_json(json.dumps({"fields": msgspec.to_builtins(fields)}, indent=1))
+        print_json({"fields": msgspec.to_builtins(fields)})
         return
-    click.echo(render.of_fields(fields))
+    say(render.of_fields(fields, width(sys.stdout)))
 
 
 @click.command(
@@ -104,7 +105,7 @@ def schema_command() -> None:
     """Print the JSON Schema of a settings file, for editors."""
     from tranship.pipelines.settings_schema import settings_schema
 
-    print_json(json.dumps(settings_schema(), indent=1))
+    print_json_text(json.dumps(settings_schema(), indent=1))
 
 
 @click.command(
@@ -126,7 +127,7 @@ def help_command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Show the help for a command or a topic."""
     root = ctx.find_root()
     assert isinstance(root.command, Commands)  # noqa: S101
-    click.echo(root.command.help_on(root, words))
+    say(root.command.help_on(root, words))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (explain_command, help_command, fields_command, schema_command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import OwnPath, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import say
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -69,18 +69,18 @@ def prune_command(
     rules = rules_of({name: text or "" for name, text in given.items()}, "tranship prune")
     pruned = prune.prune(state_dir, rules, pipelines=pipelines, dry_run=dry_run)
     if as_json:
-        print_json(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(pruned), "bytes_freed": pruned.bytes_freed}))
+        print_json({"dry_run": dry_run, **msgspec.to_builtins(pruned), "bytes_freed": pruned.bytes_freed})
         return
     if pruned.completed:
-        click.echo(f"completed the interrupted removal of {counted(pruned.completed, 'run')}")
+        say(f"completed the interrupted removal of {counted(pruned.completed, 'run')}")
     for removal in pruned.removals:
-        click.echo(visible(prune.described(removal, dry_run=dry_run)))
+        say(visible(prune.described(removal, dry_run=dry_run)))
     for run_id, reason in pruned.kept.items():
-        click.echo(visible(f"kept {run_id}: {reason}"))
+        say(visible(f"kept {run_id}: {reason}"))
     for name, problem in pruned.damaged.items():
-        click.echo(visible(f"damaged, not removed: {name}: {problem}"), err=True)
+        say(visible(f"damaged, not removed: {name}: {problem}"), err=True)
     if not pruned.removals:
-        click.echo("Nothing to remove.", err=True)
+        say("Nothing to remove.", err=True)
 
 
 @click.command(
@@ -148,15 +148,15 @@ def erase_command(
     _check_plan(destination, out, state_dir)
     done = erase.erase(state_dir, person, folders=folders, destination=destination, out=out, dry_run=dry_run)
     if as_json:
-        print_json(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(done), "total": done.total}))
+        print_json({"dry_run": dry_run, **msgspec.to_builtins(done), "total": done.total})
         return 4 if done.unreadable else 0
     for file, entries in done.entries.items():
-        click.echo(visible(f"{file}: {counted(entries, 'entry', 'entries')}"))
+        say(visible(f"{file}: {counted(entries, 'entry', 'entries')}"))
     for file in done.deleted:
-        click.echo(visible(f"{file}: deleted as a whole; it can be downloaded again"))
+        say(visible(f"{file}: deleted as a whole; it can be downloaded again"))
     for file, problem in done.unreadable.items():
-        click.echo(visible(f"{file}: {problem}."), err=True)
-    click.echo(_sentence(done, dry_run=dry_run), err=True)
+        say(visible(f"{file}: {problem}."), err=True)
+    say(_sentence(done, dry_run=dry_run), err=True)
     return 4 if done.unreadable else 0
 
 

@@ -32,7 +32,8 @@ from tranship.pipelines.cli.options import (
     run_argument,
     state_dir_option,
 )
-from tranship.pipelines.cli.output import print_json, summary, terminal_width
+from tranship.pipelines.cli.output import line_about_failure, print_json_text, summary
+from tranship.pipelines.cli.terminal import look, say
 from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.option_texts import LIMIT, OUT
@@ -248,9 +249,9 @@ def verify_command(
             context.state_dir = configured.state_dir
             found = run.verify(configured, display)
     if as_json:
-        print_json(found.to_json())
+        print_json_text(found.to_json())
     else:
-        click.echo(render.of_verification(found, terminal_width(sys.stdout)))
+        say(render.of_verification(found, look(sys.stdout)))
     return 0 if found.equal else 4
 
 
@@ -318,9 +319,9 @@ def inspect_command(
     reading = settings.reading_from_command(sources, given(options), os.environ, only=only)
     found = run.inspect(reading, rows)
     if as_json:
-        print_json(found.to_json())
+        print_json_text(found.to_json())
     else:
-        click.echo(render.of_inspection(found, terminal_width(sys.stdout)))
+        say(render.of_inspection(found, look(sys.stdout)))
     if write is not None:
         try:
             with write.open("x", encoding="utf-8") as out:
@@ -329,7 +330,7 @@ def inspect_command(
             raise ConfigError(f"{write}: already exists and was not changed. Choose another name.") from error
         except OSError as error:
             raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
-        click.echo(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"), err=True)
+        say(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"), err=True)
     return 0 if found.problem is None else 2
 
 
@@ -370,24 +371,26 @@ def execute(
     work: Callable[[Display], Report], as_json: bool, log: str | None, quiet: bool, *, summarised: bool = True
 ) -> int:
     """Do the work of a command, show its progress and its summary, and return the exit code."""
-    from tranship.pipelines.cli import progress
+    from tranship.pipelines.cli import log_file, progress
 
     gc.freeze()
     gc.enable()
     is_for_machines = log == "-"  # the log is on standard error, and has the warnings
     quiet = quiet or is_for_machines
-    with progress.logged(log):
+    with log_file.logged(log):
         try:
             with progress.Warnings(not is_for_machines) if quiet else progress.display() as display:
                 report = work(display)
         except GateClosed as error:
             if summarised and not quiet and error.report is not None:
-                click.echo(summary(error.report, sys.stderr), err=True)
+                say(summary(error.report, sys.stderr), err=True)
             raise
     if summarised and not quiet:
-        click.echo(summary(report, sys.stderr), err=True)
+        say(summary(report, sys.stderr), err=True)
+    if quiet and not is_for_machines and report.exit_code:
+        say(line_about_failure(report), err=True)
     if as_json:
-        print_json(report.to_json())
+        print_json_text(report.to_json())
     return report.exit_code
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tranship.pipelines.cli.render import table
+from tranship.pipelines.cli.layout import table, text_width, wrapped
+from tranship.pipelines.cli.render import of_file
+from tranship.pipelines.cli.terminal import PLAIN, Look
 from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
@@ -21,17 +23,22 @@ Entry = Mapping[str, Any]
 """A run: pipeline, run_id, started_at, status, source, destination, and counts (null if unknown)."""
 
 
-def of_runs(runs: Iterable[Entry], width: int | None = None) -> str:
+def of_runs(runs: Iterable[Entry], look: Look = PLAIN) -> str:
     """Return the runs of each pipeline under its name, with the trend of its last two complete runs. Where a table is
-    wider than `width`, each run has a block of lines.
+    wider than the terminal, each run has a block of lines.
     """
     by_pipeline: dict[str, list[Entry]] = {}
     for run in runs:
         by_pipeline.setdefault(run["pipeline"], []).append(run)
     lines: list[str] = []
     for pipeline, own in by_pipeline.items():
-        lines += [*([""] if lines else []), f"{pipeline}{_trend(own)}", *_listed(own, width)]
-    return "\n".join(map(visible, lines))
+        lines += [*([""] if lines else []), *_titled(pipeline, own, look), *_listed(own, look.width)]
+    return "\n".join(lines)
+
+
+def _titled(pipeline: str, runs: Sequence[Entry], look: Look) -> list[str]:
+    first, *more = wrapped(visible(f"{pipeline}{_trend(runs)}"), look.width, "  ", "")
+    return [look.title(first), *more]
 
 
 def _trend(runs: Sequence[Entry]) -> str:
@@ -46,26 +53,26 @@ def _trend(runs: Sequence[Entry]) -> str:
 
 def _listed(runs: Sequence[Entry], width: int | None) -> list[str]:
     fixed = ["corrected since"] if any(map(_fixed, runs)) else []
-    rows: list[tuple[str, ...]] = [("run", "began", "status", *_TREND, "source", "destination", *fixed)]
+    rows: list[tuple[str, ...]] = []
     for run in runs:
         counts = [f"{run['counts'][name]:,}" if run["counts"] else "" for name in _TREND]
         since = [_fixed(run)] if fixed else []
         rows.append((run["run_id"], _began(run), run["status"], *counts, run["source"], run["destination"], *since))
-    lines = table(rows, (3, 4))
-    if width is None or max(map(len, lines)) <= width:
+    lines = table(rows, (3, 4), None, ("run", "began", "status", *_TREND, "source", "destination", *fixed))
+    if width is None or max(map(text_width, lines)) <= width:
         return lines
-    return [line for run in runs for line in _block(run)]
+    return [line for run in runs for line in _block(run, width)]
 
 
-def _block(run: Entry) -> list[str]:
+def _block(run: Entry, width: int) -> list[str]:
     counts = ", ".join(f"{run['counts'][name]:,} {name}" for name in _TREND) if run["counts"] else ""
     return [
-        f"  {run['run_id']}  {run['status']}",
-        f"    {', '.join(filter(None, (_began(run), counts)))}",
-        f"    {run['source']}",
-        f"    → {run['destination']}",
-        *([f"    corrected since: {_fixed(run)}"] if run.get("fixes") else []),
-        *([f"    {_fixed(run)}"] if run.get("corrects") else []),
+        *wrapped(f"{run['run_id']}  {run['status']}", width, "    ", "  "),
+        *wrapped(", ".join(filter(None, (_began(run), counts))), width, "    "),
+        *wrapped(visible(run["source"]), width, "      ", "    "),
+        *wrapped(visible(f"→ {run['destination']}"), width, "      ", "    "),
+        *(wrapped(f"corrected since: {_fixed(run)}", width, "      ", "    ") if run.get("fixes") else []),
+        *(wrapped(_fixed(run), width, "      ", "    ") if run.get("corrects") else []),
     ]
 
 
@@ -82,9 +89,10 @@ def _began(run: Entry) -> str:
     return f"{datetime.fromisoformat(run['started_at']).astimezone():%Y-%m-%d %H:%M}"
 
 
-def of_pipelines(ends: Sequence[PipelineEnd], code: int, width: int | None = None) -> str:
+def of_pipelines(ends: Sequence[PipelineEnd], code: int, look: Look = PLAIN) -> str:
     """Return a line for each pipeline, the errors, and the exit code of all."""
-    rows: list[tuple[str, ...]] = [("pipeline", "status", "exit", *_LEDGER, "time")]
+    header = ("pipeline", "status", "exit", *_LEDGER, "time")
+    rows: list[tuple[str, ...]] = []
     for end in ends:
         counts, seconds = end.result.get("counts") or {}, (end.result.get("seconds") or {}).get("total")
         numbers = [f"{counts[name]:,}" if name in counts else "" for name in _LEDGER]
@@ -92,14 +100,19 @@ def of_pipelines(ends: Sequence[PipelineEnd], code: int, width: int | None = Non
         time = f"{seconds:,.1f} s" if seconds is not None else ""
         rows.append((end.pipeline, status, str(end.exit_code), *numbers, time))
     errors = [(end.pipeline, str(end.result["error"])) for end in ends if end.result.get("error")]
-    lines = ["", *table(rows, tuple(range(2, len(rows[0]))), width)]
-    lines += ["", *(f"{pipeline}: {line}" for pipeline, text in errors for line in text.splitlines())] if errors else []
+    lines = ["", *table(rows, tuple(range(2, len(header))), look.width, header)]
+    told = (visible(f"{pipeline}: {line}") for pipeline, text in errors for line in text.splitlines())
+    lines += ["", *told] if errors else []
     reports = [(end.pipeline, (end.result.get("files") or {}).get("page")) for end in ends]
-    lines += ["", *(f"report of {pipeline}: {page}" for pipeline, page in reports if page)]
-    return "\n".join(map(visible, [*lines, f"exit code {code}"]))
+    lines += [
+        "",
+        *(line for pipeline, page in reports if page for line in of_file(f"report of {visible(pipeline)}", page, look)),
+    ]
+    mark = look.bad if code else look.good
+    return "\n".join([*lines, mark(f"exit code {code}")])
 
 
-def of_freshness(found: Iterable[Freshness]) -> str:
+def of_freshness(found: Iterable[Freshness], width: int | None = None) -> str:
     """Return a line for each pipeline, with its last success."""
     rows = [
         (
@@ -109,4 +122,4 @@ def of_freshness(found: Iterable[Freshness]) -> str:
         )
         for one in found
     ]
-    return "\n".join(map(visible, table(rows)))
+    return "\n".join(table(rows, (), width))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, optional_run_argument, state_dir_option
-from tranship.pipelines.cli.output import print_json, summary, terminal_width
+from tranship.pipelines.cli.output import print_json, print_json_text, summary
+from tranship.pipelines.cli.terminal import look, say, width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -70,7 +70,7 @@ def runs_command(
         from tranship.pipelines.operation import freshness
 
         freshness.forget(state_dir, forget)
-        click.echo(visible(f"Removed: {', '.join(forget)}."), err=True)
+        say(visible(f"Removed: {', '.join(forget)}."), err=True)
         return 0
     if alerts and check is None:
         raise ConfigError("--alert: has no effect without --check. Runs have alerts of their own.")
@@ -86,7 +86,7 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
 
     checked = freshness.check(state_dir, freshness.max_age(check), pipelines, alerts)
     for problem in checked.problems:
-        click.echo(visible(problem), err=True)
+        say(visible(problem), err=True)
     late = any(one.late for one in checked.pipelines)
     if as_json:
         listed = [
@@ -97,9 +97,9 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
             }
             for one in checked.pipelines
         ]
-        print_json(json.dumps({"late": late, "pipelines": listed, "problems": checked.problems}, indent=1))
+        print_json({"late": late, "pipelines": listed, "problems": checked.problems})
     else:
-        click.echo(run_lists.of_freshness(checked.pipelines))
+        say(run_lists.of_freshness(checked.pipelines, width(sys.stdout)))
     return 4 if late else 0
 
 
@@ -111,21 +111,21 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     found = run_list.list_runs(state_dir, days)
     for run in found:
         if run.problem:
-            click.echo(visible(f"damaged: {run.problem}"), err=True)
+            say(visible(f"damaged: {run.problem}"), err=True)
     kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
-        print_json(json.dumps(listed, indent=1))
+        print_json(listed)
         return
     if found.removed:
-        click.echo(f"Removed {counted(len(found.removed), 'run')}.", err=True)
+        say(f"Removed {counted(len(found.removed), 'run')}.", err=True)
     for text in found.damaged.values():
-        click.echo(visible(f"damaged: {text}"), err=True)
+        say(visible(f"damaged: {text}"), err=True)
     if not kept and not found.damaged:
-        click.echo(visible(f"No runs in {state_dir}."), err=True)
+        say(visible(f"No runs in {state_dir}."), err=True)
         return
     if kept:
-        click.echo(run_lists.of_runs(kept, terminal_width(sys.stdout)))
+        say(run_lists.of_runs(kept, look(sys.stdout)))
 
 
 def _entry(run: RunSummary) -> dict[str, Any]:
@@ -168,9 +168,9 @@ def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_js
         advice = f"Continue it: {run.go_on}" if needed.is_over(run) else "It is still running."
         raise ConfigError(f"{run.run_id}: has no report yet. {advice}")
     if as_json:
-        print_json(report.to_json())
+        print_json_text(report.to_json())
     else:
-        click.echo(summary(report, sys.stdout, everything=True))
+        say(summary(report, sys.stdout, everything=True))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (runs_command, report_command)

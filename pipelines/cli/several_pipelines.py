@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
 from msgspec import Struct
 
 from tranship.connectors.addresses import STANDARD_OUTPUT
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import pipelines_file, settings
 from tranship.pipelines.cli import run_lists
-from tranship.pipelines.cli.output import print_json, terminal_width
+from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import look, say
 from tranship.pipelines.command_lines import option_words
 from tranship.pipelines.operation.pipeline_processes import Processes, worst
 from tranship.schemas.visible import visible
@@ -53,15 +52,15 @@ def run(work: Work, options: Mapping[str, Any]) -> int:
 
     def show(name: str, line: str) -> None:
         # A log on standard error is for machines.
-        click.echo(line if work.log == "-" else visible(f"{name}: {line}"), err=True)
+        say(line if work.log == "-" else visible(f"{name}: {line}"), err=True)
 
     ends = Processes(work.file, work.names, words, work.jobs, show).run()
     code = worst([end.exit_code for end in ends])
     if not work.quiet and work.log != "-":
-        click.echo(run_lists.of_pipelines(ends, code, terminal_width(sys.stderr)), err=True)
+        say(run_lists.of_pipelines(ends, code, look(sys.stderr)), err=True)
     if work.as_json:
         results = {end.pipeline: {"exit_code": end.exit_code, **end.result} for end in ends}
-        print_json(json.dumps({"exit_code": code, "pipelines": results}, indent=1))
+        print_json({"exit_code": code, "pipelines": results})
     return code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from tranship.pipelines.cli.command_help import LOOK_BACK, Command, Group
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import Decorated, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
+from tranship.pipelines.cli.terminal import say, width
 from tranship.schemas.counted import counted
 
 
@@ -100,23 +101,23 @@ def clear_command(
 
     context.state_dir = state_dir
     removed, files = states.clear(destination, state_dir, source)
-    click.echo(f"Removed {counted(len(removed), 'watermark')}; forgot {counted(files, 'file')}.", err=True)
+    say(f"Removed {counted(len(removed), 'watermark')}; forgot {counted(files, 'file')}.", err=True)
     if as_json:
         _show(states.entries(removed), as_json, "")
 
 
 def _show(marks: list[dict[str, str]], as_json: bool, nothing: str) -> None:
-    from tranship.pipelines.cli import render
+    from tranship.pipelines.cli import layout
 
     if as_json:
         listed = [{name: value for name, value in mark.items() if name != "shown"} for mark in marks]
-        print_json(json.dumps({"watermarks": listed}, indent=1))
+        print_json({"watermarks": listed})
     elif marks:
-        rows = [("source", "cursor", "read up to", "run")]
-        rows += [(mark["source"], mark["cursor"], mark["shown"], mark["run_id"]) for mark in marks]
-        click.echo("\n".join(render.table(rows)))
+        rows = [(mark["source"], mark["cursor"], mark["shown"], mark["run_id"]) for mark in marks]
+        header = ("source", "cursor", "read up to", "run")
+        say("\n".join(layout.table(rows, (), width(sys.stdout), header)))
     else:
-        click.echo(nothing, err=True)
+        say(nothing, err=True)
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (state_command,)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tranship.pipelines.report import Fixes, Report
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -51,4 +52,5 @@ class Fix:
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps(dataclasses.asdict(self) | {"exit_code": self.exit_code}, indent=1, ensure_ascii=False)
+        values = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), "exit_code": self.exit_code}
+        return json.dumps(values, indent=1, ensure_ascii=False)

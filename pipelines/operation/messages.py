@@ -12,6 +12,7 @@ from tranship.pipelines.operation.alerts import Kind
 from tranship.pipelines.operation.pipeline_state import PipelineState
 from tranship.pipelines.operation.run_end import RunEnd, State
 from tranship.schemas.counted import counted
+from tranship.schemas.schema_version import SCHEMA_VERSION
 from tranship.schemas.visible import visible
 
 _MOST_REASONS: Final = 5
@@ -24,6 +25,7 @@ def message(kind: Kind, before: State, state: PipelineState, now: datetime, end:
     return {
         "text": "\n".join(map(visible, _lines(kind, before, state, now, end))),
         "kind": kind,
+        "schema_version": SCHEMA_VERSION,
         "pipeline": state.pipeline,
         "state": state.state,
         "before": before,

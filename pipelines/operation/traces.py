@@ -31,9 +31,9 @@ class Stopwatch:
             self.steps.append((name, time.time_ns()))
         self._observer.step(name, total)
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         """Pass it on."""
-        self._observer.advanced(position, records)
+        self._observer.advanced(position, records, errors)
 
     def note(self, text: str) -> None:
         """Pass it on."""

@@ -476,7 +476,7 @@ def test_a_report_says_what_became_of_the_columns(warehouse: Warehouse) -> None:
         "mapped 5 of 6 columns; built: name from Firm | First + Last, billing_contact_name from First + Last; "
         'left out: "on"'
     )
-    assert line in render.of_report(report).splitlines()
+    assert f"  {line}" in render.of_report(report).splitlines()
     assert "5 of 6 columns mapped to fields" in Path(report.files["page"]).read_text()
     assert Report.from_json(report.to_json()) == report
 

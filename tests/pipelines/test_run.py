@@ -537,7 +537,7 @@ class _StopAt(Quiet):
         if self._begins and name == self._wanted:
             raise KeyboardInterrupt
 
-    def advanced(self, position: int, records: int) -> None:
+    def advanced(self, position: int, records: int, errors: int = 0) -> None:
         if not self._begins and self._step == self._wanted:
             raise KeyboardInterrupt
 

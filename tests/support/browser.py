@@ -87,6 +87,14 @@ class Browser:
         image = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         file.write_bytes(base64.b64decode(image["data"]))
 
+    def picture(self, file: Path, below: str, scale: float) -> None:
+        """Write the page as PNG from its top to the end of the element with this selector, enlarged."""
+        bottom = f"document.querySelector({json.dumps(below)}).getBoundingClientRect().bottom + scrollY + 4"
+        width, height = self.evaluate(f"[document.documentElement.clientWidth, {bottom}]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
+        image = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        file.write_bytes(base64.b64decode(image["data"]))
+
     def print(self, file: Path) -> None:
         """Write the page as PDF."""
         file.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"]))

@@ -20,6 +20,7 @@ from tranship.pipelines.distributed.destinations.contract import LEFT_OUT, STALE
 from tranship.pipelines.distributed.stage_rows import spark_schema
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -87,7 +88,8 @@ class ParquetDataset:
                 "Readers still see the earlier run. Run the same command again."
             )
         pointer = {"run": request.run_id, "folder": folder, "customers": written, "digest": self._digest}
-        self._folder.write(POINTER, json.dumps(pointer, indent=1).encode())
+        versioned = {"schema_version": SCHEMA_VERSION, **pointer}
+        self._folder.write(POINTER, json.dumps(versioned, indent=1).encode())
         for name in earlier:
             self._folder.remove(name)
 

@@ -158,7 +158,7 @@ def test_the_first_rows_and_then_the_rest(sandbox: Start, tmp_path: Path) -> Non
     there = sandbox("marginfront")
     write(tmp_path, [create(row, customer(row)) for row in range(100)])
     steps: list[tuple[int, int]] = []
-    sent = send(there.url, tmp_path, limit=7, advanced=lambda done, total: steps.append((done, total)))
+    sent = send(there.url, tmp_path, limit=7, advanced=lambda done, total, _: steps.append((done, total)))
     assert sent.counts == {("create", "done"): 7, ("create", "left"): 93}
     assert [one["externalId"] for one in said(there)] == [customer(row)["externalId"] for row in range(7)]
     assert steps[-1] == (7, 7)
@@ -352,11 +352,11 @@ def test_a_host_that_never_answered_is_not_waited_for(tmp_path: Path) -> None:
     assert outcomes(tmp_path) == {0: ("create", "unknown", "sent, and not answered")}
 
 
-def stopped_when(reached: Callable[[int], bool]) -> Callable[[int, int], None]:
+def stopped_when(reached: Callable[[int], bool]) -> Callable[[int, int, int], None]:
     """Press Ctrl-C once, when this number of rows is done."""
     pressed: list[bool] = []
 
-    def advanced(done: int, _: int) -> None:
+    def advanced(done: int, *_: int) -> None:
         if not pressed and reached(done):
             pressed.append(True)
             os.kill(os.getpid(), signal.SIGINT)

@@ -35,7 +35,7 @@ def test_records_are_printed_as_csv(words: list[str], line: str, capfd: pytest.C
     header, record = out.splitlines()
     assert header[:20] == f"external_id{line[1]}email{line[1]}na"
     assert record.startswith(line)
-    assert "created    1" in err
+    assert "created 1" in err
 
 
 def test_records_are_printed_as_json_lines(capfd: pytest.CaptureFixture[str]) -> None:

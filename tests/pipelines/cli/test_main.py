@@ -36,6 +36,7 @@ from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
+from tranship.schemas.schema_version import SCHEMA_VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -283,8 +284,8 @@ def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Comm
     command("run", "clean.csv", "duckdb:///w.duckdb")
     said = command("changes", "last")
     assert [line.split() for line in said.out.splitlines()[1:]] == [
-        ["create", "1", "first_load"],
-        ["create", "2", "first_load"],
+        ["1", "create", "first_load"],
+        ["2", "create", "first_load"],
     ]
     assert said.err == (
         "2 changes: 2 created\n2 customers of a first load: only keys are recorded, because the table has the values.\n"
@@ -294,10 +295,10 @@ def test_changes_are_listed_as_a_table_as_csv_and_as_lines_of_json(command: Comm
 
     said = command("changes", "last")
     assert [line.split() for line in said.out.splitlines()] == [
-        ["action", "customer", "field", "before", "after", "reason"],
-        ["update", "1", "city", "Bonn", "=Köln"],
-        ["create", "3", "external_id", "3"],
-        ["create", "3", "name", "Cy"],
+        ["customer", "action", "field", "before", "after", "reason"],
+        ["1", "update", "city", "Bonn", "=Köln"],
+        ["3", "create", "external_id", "3"],
+        ["3", "create", "name", "Cy"],
     ]
     assert said.err == "2 changes: 1 created, 1 updated\n"
     lines = command("changes", "last", "--format", "csv").out.splitlines()
@@ -322,9 +323,9 @@ def test_json_of_a_run_is_its_report(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--json")
 
     kept = durable.read_json(Path(said.object["run_dir"]) / "report.json")
-    assert said.object == kept
-    assert command("report", "--json").object == kept
-    assert command("report", kept["run_id"], "--json").object == kept
+    assert said.object == {"schema_version": SCHEMA_VERSION, **kept}
+    assert command("report", "--json").object == said.object
+    assert command("report", kept["run_id"], "--json").object == said.object
 
 
 def test_json_reads_whatever_a_file_is_called(command: Command) -> None:
@@ -339,10 +340,18 @@ def test_json_reads_whatever_a_file_is_called(command: Command) -> None:
     assert said.object["source"] == name.encode("utf-8", "backslashreplace").decode()
 
 
-def test_quiet_says_nothing(command: Command) -> None:
+def test_quiet_says_nothing_if_all_is_well(command: Command) -> None:
+    said = command("run", "clean.csv", "duckdb:///w.duckdb", "--quiet")
+
+    assert (said.code, said.out, said.err) == (0, "", "")
+
+
+def test_quiet_says_in_one_line_why_the_exit_code_is_not_0(command: Command) -> None:
     said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--quiet")
 
-    assert (said.code, said.out, said.err) == (4, "", "")
+    (page,) = Path().glob(".tranship/runs/*/report.html")
+    line = "done, with rejects, exit code 4: dirty.csv → duckdb:///w.duckdb, rejected 1, report: "
+    assert (said.code, said.out, said.err) == (4, "", f"{line}{page}\n")
 
 
 def test_quiet_says_errors(command: Command) -> None:
@@ -404,14 +413,26 @@ def test_the_summary_says_what_was_done_and_what_to_do_next(command: Command) ->
 
     (rejects,) = Path().glob(".tranship/runs/*/rejects.csv")
     lines = said.err.splitlines()
-    assert ["rejected", "1"] in [line.split() for line in lines]
-    assert ["created", "2"] in [line.split() for line in lines]
+    assert "  read 3 · rejected 1 · created 2" in lines
     assert any("email.syntax" in line and "dirty.csv, line 4" in line for line in lines)
     assert lines[-4:] == [
         "what a code means: tranship explain email.syntax",
         f"to correct the rejected records, run: tranship fix {rejects.parent.name} --out rejects.xlsx",
         f"then, to load them, run: tranship fix {rejects.parent.name} --from rejects.xlsx",
         f"to take it back, run: tranship undo {rejects.parent.name}",
+    ]
+
+
+def test_a_run_without_faults_takes_five_lines(command: Command) -> None:
+    said = command("run", "clean.csv", "duckdb:///w.duckdb")
+
+    (page,) = Path().glob(".tranship/runs/*/report.html")
+    lines = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert [lines[0], *lines[2:]] == [
+        "clean.csv → duckdb:///w.duckdb",
+        "  read 2 · created 2",
+        f"report: {page}",
+        f"to take it back, run: tranship undo {page.parent.name}",
     ]
 
 

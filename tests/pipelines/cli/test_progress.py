@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import logging
 import os
 import pty
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli import progress
-from tranship.pipelines.cli.progress import Lines, Terminal, display, logged
+from tranship.pipelines.cli.progress import Lines, Terminal, display
 
 
 class Clock:
@@ -46,6 +40,18 @@ def test_lines_come_every_ten_seconds_with_rate_and_time_left() -> None:
         "read: 40,000 records, 4,000/s, 10%, 1 min 30 s left",
         "read: 80,000 records, 4,000/s, 20%, 1 min 20 s left",
         "read: done, 100,000 records in 25 s",
+    ]
+
+
+def test_lines_count_errors() -> None:
+    out, clock = io.StringIO(), Clock()
+    with Lines(out, clock) as lines:
+        lines.step("write", 100)
+        clock.now = 10
+        lines.advanced(50, 50, 3)
+    assert out.getvalue().splitlines() == [
+        "write: 50 records, 5/s, 3 errors, 50%, 10 s left",
+        "write: done, 50 records in 10 s",
     ]
 
 
@@ -95,12 +101,12 @@ def test_the_display_fits_where_it_is_read() -> None:
     assert isinstance(display(io.StringIO()), Lines)
 
 
-def on_a_terminal(shown_after: float, until: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def on_a_terminal(shown_after: float, until: str, monkeypatch: pytest.MonkeyPatch, columns: int = 100) -> str:
     """Return the terminal output of a step that lasts until this text is seen; steps are shown after this number of
     seconds."""
     monkeypatch.setattr(progress, "_SHOWN_AFTER_SECONDS", shown_after)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", str(columns))
     ours, theirs = pty.openpty()
     pieces: list[bytes] = []
     reader = threading.Thread(target=lambda: pieces.extend(until_closed(ours)), daemon=True)
@@ -108,12 +114,14 @@ def on_a_terminal(shown_after: float, until: str, monkeypatch: pytest.MonkeyPatc
     with os.fdopen(theirs, "w") as terminal, Terminal(terminal) as shown:
         shown.note("at first")
         shown.step("read", 1000)
-        while not re.search(until, seen_of(pieces)):
-            shown.advanced(500, 12345)
+        deadline = time.monotonic() + 60
+        while not re.search(until, seen_of(pieces)) and time.monotonic() < deadline:
+            shown.advanced(500, 12345, 7)
             time.sleep(0.02)
         shown.note("at last")
     reader.join()
     os.close(ours)
+    assert re.search(until, seen_of(pieces))
     return seen_of(pieces)
 
 
@@ -128,51 +136,27 @@ def until_closed(terminal: int) -> Iterator[bytes]:
 
 
 def test_a_long_step_is_shown_with_records_and_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = on_a_terminal(0.2, r"read .*12,345 records, [\d,]+/s", monkeypatch)
+    text = on_a_terminal(0.2, r"read .*12,345 records, [\d,]+/s, 7 errors, 50%, \d+ s left", monkeypatch)
 
     assert "note: at first" in text
     assert "note: at last" in text
 
 
+def test_a_narrow_terminal_shows_them_without_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = on_a_terminal(0.2, r"read 7 errors, 50%, \d+ s left", monkeypatch, columns=40)
+    assert "━" not in text
+
+
+@pytest.mark.parametrize("columns", [60, 40, 30, 24])
+def test_the_line_fits_and_keeps_the_time_left(columns: int) -> None:
+    shown = Terminal(io.StringIO())
+    shown.step("write", 2_000_000)
+    shown.advanced(1_000_000, 1_000_000, 1_234)
+    line = shown._line(300.0, columns)
+    assert len(line) <= columns
+    assert line.endswith(" s left")
+    shown.__exit__()
+
+
 def test_a_short_step_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_a_terminal(3600, "", monkeypatch).split() == ["note:", "at", "first", "note:", "at", "last"]
-
-
-def test_the_log_is_json_lines_and_ends_with_its_context(tmp_path: Path) -> None:
-    log = logging.getLogger("tranship")
-    with logged(str(tmp_path / "log")):
-        log.info("step ends", extra={"step": "read", "place": Path("x")})
-    log.warning("not in the file")
-
-    (line,) = (json.loads(line) for line in (tmp_path / "log").read_text().splitlines())
-    assert line.pop("time").endswith("+00:00")
-    assert line == {"level": "info", "message": "step ends", "step": "read", "place": "x"}
-
-
-def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--log"), logged(str(tmp_path / "no" / "log")):
-        pass
-
-
-@pytest.mark.parametrize("kind", ["pipe", "socket", "folder"])
-def test_a_log_that_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    place = tmp_path / "log"
-    with contextlib.ExitStack() as stack:
-        if kind == "pipe":
-            os.mkfifo(place)
-        elif kind == "folder":
-            place.mkdir()
-        else:
-            server = stack.enter_context(socket.socket(socket.AF_UNIX))
-            stack.enter_context(contextlib.chdir(tmp_path))  # the path of a socket has a limit
-            server.bind("log")
-        code = f"from tranship.pipelines.cli.progress import logged\nwith logged({str(place)!r}): pass"
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert ran.stderr.endswith(
-        f"ConfigError: --log {place}: is not a regular file. Name a file, or - for standard error.\n"
-    )
-
-
-def test_a_log_may_be_a_device() -> None:
-    with logged(os.devnull):
-        logging.getLogger("tranship").info("nobody reads this")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tranship.pipelines.cli.run_lists import of_runs
+from tranship.pipelines.cli.terminal import Look
 
 
 def entry(pipeline: str, day: int, read: int | None, rejected: int = 0, status: str = "done") -> dict[str, Any]:
@@ -40,7 +41,7 @@ def test_runs_are_listed_by_pipeline_with_a_trend_of_complete_runs() -> None:
 
 
 def test_where_a_table_is_too_wide_each_run_has_a_block() -> None:
-    lines = of_runs(RUNS, 60).splitlines()
+    lines = of_runs(RUNS, Look(60)).splitlines()
 
     assert lines[5:9] == [
         "  20261103T030000-abcdef  done_with_rejects",

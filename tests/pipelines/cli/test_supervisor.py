@@ -125,7 +125,7 @@ def test_input_output_and_exit_code_are_those_of_the_child(folder: Path) -> None
     with reading(folder) as (command, _):
         out, err = command.communicate("external_id,name\n1,Ann\n,\n")
     assert (command.returncode, out) == (4, "")
-    assert "rejected   1" in err
+    assert "rejected 1" in err
     assert "Ann" in (folder / "out.csv").read_text()
 
 
