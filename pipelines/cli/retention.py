@@ -39,7 +39,7 @@ _ASK: Final = "?"
 @click.option("--keep-last", metavar="N", help="Keep the last N runs of each pipeline.")
 @click.option("--keep-failed", is_flag=True, help="Keep runs that did not end well.")
 @click.option("--values", metavar="AGE", help="Remove the files with records of all runs older than this.")
-@click.option("--pipeline", "pipelines", metavar="NAME", multiple=True, help="Only this pipeline. Repeatable.")
+@click.option("--pipeline", "pipelines", metavar="PIPELINE", multiple=True, help="Only this pipeline. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @state_dir_option
 @json_option
@@ -115,7 +115,7 @@ def prune_command(
     metavar="ADDRESS",
     help="Also write what is to be done at this table or provider to the file --out. Nothing is done there.",
 )
-@click.option("--out", metavar="FILE", type=OwnPath(), help="With --and-destination: a new file, which has the value.")
+@click.option("--out", metavar="LIST", type=OwnPath(), help="With --and-destination: a new file, which has the value.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @state_dir_option
 @json_option

@@ -137,7 +137,7 @@ def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
             "it again."
         )
     if "undoes" in run.manifest:
-        raise ConfigError(f"{run.run_id}: takes back a run, and has no rejects.")
+        raise ConfigError(f"{run.run_id}: takes back a run. There is nothing to correct.")
     if settings.get("dry_run") and run.done(APPLY_STEP) is None:
         raise ConfigError(
             f"{run.run_id}: is a dry run or a plan that was not applied. Run it first, then correct its rejects."

@@ -111,7 +111,7 @@ def test_records_go_earlier_than_counts_and_commands_say_so(capsys: pytest.Captu
         assert reason in said
     assert cli.main(["report", first.name]) == 0
     said = capsys.readouterr().out
-    assert "created    1" in said
+    assert "created 1" in said
     assert "undo" not in said  # which would not work
     assert "rejects.parquet" not in (first / "report.html").read_text()
     assert cli.main(["changes", first.name]) == 0  # these are in the table
