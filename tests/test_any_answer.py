@@ -23,6 +23,7 @@ INPUTS = int(os.environ.get("TRANSHIP_MISBEHAVIOUR") or 12)
 WORKS = {"read": read, "look": look, "write": write, "write begun": write}
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz("answer")
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_any_value_in_any_place_is_explained(provider: str, tmp_path: Path, tried: Counter[str]) -> None:

@@ -69,6 +69,7 @@ if LONG:
     SWAPS = (*SWAPS, in_another_order, with_ids_exchanged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [False, True] if LONG else [True])
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_another_customer_is_never_written_to_nor_taken_for_the_one_meant(

@@ -74,6 +74,7 @@ def complaints(destination: str, commands: tuple[tuple[str, ...], ...]) -> Itera
             json.loads(out)
 
 
+@pytest.mark.slow
 def test_any_watermark_in_a_database_is_used_or_refused_in_words() -> None:
     loaded(TABLE)
     whole, found = Path("w.duckdb").read_bytes(), []
@@ -93,6 +94,7 @@ OTHER_TABLES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_table_under_the_name_of_one_of_ours_is_used_or_refused_in_words(name: str) -> None:
     loaded(TABLE)
@@ -113,6 +115,7 @@ def test_any_table_under_the_name_of_one_of_ours_is_used_or_refused_in_words(nam
 IMAGES = ("{", "[]", "null", '{"a": ' + "[" * 3000, f'{{"a": {json.dumps(EVIL)}}}', "")
 
 
+@pytest.mark.slow
 def test_any_image_of_a_change_is_shown_or_refused_in_words() -> None:
     loaded(TABLE)
     Path("in.csv").write_text("id,name,email\n1,Anne,a@x.co\n")
@@ -175,6 +178,7 @@ def _harm(file: Path, chance: random.Random) -> str:
     return f"{keys} {value!a}"
 
 
+@pytest.mark.slow
 def test_any_file_of_watermarks_is_used_or_refused_in_words() -> None:
     loaded("out.csv")
     [file] = Path(".tranship/watermarks").iterdir()
@@ -186,6 +190,7 @@ def test_any_file_of_watermarks_is_used_or_refused_in_words() -> None:
     assert found == []
 
 
+@pytest.mark.slow
 def test_any_progress_of_a_backfill_is_used_or_refused_in_words() -> None:
     words = ("backfill", "in.csv", TABLE, "--from", "2026-01-05", "--to", "2026-01-06")
     with pytest.MonkeyPatch.context() as patched:

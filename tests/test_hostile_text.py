@@ -68,6 +68,7 @@ def test_no_name_or_value_steers_a_terminal(
     assert_plain(text)
 
 
+@pytest.mark.slow
 def test_no_record_of_earlier_runs_steers_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +153,7 @@ def test_names_of_tables_are_plain_in_messages(
     assert_plain(text)
 
 
+@pytest.mark.slow
 def test_an_exception_of_the_library_is_plain(tmp_path: Path) -> None:
     code = f"import tranship; tranship.run('no' + {EVIL!a} + '.csv', 'out.csv')"
     said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)

@@ -396,6 +396,7 @@ def broken(module: str, target: str) -> str | None:
 # The rules -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_imports_go_down_only() -> None:
     found = [
         f"{_path(module).relative_to(ROOT)}:{line} imports {target.lstrip('/')}. {advice}"
@@ -406,6 +407,7 @@ def test_imports_go_down_only() -> None:
     assert not found, "\n".join(found)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_in_a_circle() -> None:
     names = set(modules())
     graph = {name: {target for target, _ in imports(_tree(_path(name)))} & names - {name} for name in names}
@@ -424,6 +426,7 @@ def test_connectors_are_imported_when_they_are_asked_for(module: str) -> None:
             assert target in LAZY, f"{module}:{line} imports {target} at its top: import it where it is used."
 
 
+@pytest.mark.slow
 def test_names_are_suggested_in_one_place() -> None:
     places = {
         module: line
@@ -517,6 +520,7 @@ def test_no_room_for_leftovers() -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ROOMS)
 def test_tests_stand_where_the_code_stands(room: str) -> None:
     for test in files(ROOT):
@@ -610,6 +614,7 @@ def _is_port(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and str(node.value).isdecimal() and int(str(node.value)) > 0
 
 
+@pytest.mark.slow
 def test_no_test_names_a_port() -> None:
     for path in files(ROOT):
         if not path.is_relative_to(ROOT / "tests") or path.suffix != ".py":

@@ -114,6 +114,7 @@ LINES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "inspect"])
 def test_a_key_in_a_settings_file_is_nowhere(command: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for line in LINES:

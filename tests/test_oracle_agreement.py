@@ -154,6 +154,7 @@ def field_id(number: int) -> str:
     return f"{number}-{case.field}={text if len(text) <= 40 else text[:37] + '...'}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(FIELD_CASES)), ids=field_id)
 def test_field(number: int, outcomes: dict[int, Outcome]) -> None:
     case = FIELD_CASES[number]

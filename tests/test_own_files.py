@@ -23,6 +23,7 @@ ODD = ("=1+1", "-7A", "'-7A", "''x", "＝1", "\ufeff=1", "@a", "'s-Hertogenbosch
 COLUMNS = ("external_id", "email", "name")
 
 
+@pytest.mark.slow
 def test_rejects_come_back_as_they_were(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     records = [{"external_id": f"{odd}{n}", "email": "none of these", "name": odd} for n, odd in enumerate(ODD)]
@@ -35,6 +36,7 @@ def test_rejects_come_back_as_they_were(tmp_path: Path) -> None:
     assert found.select(COLUMNS).to_dicts() == [dict(record) for record in records]
 
 
+@pytest.mark.slow
 def test_a_table_through_csv_changes_nothing(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     records = [{"external_id": f"{odd}{n}", "name": f"{odd} Ltd"} for n, odd in enumerate(ODD)]
@@ -44,6 +46,7 @@ def test_a_table_through_csv_changes_nothing(tmp_path: Path) -> None:
     assert fates(warehouse.load(tmp_path / "out.csv")) == {"unchanged": len(ODD)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "header", ["external_id,email,email,name", "external_id,Email,email,name", "external_id,E-mail,E-mail,name"]
 )

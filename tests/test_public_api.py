@@ -305,6 +305,7 @@ def test_what_an_observer_raises_stops_the_run_which_can_be_continued() -> None:
 # What comes back -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_plan_is_carried_out_and_verified(folder: Path) -> None:
     planned = tranship.plan("a.csv", "duckdb:///w.duckdb", out=folder / "plan")
     assert (planned.dry_run, planned.counts.created) == (True, 2)
@@ -376,6 +377,7 @@ def test_a_sandbox_is_read_with_what_it_gives(provider: str) -> None:
     assert variable not in os.environ
 
 
+@pytest.mark.slow
 def test_a_key_of_the_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METRONOME_BEARER_TOKEN", "mine")
     with tranship.sandbox("metronome", seed=3) as first, tranship.sandbox("metronome") as second:
@@ -385,6 +387,7 @@ def test_a_key_of_the_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None
     assert os.environ["METRONOME_BEARER_TOKEN"] == "mine"
 
 
+@pytest.mark.slow
 def test_failed_records_are_sent_again() -> None:
     with tranship.sandbox("metronome") as there:
         tranship.run("a.csv", there.address)

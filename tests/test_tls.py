@@ -80,6 +80,7 @@ def _run(urls: dict[str, str], folder: Path, **variables: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_certificate_of_a_private_authority_is_accepted_if_it_is_named(found: dict[str, Any]) -> None:
     state, sentence, records = found["private"]["good"]
     assert (state, sentence, records) == ("ok", "0", 1)

@@ -37,6 +37,7 @@ def asked(connection: HTTPConnection, target: str) -> tuple[int, Any]:
     return answer.status, json.loads(answer.read())
 
 
+@pytest.mark.slow
 def test_the_server_gives_each_customer_once(server: str) -> None:
     connection = HTTPConnection(server)
     answers = [asked(connection, f"/v1/customers?page={page}&limit=1000") for page in (1, 2, 3)]

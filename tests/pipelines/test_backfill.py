@@ -35,6 +35,7 @@ def windows(warehouse: Warehouse, start: str, end: str, window: str, **options: 
     return list(backfill.backfill(configured, window))
 
 
+@pytest.mark.slow
 def test_the_same_from_python(warehouse: Warehouse) -> None:
     ends = (warehouse.folder / "in.csv", warehouse.address())
     given = {"state_dir": warehouse.folder / "state"}
@@ -76,6 +77,7 @@ def test_the_watermark_stays(warehouse: Warehouse) -> None:
     assert warehouse.column("value", table="_tranship_state") == ["2026-01-05T12:00:00.000000Z"]
 
 
+@pytest.mark.slow
 def test_it_continues_with_the_window_that_was_not_finished(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_it_continues_with_the_window_that_was_not_finished(
     assert not any((warehouse.folder / "state" / "backfills").iterdir())
 
 
+@pytest.mark.slow
 def test_whole_numbers(warehouse: Warehouse) -> None:
     found = windows(warehouse, "2", "6", "3", cursor="version")
     assert [(window.start, window.end) for window in found] == [(2, 5), (5, 6)]

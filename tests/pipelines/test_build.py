@@ -444,6 +444,7 @@ def test_files_without_a_column_are_read_with_allow_missing(warehouse: Warehouse
     assert any("b.csv: has no column 'town' (city)" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_what_a_rule_leaves_unused_in_a_record_stays_in_metadata(warehouse: Warehouse) -> None:
     rows = [
         {"id": "1", "Display Name": "Bowman", "Company Name": "Bowman & Co", "First Name": "Pat", "Last Name": "Boyle"},

@@ -32,6 +32,7 @@ def of_runs(warehouse: Warehouse, *reports: Report, key: str | None = None) -> l
     return [row for frame in frames for row in frame.to_dicts()]
 
 
+@pytest.mark.slow
 def test_changes_of_several_runs_are_read_one_after_the_other(warehouse: Warehouse) -> None:
     first = warehouse.load([ANN, BOB])
     second = warehouse.load([{**ANN, "name": "Anna"}], table="others")
@@ -64,6 +65,7 @@ def test_a_run_without_changes_has_none(warehouse: Warehouse) -> None:
     assert of_runs(warehouse, warehouse.load([ANN])) == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_changes_were_not_recorded_says_why(warehouse: Warehouse) -> None:
     report = warehouse.load([ANN], changes="off")
     with pytest.raises(ConfigError, match="--changes off"):

@@ -48,6 +48,7 @@ def test_an_option_for_connectors_without_options_is_refused() -> None:
         load({"rows": 2}, "a.parquet")
 
 
+@pytest.mark.slow
 def test_an_option_decides_what_is_read() -> None:
     assert load({"rows": 2}).counts.created == 2
     report = load({"rows": 3, "loud": True})

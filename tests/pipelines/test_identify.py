@@ -246,6 +246,7 @@ def _values(key: Key) -> dict[str, Any]:
     return {"external_id": external_id, "email": email, "name": (*name, "Acme")[0], "updated_at": updated}
 
 
+@pytest.mark.slow
 @given(keys_that_collide)
 def test_only_records_that_are_looked_at_can_merge(keys: list[Key]) -> None:
     whole = candidates(*keys)
@@ -400,6 +401,7 @@ def test_fill_touches_nobody_who_is_alone() -> None:
     assert patched({"external_id": "1", "email": "a"}, {"external_id": "2", "email": "b"}, fill=True) == []
 
 
+@pytest.mark.slow
 def test_a_look_is_the_same_after_nfkc_and_case_folding():
     """For all characters, except a few of old scripts that fold to several, to capitals or to modern letters."""
     every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -67,6 +68,7 @@ def to_patch(decided: Identity, *, fill: bool) -> set[tuple[int, int, str | None
     return set(found.select("row", "survivor", pl.when(heirs).then("owner")).iter_rows())
 
 
+@pytest.mark.slow
 @given(keys_that_collide, st.sampled_from(RULES), st.integers(1, 5), st.booleans())
 def test_partitions_decide_what_is_decided_at_once(
     keys: list[Key], rule: SurvivorRule, at_once: int, fill: bool

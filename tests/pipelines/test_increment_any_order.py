@@ -25,6 +25,7 @@ written = st.tuples(st.just("write"), st.integers(0, 5), st.integers(0, _LOOKBAC
 loaded = st.tuples(st.just("load"), st.sampled_from(["whole", "dies before the commit", "dies after it", "dry"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60 if "TRANSHIP_LONG_TESTS" in os.environ else 5)
 @given(steps=st.lists(st.one_of(written, written, loaded), min_size=4, max_size=14))
 def test_deltas_end_as_one_full_run(tmp_path_factory: pytest.TempPathFactory, steps: list[Any]) -> None:

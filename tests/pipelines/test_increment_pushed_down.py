@@ -91,6 +91,7 @@ def statements(kind: str, values: Sequence[str | None]) -> Iterator[str]:
         yield f"INSERT INTO given VALUES ('{number}', 'A', {text})"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values", "leaves_out"), CASES, ids=[case[0] for case in CASES])
 def test_duckdb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, values: Sequence[str | None], leaves_out: bool
@@ -116,6 +117,7 @@ def test_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_data
     compared(monkeypatch, Warehouse(tmp_path), query, "timestamptz", leaves_out=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["instant", "local", "date", "bigint", "text"])
 def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Row groups of two records each, in order of time."""

@@ -210,6 +210,7 @@ def test_refusals_end_with_4_whatever_the_limit_of_rejects(warehouse: Warehouse)
     assert report.exit_code == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("records", "given_options", "gate"),
     [
@@ -328,6 +329,7 @@ def test_only_the_owner_reads_the_run_directory(warehouse: Warehouse) -> None:
         assert oct(path.stat().st_mode & 0o777) == ("0o700" if path.is_dir() else "0o600"), path
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(warehouse: Warehouse) -> None:
     (warehouse.folder / "in").mkdir()
     for number in range(6):
@@ -345,6 +347,7 @@ def test_the_number_of_workers_changes_nothing(warehouse: Warehouse) -> None:
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_a_run_then_does(warehouse: Warehouse) -> None:
     warehouse.load([ANN])
     records = [{**ANN, "name": "Anna"}, BOB, BAD, CY, CY]
@@ -564,6 +567,7 @@ def test_a_run_that_is_interrupted_is_continued(warehouse: Warehouse, step: str,
     assert warehouse.rows() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saves", range(1, 6))
 def test_a_run_is_continued_whatever_it_was_saving_when_it_was_interrupted(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, saves: int

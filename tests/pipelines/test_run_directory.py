@@ -70,6 +70,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_manifest_that_is_something_else_is_named_and_no_other_run_is_stopped(
     harm: str, runs: Path, capsys: pytest.CaptureFixture[str]
@@ -111,6 +112,7 @@ def _unprivileged(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix" or not shutil.which("setpriv"), reason="needs access rights and setpriv")
 @pytest.mark.parametrize("place", ["", "manifest.json"])
 def test_a_run_of_another_user_is_named_and_no_other_run_is_stopped(place: str, runs: Path) -> None:

@@ -76,6 +76,7 @@ def staged(path: Path, folder: Path, options: dict[str, Any], at_a_time: int) ->
     return counts, stage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_parts_that_are_staged_together_have_the_fate_of_each_alone(
     options: dict[str, Any], folder: Path, tmp_path: Path

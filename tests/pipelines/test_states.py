@@ -48,6 +48,7 @@ def test_the_same_from_python(tmp_path: Path) -> None:
         tranship.set_watermark(warehouse.address(), 1.5, state_dir=state_dir)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_watermark_is_set_and_removed(tmp_path: Path, destination: str) -> None:
     state_dir, warehouse = tmp_path / "state", Warehouse(tmp_path)
     assert states.watermarks(destination, state_dir) == []

@@ -32,6 +32,7 @@ def changes(folder: Path, report: Report, key: str | None = None) -> dict[str, d
     return {row["customer_key"]: row for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_creates_and_updates_are_those_that_the_provider_has_confirmed(
     provider: str, account: Open, tmp_path: Path
@@ -60,6 +61,7 @@ def test_creates_and_updates_are_those_that_the_provider_has_confirmed(
     assert changes(tmp_path, third) == {}
 
 
+@pytest.mark.slow
 def test_a_customer_that_mirror_removes_has_all_that_it_had(account: Open, tmp_path: Path) -> None:
     there = account("marginfront")
     moved(tmp_path, written(tmp_path / "in.csv", [customer(1), customer(2)]), there)
@@ -81,6 +83,7 @@ def test_a_refused_record_is_no_change_and_secrets_are_hidden(
     assert (key, row["after"][there.name_field]) == ("cus_00001", "***")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["outcomes.parquet", "plan.json", "requests/000000.parquet"])
 @pytest.mark.parametrize("harm", ["removed", "changed"])
 def test_a_file_that_was_damaged_is_named(file: str, harm: str, account: Open, tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         return said(sandbox)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TRANSHIP_WEATHERS", "2"))))
 def test_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
     sandbox: Start, tmp_path: Path, quiet: list[dict[str, Any]], seed: int
@@ -229,6 +230,7 @@ def test_what_cannot_be_looked_up_is_not_sent_again(sandbox: Start, tmp_path: Pa
     assert len(there.state()) == 1
 
 
+@pytest.mark.slow
 def test_a_record_at_which_the_other_side_fails_is_given_up_and_the_rest_goes_on(tmp_path: Path) -> None:
     from aiohttp import web
 
@@ -311,6 +313,7 @@ def test_a_key_that_stops_to_be_good_ends_it_at_once_and_it_can_be_continued(san
     assert len(there.state()) == 200
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_down_is_waited_for(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     write(tmp_path, [create(row, customer(row)) for row in range(60)])
@@ -322,6 +325,7 @@ def test_a_provider_that_is_down_is_waited_for(sandbox: Start, tmp_path: Path) -
     assert len(down) < 60, "the circuit does not open"
 
 
+@pytest.mark.slow
 def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     write(tmp_path, [create(row, customer(row)) for row in range(60)])
@@ -333,6 +337,7 @@ def test_a_provider_that_stays_down_ends_it_and_it_can_be_continued(sandbox: Sta
     assert len(there.state()) == 60
 
 
+@pytest.mark.slow
 def test_a_provider_that_turns_away_all_writes_ends_it_and_it_can_be_continued(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront")
     write(tmp_path, [create(row, customer(row)) for row in range(6)])
@@ -364,6 +369,7 @@ def stopped_when(reached: Callable[[int], bool]) -> Callable[[int, int, int], No
     return advanced
 
 
+@pytest.mark.slow
 def test_stopped_by_hand_it_ends_what_is_in_flight_and_goes_on_later(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("marginfront", weather={"latency": 0.1})
     write(tmp_path, [create(row, customer(row)) for row in range(400)])
@@ -434,6 +440,7 @@ def test_the_pace_is_kept(sandbox: Start, tmp_path: Path) -> None:
         assert CREATES / seconds > 0.95 * RATE
 
 
+@pytest.mark.slow
 def test_without_a_known_limit_it_finds_the_level(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox(
         "marginfront", weather={"rate": {"POST": 200}, "window": 0.5, "latency": 0.01, "retry_after": "milliseconds"}
@@ -444,6 +451,7 @@ def test_without_a_known_limit_it_finds_the_level(sandbox: Start, tmp_path: Path
     assert sent.traffic.throttled < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["of_request", "of_answer"])
 def test_a_connection_that_is_reset_at_any_byte_makes_one_customer(part: str, sandbox: Start, tmp_path: Path) -> None:
     """TRANSHIP_MISBEHAVIOUR=1 tries every byte."""

@@ -430,6 +430,7 @@ def endless(kind: str) -> Callable[[web.Request], dict[str, Any]]:
     }[kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "listing", "words"),
     [
@@ -690,6 +691,7 @@ def test_what_has_been_seen(batches: list[list[int]]) -> None:
     assert seen.contains(everything).tolist() == [one in known for one in everything]
 
 
+@pytest.mark.slow
 def test_a_million_ids_take_little_room() -> None:
     seen = full_scan._IdSet()
     for start in range(0, 1_000_000, 16_384):

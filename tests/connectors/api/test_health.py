@@ -80,6 +80,7 @@ def _values() -> Iterator[Any]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_any_json_is_answered_in_words(provider: str) -> None:
     for value in _values():

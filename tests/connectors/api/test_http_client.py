@@ -109,6 +109,7 @@ def told(status: int, **headers: str) -> Callable[[web.Request], Awaitable[web.R
 # -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [408, 425, 429, 500, 502, 503, 504, None, silent, page],
@@ -204,6 +205,7 @@ def test_a_web_page_in_place_of_an_answer_is_reported() -> None:
         fetch(server.url)
 
 
+@pytest.mark.slow
 def test_silence_ends() -> None:
     with scripted(silent) as server, pytest.raises(Unreachable, match=r"got no answer within 0\.3 s"):
         fetch(server.url, patience_for(silent))
@@ -212,6 +214,7 @@ def test_silence_ends() -> None:
 # Pauses ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "headers", "least"),
     [(429, {"Retry-After": "1"}, 1), (503, {"retry-after-ms": "300"}, 0.3), (429, {"retry-after-ms": "300"}, 0.3)],
@@ -222,6 +225,7 @@ def test_retry_after_is_obeyed(status: int, headers: dict[str, str], least: floa
     assert server.times[1] - server.times[0] >= least
 
 
+@pytest.mark.slow
 def test_retry_after_as_a_date_is_obeyed() -> None:
     async def date(_: web.Request) -> web.Response:
         return as_json({}, 429, Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True))
@@ -272,6 +276,7 @@ def test_429_is_the_weather_and_no_try() -> None:
     assert len(server.calls) == 21
 
 
+@pytest.mark.slow
 def test_429_without_end_ends_with_patience() -> None:
     retry_policy = RetryPolicy(tries=4, first_pause=0.01, longest_pause=0.05, total=0.5)
     with scripted(429) as server, pytest.raises(Unreachable, match="429 Too Many Requests"):
@@ -287,6 +292,7 @@ def test_the_pauses_between_tries_are_kept() -> None:
     assert server.times[-1] - server.times[0] > 0.02
 
 
+@pytest.mark.slow
 def test_the_pace_is_kept() -> None:
     async def work(client: HttpClient) -> None:
         await asyncio.gather(*(client.fetch("/", parsed) for _ in range(30)))

@@ -88,6 +88,7 @@ def test_of_an_error_without_end_only_the_beginning_is_read() -> None:
 # Time ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "drop"),
     [
@@ -208,6 +209,7 @@ def test_a_retry_after_without_end_is_not_waited_for(value: str) -> None:
         run(server.url, get, replace(POLICY, total=0.2))
 
 
+@pytest.mark.slow
 def test_429_for_ever_with_retry_after_zero_is_no_storm() -> None:
     policy = replace(POLICY, first_pause=0.02, longest_pause=0.1, total=0.5)
     with served(refusing(Retry_After="0")) as server, pytest.raises(Unreachable, match="429"):

@@ -43,6 +43,7 @@ def test_what_says_the_same(one: Any, other: Any, alike: bool, to_the_letter: bo
     assert exactly(one, other) == exactly(other, one) == to_the_letter
 
 
+@pytest.mark.slow
 @given(OBJECTS, OBJECTS)
 def test_what_is_exactly_the_same_says_the_same(one: dict[str, Any], other: dict[str, Any]) -> None:
     again = json.loads(json.dumps(one))

@@ -119,6 +119,7 @@ def test_a_customer_that_returns_and_one_that_is_removed(table: Table) -> None:
     assert None not in gone["before"].values()
 
 
+@pytest.mark.slow
 def test_an_unchanged_run_records_nothing(table: Table) -> None:
     table.load([ANN], changes="off")
     table.load([ANN])
@@ -209,6 +210,7 @@ def test_a_table_without_ids_is_recorded_by_its_e_mails(table: Table) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_wide_table_is_recorded_whole(table: Table) -> None:
     more = ", ".join(f"more_{number} double precision DEFAULT 'nan'" for number in range(150))
     table.do(f"CREATE TABLE customers (external_id text, name text, _run_id text, _deleted_at timestamptz, {more})")
@@ -299,6 +301,7 @@ def check_changes(table: Table, report: Report, before: Mapping[str, Any], after
     assert expected == after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SEQUENCES))
 def test_changes_turn_each_state_of_the_table_into_the_next(table: Table, seed: int) -> None:
     dice = random.Random(seed)

@@ -192,6 +192,7 @@ TOGETHER = {
 """The cases that need nothing but runs, so that one table can have them all."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", sorted(TOLD.keys() - TOGETHER.keys()))
 def test_the_history_of_a_sequence_of_runs(table: Table, case: str) -> None:
     steps, expected = TOLD[case]
@@ -199,6 +200,7 @@ def test_the_history_of_a_sequence_of_runs(table: Table, case: str) -> None:
     assert versions(table, COLUMNS.get(case, "name")) == expected
 
 
+@pytest.mark.slow
 def test_the_history_of_runs_without_options(table: Table) -> None:
     days: dict[int, list[dict[str, str | None]]] = {}
     for number, (steps, _) in enumerate(TOGETHER.values(), 10):
@@ -216,6 +218,7 @@ def test_the_history_of_runs_without_options(table: Table) -> None:
     assert len(TOGETHER) > 5
 
 
+@pytest.mark.slow
 def test_what_a_run_adds_besides_its_changes_is_counted(table: Table) -> None:
     said = play(
         table,
@@ -237,6 +240,7 @@ def test_what_a_run_adds_besides_its_changes_is_counted(table: Table) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_a_run_does_not_change_is_not_touched(table: Table) -> None:
     where = "rowid, _run_id" if isinstance(table, Warehouse) else "ctid::text AS place, xmin::text AS written, _run_id"
     run(table, 2, [record("1", "A", 1), B, record("3", "C", 1)])
@@ -271,6 +275,7 @@ def test_a_dry_run_writes_nothing(table: Table) -> None:
 # Tables of one's own ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_neighbours_are_one_version(table: Table) -> None:
     table.do("CREATE TABLE customers (external_id varchar, email varchar, name varchar)")
     steps: list[Step] = [
@@ -282,6 +287,7 @@ def test_equal_neighbours_are_one_version(table: Table) -> None:
     assert versions(table) == ["1 A 01..02", "1 B 02..06", "1 C 06..08r", "1 B 08r..09r", "1 C 09r.."]
 
 
+@pytest.mark.slow
 def test_a_customer_that_gets_an_id_goes_on_under_another_key(table: Table) -> None:
     table.do("CREATE TABLE customers (external_id varchar, email varchar, name varchar, note varchar)")
     run(table, 2, [{"external_id": None, "email": "ann@acme.com", "name": "Ann"}])
@@ -346,6 +352,7 @@ def test_a_column_of_another_type_is_refused_with_the_statement_that_changes_it(
         run(table, 3, [record("1", "A", 1)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -376,6 +383,7 @@ def test_the_history_of_a_failed_run_is_rolled_back(table: Table) -> None:
 # More of the table -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_new_column_is_in_the_history_too(table: Table) -> None:
     table.do("CREATE TABLE customers (external_id varchar, email varchar, name varchar, updated_at timestamptz)")
     run(table, 2, [record("1", "A", 1), record("2", "B", 1)])
@@ -385,6 +393,7 @@ def test_a_new_column_is_in_the_history_too(table: Table) -> None:
     assert versions(table, shown) == ["1 A ? 01..02", "1 C Bonn 02..03", "1 A Rome 03..", "2 B ? 01.."]
 
 
+@pytest.mark.slow
 def test_verify_checks_the_history(table: Table) -> None:
     from tranship.pipelines import run as flow
 
@@ -401,6 +410,7 @@ def test_verify_checks_the_history(table: Table) -> None:
 # As of a time ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_table_is_read_as_it_was(table: Table, tmp_path: Path) -> None:
     run(table, 2, [record("1", "A", 1), B])
     run(table, 4, [record("1", "C", 3)], **MIRROR)

@@ -101,6 +101,7 @@ def expected(days: list[Records]) -> list[str]:
     return sorted(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20 if LONG else 1))
 def test_a_week_of_files_in_all_orders_with_repeats_is_one_history(table: Table, seed: int) -> None:
     dice = Random(seed)
@@ -150,6 +151,7 @@ _SEQUENCES = st.lists(st.one_of(loaded, loaded, others), min_size=3, max_size=9)
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150 if LONG else 6)
 @given(steps=_SEQUENCES)
 def test_a_history_in_duckdb_is_right_whatever_happens(

@@ -22,6 +22,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_ledger_has_a_row_for_each_run_that_balances(warehouse: Warehouse) -> None:
     bad = {**BOB, "name": ""}
     first = warehouse.load([ANN, {**ANN, "name": "Anna"}, bad])
@@ -46,6 +47,7 @@ def test_the_ledger_has_a_row_for_each_run_that_balances(warehouse: Warehouse) -
     assert sorted(rows, key=lambda row: row["read"]) == sorted(expected, key=lambda row: row["read"])
 
 
+@pytest.mark.slow
 def test_the_ledger_counts_what_the_destination_found_ambiguous(warehouse: Warehouse) -> None:
     warehouse.load([ANN, {**BOB, "email": "ann@acme.com"}])
     report = warehouse.load([{**ANN, "external_id": None}, CY])
@@ -54,6 +56,7 @@ def test_the_ledger_counts_what_the_destination_found_ambiguous(warehouse: Wareh
     assert row == {"read": 2, "rejected": 1, "created": 1}
 
 
+@pytest.mark.slow
 def test_rows_and_ledger_stand_or_fall_together(warehouse: Warehouse) -> None:
     warehouse.load([ANN])
     before = warehouse.rows()

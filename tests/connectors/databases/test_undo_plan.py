@@ -76,6 +76,7 @@ RUNS: Mapping[str, tuple[list[Record], Record, dict[str, int]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RUNS)
 def test_the_table_is_as_before_and_after_an_undo_of_the_undo_as_after_the_run(table: Table, case: str) -> None:
     first = table.load(BEFORE)
@@ -113,6 +114,7 @@ def of_day(number: int, day: int) -> Record:
     return customer(number, name=f"{number} of day {day}", updated_at=f"2025-03-{day:02}T00:00:00Z")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_by", ["default", "trigger"])
 def test_what_was_last_written_is_as_before(table: Table, kept_by: str) -> None:
     """Otherwise the records of the earlier state would be older than what the table no longer has."""
@@ -140,6 +142,7 @@ def test_what_was_last_written_is_as_before(table: Table, kept_by: str) -> None:
     assert (table.rows(names), table.rows(TIMES)) == after
 
 
+@pytest.mark.slow
 def test_a_time_that_a_later_run_has_written_stays(table: Table) -> None:
     table.do(OWN_TIMES.format("VARCHAR"))
     table.load([of_day(1, 1), of_day(2, 1)])
@@ -175,6 +178,7 @@ SINCE: Mapping[str, tuple[str, str | None]] = {
 created, and 21 and 22 removed."""
 
 
+@pytest.mark.slow
 def test_what_others_have_changed_is_left_alone_and_listed(table: Table) -> None:
     kept = list(range(1, 6))
     table.load([customer(number) for number in (*kept, 21, 22, 23)])
@@ -199,6 +203,7 @@ def test_what_others_have_changed_is_left_alone_and_listed(table: Table) -> None
     ]
 
 
+@pytest.mark.slow
 def test_a_later_run_wins_and_a_row_of_others_belongs_to_nobody_again(table: Table) -> None:
     table.load([customer(1)])
     table.do("INSERT INTO customers (customer_key, external_id, name) VALUES ('2', '2', 'Other')")
@@ -231,6 +236,7 @@ def test_a_created_customer_that_others_refer_to_stays(tmp_path: Path, postgres_
     assert table.column("customer", table="notes") == ["2"]
 
 
+@pytest.mark.slow
 def test_a_created_customer_that_others_refer_to_stays_in_duckdb(tmp_path: Path) -> None:
     table = Warehouse(tmp_path)
     table.do(
@@ -297,6 +303,7 @@ def test_a_partitioned_table_most_of_which_is_taken_back_or_little(
     assert table.rows("SELECT * FROM customers ORDER BY 1") == before
 
 
+@pytest.mark.slow
 def test_a_duckdb_table_of_ones_own(tmp_path: Path) -> None:
     table = Warehouse(tmp_path)
     table.do(
@@ -317,6 +324,7 @@ def test_a_duckdb_table_of_ones_own(tmp_path: Path) -> None:
 # The history -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_undo_appends_to_the_history(table: Table) -> None:
     """It rewrites nothing: what the run made of the customers stays, until the time of the undo."""
     table.load([customer(1), customer(2)], history=True)
@@ -347,6 +355,7 @@ def one_of_each(table: Table) -> Report:
     return table.load([customer(1, name="New name"), customer(4)], **MIRROR, deletes="remove")
 
 
+@pytest.mark.slow
 def test_a_part_of_a_run_a_dry_run_and_limits(table: Table) -> None:
     run = one_of_each(table)
     before = table.rows()
@@ -367,6 +376,7 @@ def test_a_part_of_a_run_a_dry_run_and_limits(table: Table) -> None:
     assert sorted(table.column("name")) == ["Customer 1", "Customer 4"]
 
 
+@pytest.mark.slow
 def test_a_plan_is_reviewed_and_applied_unless_the_table_has_changed(table: Table) -> None:
     run = one_of_each(table)
     report = take_back(table, run, out=table.folder / "plan")
@@ -401,6 +411,7 @@ def test_a_plan_is_reviewed_and_applied_unless_the_table_has_changed(table: Tabl
 # What cannot be taken back ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_images_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
     table = Warehouse(tmp_path)
     run = one_of_each(table)
@@ -422,6 +433,7 @@ def test_images_that_are_missing_or_damaged_are_named(tmp_path: Path) -> None:
     assert take_back(table, run).exit_code == 0
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_be_taken_back_say_why(tmp_path: Path) -> None:
     table = Warehouse(tmp_path)
     dry = table.load([customer(1)], dry_run=True)
@@ -435,6 +447,7 @@ def test_runs_that_cannot_be_taken_back_say_why(tmp_path: Path) -> None:
         take_back(table, table.load([customer(2)]), keys=tmp_path / "keys.txt")
 
 
+@pytest.mark.slow
 def test_a_table_that_is_gone_or_has_changed_its_types_is_named(table: Table) -> None:
     table.load([customer(1, net_terms="30")])
     run = table.load([customer(1, net_terms="60")])

@@ -48,6 +48,7 @@ def bucket():
     started.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
@@ -149,6 +150,7 @@ def test_a_failed_upload_leaves_the_earlier_object(bucket, folder, monkeypatch):
     monkeypatch.chdir(folder)
 
 
+@pytest.mark.slow
 def test_a_large_object_is_uploaded_in_parts_or_not_at_all(bucket, folder, monkeypatch):
     with (folder / "in.csv").open("w") as out:
         out.write("id,email,name,city\n")
@@ -177,6 +179,7 @@ def test_what_is_read_is_not_written(source, bucket, folder):
     assert body(bucket, "daily/a.csv") == before
 
 
+@pytest.mark.slow
 def test_create_never_needs_an_object(bucket, folder):
     with pytest.raises(ConfigError, match=r"object s3://exports/none\.csv does not exist"):
         load("in.csv", "s3://exports/none.csv", create="never")

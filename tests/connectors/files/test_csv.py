@@ -229,6 +229,7 @@ def damaged_files(draw) -> tuple[bytes, list[bytes]]:
     return bytes(data), tokens
 
 
+@pytest.mark.slow
 @given(damaged_files(), st.integers(1, 64))
 @settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "40")))
 @example((b'tok000x,"\n\ntok001x,a,b', [b"tok000x", b"tok001x"]), 3)
@@ -391,6 +392,7 @@ def fifo(tmp_path):
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_pipe_is_read_once_and_to_its_end(packed, fifo):
     data = b"id,name\n" + b"".join(b"%d,Customer %d\n" % (i, i) for i in range(200_000))

@@ -208,6 +208,7 @@ def test_a_limit_that_cannot_be_is_explained(value: str) -> None:
         read("http://127.0.0.1/a.csv", download_mb=value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [b"1\r\n \r\n", b"X-A: b\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"])
 def test_a_download_that_drips_ends(drop: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" if drop[:1] == b"X" else b"" if drop[:1] == b"H" else CHUNKED
@@ -370,6 +371,7 @@ def test_a_body_that_is_cut_off_is_continued() -> None:
     assert [row["id"] for row in records] == [str(n) for n in range(1, 50_001)]
 
 
+@pytest.mark.slow
 def test_a_body_that_stays_cut_off_is_an_error_and_the_next_command_continues(tmp_path: Path) -> None:
     with served(ranged(LONG, [300_000, 10, 10])) as server:
         address = f"{server.url}/a.csv"
@@ -542,6 +544,7 @@ def test_secrets_of_an_address_are_stored_nowhere(status: int, tmp_path: Path) -
     assert [path for path in files if b"s3cret" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_address_had_secrets_explains_how_to_continue_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

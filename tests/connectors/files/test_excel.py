@@ -121,6 +121,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     return {what: row[f"n{column}"] for column, (what, *_) in enumerate(CELLS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "text"), [(what, text) for what, _, _, text in CELLS])
 def test_a_cell_is_read_as_users_see_it(cells: dict[str, str | None], what: str, text: str | None) -> None:
     assert cells[what] == text
@@ -176,6 +177,7 @@ def test_a_formula_of_empty_text_has_a_result(tmp_path: Path) -> None:
     assert read(file)[0].notes == ()
 
 
+@pytest.mark.slow
 def test_numbers_are_shown_where_the_place_of_cells_is_implied(tmp_path: Path) -> None:
     rows = [["Name", "a", "b"], ["Ann", 1234567890123456, 0.1 + 0.2], ["Bo", "1234567890123456", 1e300]]
     file = workbook(tmp_path / "x.xlsx", {"A": rows})
@@ -435,6 +437,7 @@ def test_wide_sheets_are_read(tmp_path: Path) -> None:
     assert records.row(0)[-1] == "699"
 
 
+@pytest.mark.slow
 def test_the_reach_of_a_full_sheet_is_measured(tmp_path: Path) -> None:
     file = plain(tmp_path)
     edited(file, lambda parts: parts.update({SHEET: re.sub(rb'r="([A-E]?)4"', rb'r="\g<1>1048576"', parts[SHEET])}))
@@ -494,6 +497,7 @@ def test_a_workbook_cannot_be_written() -> None:
         opening.open_destination("out.xlsx", {"create": True, "written": Path("written")})
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     file = plain(tmp_path)
     edited(file, lambda parts: parts.update({SHEET: parts[SHEET] + b" " * (80 << 20)}))
@@ -651,6 +655,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workbook(tmp_path_factory.mktemp("whole") / "x.xlsx", {"A": rows, "B": NOTES}, formats={3: "00000"})
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz("Excel")
 def test_damaged_bytes_are_refused_or_change_nothing(tmp_path: Path, whole: Path, tried: Counter[str]) -> None:
     data = whole.read_bytes()
@@ -661,6 +666,7 @@ def test_damaged_bytes_are_refused_or_change_nothing(tmp_path: Path, whole: Path
         tried["refused" if rows is None else "read"] += 1
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz("Excel")
 def test_damaged_parts_are_read_or_refused(tmp_path: Path, whole: Path, tried: Counter[str]) -> None:
     with zipfile.ZipFile(whole) as archive:

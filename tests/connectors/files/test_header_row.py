@@ -234,6 +234,7 @@ def well_formed_files(draw: st.DrawFn) -> tuple[str, list[str], str]:
     return text.getvalue(), tokens, delimiter
 
 
+@pytest.mark.slow
 @given(file=well_formed_files())
 @settings(
     max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "60")),

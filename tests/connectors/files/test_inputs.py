@@ -249,6 +249,7 @@ def test_an_unreadable_archive_is_explained_in_one_sentence(
     assert expected in refusal("all.zip")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all.csv.gz", "all.csv.zst", "all.jsonl.gz"])
 def test_a_bomb_is_not_decompressed_to_its_end(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "_HARMLESS_BYTES", 1 << 20)
@@ -399,6 +400,7 @@ def test_an_unsupported_file_named_like_a_table_stops_a_folder_and_others_are_sk
     assert "in/login.csv: is a web page" in refusal("in")
 
 
+@pytest.mark.slow
 def test_an_unsupported_format_is_named_on_standard_input() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tranship", "run", "-", "out.csv"], input=_sqlite(), capture_output=True, check=False

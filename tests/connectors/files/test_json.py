@@ -363,6 +363,7 @@ def unfolded(record: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz("JSON")
 @MANY
 @given(

@@ -57,6 +57,7 @@ def write(warehouse: Warehouse | PostgresWarehouse, name: str, text: str | bytes
     return path
 
 
+@pytest.mark.slow
 def test_a_file_is_read_when_it_is_new_or_has_changed(warehouse: Warehouse | PostgresWarehouse) -> None:
     write(warehouse, "a.csv", HEAD + "1,A\n2,B\n")
     write(warehouse, "b.csv", HEAD + "3,C\n")
@@ -102,6 +103,7 @@ def test_a_run_that_dies_or_stops_reads_its_files_again(
     assert fates(load(warehouse)) == {}
 
 
+@pytest.mark.slow
 def test_a_plan_keeps_the_files_that_it_has_read(duckdb: Warehouse) -> None:
     write(duckdb, "a.csv", HEAD + "1,A\n")
     given = {"source": str(duckdb.folder / "in"), "destination": duckdb.address(), "new_files": True}
@@ -111,6 +113,7 @@ def test_a_plan_keeps_the_files_that_it_has_read(duckdb: Warehouse) -> None:
     assert fates(load(duckdb)) == {"created": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "before", "after", "expected", "note"),
     [
@@ -144,6 +147,7 @@ def test_a_file_that_has_changed(
     assert fates(load(duckdb)) == {}
 
 
+@pytest.mark.slow
 def test_only_its_time_has_changed(duckdb: Warehouse) -> None:
     path = write(duckdb, "a.csv", HEAD + "1,A\n")
     load(duckdb)
@@ -215,6 +219,7 @@ def test_other_formats(duckdb: Warehouse) -> None:
     assert fates(load(duckdb)) == {"created": 1}
 
 
+@pytest.mark.slow
 def test_a_week_of_files_gives_one_result_in_every_order(tmp_path: Path) -> None:
     """Each day changes some customers; files arrive in any order, some of them twice."""
     chosen = random.Random(7)

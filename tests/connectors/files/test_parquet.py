@@ -256,6 +256,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.fuzz("Parquet")
 def test_any_file_is_read_whole_or_refused(tmp_path: Path, tried: Counter[str]) -> None:
     """`TRANSHIP_EXAMPLES` is the number of files."""

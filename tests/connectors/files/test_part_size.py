@@ -17,6 +17,7 @@ SHORT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHORT)
 def test_a_part_of_short_records_has_no_more_of_them_than_others(name: str, tmp_path: Path) -> None:
     path = tmp_path / name

@@ -292,6 +292,7 @@ def test_a_neighbour_of_what_is_read_may_be_written(source: str, destination: st
     assert fates(run(source, destination)) == {"created": 1}
 
 
+@pytest.mark.slow
 def test_standard_input_from_the_destination_is_seen() -> None:
     file = made("a.csv", ANN)
     before = file.read_bytes()

@@ -86,6 +86,7 @@ def test_an_app_that_is_not_there(sandbox: Start, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_simulated_failures(sandbox: Start, tmp_path: Path) -> None:
     server = sandbox("blackwalnut", seed=1000)
     server.weather(

@@ -59,6 +59,7 @@ def new_source(sandbox: Sandbox) -> dict[str, str]:
 # Customers are read completely -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["spec", "docs"])
 def test_what_was_written_is_read(
     sandbox: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
@@ -111,6 +112,7 @@ def test_the_sandbox_keeps_whatever_is_written(sandbox: Start, tmp_path: Path, d
         assert json.loads(found["metadata"][number] or "{}") == kept
 
 
+@pytest.mark.slow
 def test_all_come_in_one_call(sandbox: Start, tmp_path: Path) -> None:
     there = sandbox("growpanel", seed=5000)
     there.record()

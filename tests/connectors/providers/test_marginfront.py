@@ -74,6 +74,7 @@ def test_records_that_break_the_schema_and_unknown_fields(sandbox: Start, tmp_pa
     assert json.loads(broken["text"][0])["id"] == "b1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retry_after", ["none", "milliseconds"])
 def test_simulated_failures(sandbox: Start, retry_after: str, tmp_path: Path) -> None:
     server = sandbox("marginfront", seed=2000)
@@ -86,6 +87,7 @@ def test_simulated_failures(sandbox: Start, retry_after: str, tmp_path: Path) ->
     assert sorted(customers["provider_id"]) == sorted(record["id"] for record in server.state())
 
 
+@pytest.mark.slow
 def test_customers_that_come_and_go_meanwhile(sandbox: Start, tmp_path: Path) -> None:
     server = sandbox("marginfront", seed=1500)
     before = {record["id"] for record in server.state()}
@@ -98,6 +100,7 @@ def test_customers_that_come_and_go_meanwhile(sandbox: Start, tmp_path: Path) ->
     assert customers["provider_id"].n_unique() == len(customers)
 
 
+@pytest.mark.slow
 def test_a_key_that_stops_in_the_middle_and_another_one_that_goes_on(sandbox: Start, tmp_path: Path) -> None:
     server = sandbox("marginfront", seed=1000)
     server.keys(valid=["mf_sk_test_1", "mf_sk_test_2"], stops_after={"mf_sk_test_1": 4})

@@ -145,6 +145,7 @@ def test_a_list_whose_envelope_says_less(read: Read, count: int, answer: Callabl
 # A list that changes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_new_customers_shift_the_pages_and_each_comes_once(sandbox: Start, read: Read) -> None:
     metrifox = sandbox("metrifox", seed=300)
     before = {record["id"] for record in metrifox.state()}
@@ -182,6 +183,7 @@ def test_a_list_that_is_shifted_by_whole_pages(read: Read) -> None:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archived", ["listed", "hidden"])
 def test_a_list_with_simulated_failures_comes_whole(sandbox: Start, read: Read, archived: str) -> None:
     metrifox = sandbox("metrifox", seed=600, switches={"archived": archived})
@@ -303,6 +305,7 @@ def test_a_customer_moves_to_another_account(sandbox: Start, read: Read) -> None
     assert at[:2] == at[2:]
 
 
+@pytest.mark.slow
 def test_a_run_into_a_table(metrifox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METRIFOX_API_KEY", KEY)
     made = create(

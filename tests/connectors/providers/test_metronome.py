@@ -151,6 +151,7 @@ def test_archived_customers_come_as_cancelled(metronome: Sandbox, read: Read) ->
     assert json.loads(archived["metadata"]) == {"metronome.archived_at": metronome.state()[1]["archived_at"]}
 
 
+@pytest.mark.slow
 def test_customers_that_are_archived_during_the_read_come_once(metronome: Sandbox, read: Read) -> None:
     ids = [create(metronome, str(n)) for n in range(6)]
     metronome.record()
@@ -243,6 +244,7 @@ def test_what_breaks_the_schema_is_a_reject_with_its_id(
 # Weather ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_lists_come_whole_while_they_shift(sandbox: Start, tmp_path: Path) -> None:
     metronome = sandbox("metronome", seed=600)
     for record in metronome.state()[::7]:

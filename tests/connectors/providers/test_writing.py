@@ -91,6 +91,7 @@ def test_an_external_id_may_hold_anything(
     assert [writer.external_id(record) for record in kept] == [external_id + external_id]
 
 
+@pytest.mark.slow
 @EVERY
 def test_what_was_read_and_is_written_as_it_was_needs_no_change(sandbox: Start, provider: str) -> None:
     writer = opened(sandbox, provider, seed=300)

@@ -158,6 +158,7 @@ def test_what_a_browser_can_send_by_itself_changes_nothing(sandbox: Start, metho
     assert len(front.state()) == 1
 
 
+@pytest.mark.slow
 def test_a_body_has_a_limit(sandbox: Start) -> None:
     front = sandbox("marginfront")
     head = {"x-api-key": "mf_sk_1", "Content-Type": "application/json", "Content-Encoding": "gzip"}

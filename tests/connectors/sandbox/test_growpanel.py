@@ -107,6 +107,7 @@ def test_a_wrong_method_is_405(api: Api, method: str, path: str) -> None:
     assert (status, said["error"]) == (405, "Method not allowed")
 
 
+@pytest.mark.slow
 def test_the_limits_of_the_page() -> None:
     with (
         running("growpanel", switches={"limits": "on"}) as (url, _),
@@ -254,6 +255,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
         assert [row["id"] for row in client.get("/customers").json()["result"]["list"]] == ["cus_456"]
 
 
+@pytest.mark.slow
 def test_the_list_is_by_id_whatever_happened_before(api: Api) -> None:
     chance = random.Random(7)
     there: set[str] = set()

@@ -234,6 +234,7 @@ def test_a_csv_that_is_none(api: Api) -> None:
     assert (status, answer["data"]["total_customers"]) == (200, 0)
 
 
+@pytest.mark.slow
 def test_a_csv_of_10_mb_is_not_too_large(api: Api) -> None:
     content = b"customer_key\n" + (b"k" * 99_999 + b"\n") * (LARGEST_CSV // 100_000)
     content += b"k" * (LARGEST_CSV - len(content))

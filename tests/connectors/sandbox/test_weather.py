@@ -148,6 +148,7 @@ def test_a_500_never_says_it(front: Sandbox) -> None:
     assert call(front)[1]["Retry-After"] is None
 
 
+@pytest.mark.slow
 def test_calls_over_the_rate_are_refused_until_the_window_ends(front: Sandbox) -> None:
     front.weather(rate={"GET": 5}, window=3600, retry_after="milliseconds")
     seen = [call(front) for _ in range(8)]
@@ -232,6 +233,7 @@ def test_a_body_without_anything_is_not_cut(front: Sandbox) -> None:
     assert front.counts()["customers"] == 50  # the control endpoint is never affected by weather
 
 
+@pytest.mark.slow
 def test_a_slow_body_comes_in_pieces(front: Sandbox) -> None:
     whole = call(front)[2]
     front.weather(slow=1, slow_seconds=0.5)

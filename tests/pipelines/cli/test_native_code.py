@@ -49,6 +49,7 @@ def test_a_library_that_gets_no_memory_is_a_sentence(tmp_path: Path) -> None:
     assert said.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_library_that_waits_for_a_thread_that_cannot_start_is_a_sentence(tmp_path: Path) -> None:
     said = ended(f"{FULL}threading.Event().wait()", tmp_path)
     assert said.returncode == 2
@@ -60,10 +61,12 @@ def test_a_program_that_calls_no_command_is_left_alone() -> None:
     assert "watch" not in [thread.name for thread in threading.enumerate()]
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_for_others_is_left_alone(tmp_path: Path) -> None:
     assert ended("threading.Event().wait(1)", tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crash", ["ctypes.CDLL(None).abort()", "ctypes.CDLL(None).strlen(ctypes.c_void_p(1))"])
 def test_other_aborts_and_crashes_are_bugs_with_a_report_that_quotes_nothing(crash: str, tmp_path: Path) -> None:
     said = ended(f"os.write(2, b'panicked at jane@example.com')\n{crash}", tmp_path)

@@ -36,12 +36,14 @@ def folder(tmp_path: Path) -> Path:
 # Streams ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
 def test_closed_and_full_streams_change_neither_the_work_nor_the_exit_code(redirection: str, folder: Path) -> None:
     assert shell(f"$T run in.csv out.csv --json {redirection}", folder).returncode == 4
     assert (folder / "out.csv").read_text().count("Ann") == 1
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_printed_is_mentioned(folder: Path) -> None:
     said = shell("$T inspect in.csv >/dev/full", folder)
     assert (said.returncode, said.stderr) == (
@@ -50,16 +52,19 @@ def test_a_report_that_cannot_be_printed_is_mentioned(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     said = shell("$T inspect in.csv | true; exit ${PIPESTATUS[0]}", folder)
     assert (said.returncode, said.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_working_directory_that_was_removed_is_no_error(folder: Path) -> None:
     said = shell("mkdir gone && cd gone && rmdir ../gone && $T --version", folder)
     assert (said.returncode, said.stderr) == (0, ""), said.stderr
 
 
+@pytest.mark.slow
 def test_records_that_cannot_be_printed_are_an_error(folder: Path) -> None:
     said = shell("$T run in.csv - >/dev/full", folder)
     assert said.returncode == 2
@@ -67,6 +72,7 @@ def test_records_that_cannot_be_printed_are_an_error(folder: Path) -> None:
     assert "continue with: tranship resume" in said.stderr
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_is_reported_once_and_stops_nothing(folder: Path) -> None:
     said = shell("$T run in.csv out.csv --log /dev/full", folder)
     assert said.returncode == 4
@@ -74,6 +80,7 @@ def test_a_log_that_cannot_be_written_is_reported_once_and_stops_nothing(folder:
     assert "Traceback" not in said.stderr
 
 
+@pytest.mark.slow
 def test_what_native_libraries_print_is_hidden(folder: Path) -> None:
     (folder / "sitecustomize.py").write_text("""
 import os, sys

@@ -18,6 +18,7 @@ ODD = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(ODD, min_size=1, max_size=5))
 @settings(max_examples=100)
 def test_ids_are_as_the_oracle_has_them_and_stay_so(values):

@@ -21,6 +21,7 @@ def instants(values, **spelling):
     return instant(pl.Series(values, dtype=pl.String), "created_at", Spelling(**spelling))
 
 
+@pytest.mark.slow
 @given(
     st.datetimes(datetime(1901, 1, 1), datetime(2199, 1, 1)),
     st.sampled_from(["T", " "]),
@@ -53,6 +54,7 @@ def test_numbers_before_dots_are_day_first_whatever_else_is_in_the_column():
     assert faults["code"].to_list() == ["created_at.unreadable"]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=30))
 @settings(max_examples=100)
 def test_any_text_is_an_instant_or_a_fault(value):

@@ -29,6 +29,7 @@ WIDE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [None, pl.Series([None, '{"text 7":"own","v":1}', '{"a":2}', None])])
 def test_many_columns_become_the_same_as_one_by_one(own: pl.Series | None) -> None:
     wide = pl.DataFrame(WIDE)

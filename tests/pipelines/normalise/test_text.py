@@ -18,6 +18,7 @@ def quiet_characters() -> list[str]:
     return [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and pattern.match(chr(code))]
 
 
+@pytest.mark.slow
 def test_characters_left_alone_need_nothing_done():
     for character in quiet_characters():
         assert unicodedata.normalize("NFC", character) == character

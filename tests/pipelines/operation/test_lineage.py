@@ -235,6 +235,7 @@ def test_events_are_posted_to_a_url_in_order(folder: Path, monkeypatch: pytest.M
     assert {headers["Authorization"] for headers in backend.headers} == {"Bearer hush-hush-hush"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_delivered_is_said(folder: Path) -> None:
     with nobody() as address:
         assert go(lineage=address) == [

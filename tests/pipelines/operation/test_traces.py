@@ -100,6 +100,7 @@ def test_a_run_that_is_stopped_is_an_error(folder: Path, monkeypatch: pytest.Mon
     assert "--max-rejects 0" in spans["tranship run"].status.message
 
 
+@pytest.mark.slow
 def test_a_trace_that_is_not_delivered_is_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -232,6 +232,7 @@ def six_nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("plays", "wanted"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_a_team_is_told_what_it_wants_to_know(
     plays: list[Play], wanted: list[list[tuple[str, str, str]]], nights: Nights, six_nights: Path
@@ -289,6 +290,7 @@ def test_what_is_unexpected_is_in_the_report(nights: Nights) -> None:
     assert nights.alerts()[0]["unexpected"] == ["40 records read; expected at least 50"]
 
 
+@pytest.mark.slow
 def test_days_without_a_change(nights: Nights) -> None:
     nights.settings = {"destination": "duckdb:///w.duckdb"}
     nights.records(USUAL)
@@ -302,6 +304,7 @@ def test_days_without_a_change(nights: Nights) -> None:
     assert alert["unexpected"] == ["4 days without a change; expected at most 3"]
 
 
+@pytest.mark.slow
 def test_an_address_that_wants_failures_only_gets_them_and_their_end(nights: Nights) -> None:
     nights.settings = {"alert": [{"when": ["failed"], "to": "env:HOOK"}]}
     told = []
@@ -328,6 +331,7 @@ def test_who_was_alerted_is_told_of_the_recovery_although_the_rule_is_gone(night
 # Delivery never changes a run --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_alert_that_cannot_be_delivered_is_one_line_and_is_sent_the_next_night(
     nights: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +366,7 @@ def test_a_variable_that_is_missing_is_said_before_an_alert_is_due(
     assert nights.warnings == ["alerts to env:HOOK cannot be sent: the environment variable HOOK is not set"]
 
 
+@pytest.mark.slow
 def test_an_address_that_never_answers_holds_the_run_for_a_moment_only(
     nights: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +384,7 @@ def test_an_address_that_never_answers_holds_the_run_for_a_moment_only(
     assert nights.warnings == ["alert to env:HOOK was not delivered: no answer within 0.3 s"]
 
 
+@pytest.mark.slow
 def test_a_state_that_cannot_be_saved_is_said_and_the_alert_is_sent(nights: Nights) -> None:
     Path(".tranship").mkdir()
     Path(".tranship/pipelines").touch()
@@ -392,6 +398,7 @@ def test_a_state_that_cannot_be_saved_is_said_and_the_alert_is_sent(nights: Nigh
     assert [alert["kind"] for alert in nights.alerts()] == ["change", "change"]
 
 
+@pytest.mark.slow
 def test_a_damaged_state_begins_anew(nights: Nights) -> None:
     nights.records(USUAL)
     nights.run()
@@ -442,6 +449,7 @@ def test_a_health_check_hears_the_start_and_the_exit_code(nights: Nights, monkey
     ]
 
 
+@pytest.mark.slow
 def test_a_command_is_started_after_a_failure_only(nights: Nights) -> None:
     nights.settings = {"alert": [], "on_failure": 'echo "$TRANSHIP_STATE $TRANSHIP_EXIT_CODE $TRANSHIP_REPORT" >> said'}
     nights.records(USUAL)
@@ -478,6 +486,7 @@ def test_a_dry_run_and_a_plan_tell_nobody(nights: Nights) -> None:
     assert not Path(".tranship/pipelines").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_continued_by_hand_recovers_its_pipeline(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ConnectorError("the disk of the server is full")
@@ -493,6 +502,7 @@ def test_a_run_that_is_continued_by_hand_recovers_its_pipeline(nights: Nights, m
     assert [(alert["kind"], alert["before"]) for alert in nights.alerts()] == [("recovered", "failed")]
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_imported_by_a_run_that_does_not_use_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("external_id,email,name\n1,a@acme.example,Ann\n")
     script = """

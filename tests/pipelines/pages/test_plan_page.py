@@ -32,6 +32,7 @@ def report(folder: Path) -> dict[str, object]:
     return dict(json.loads((folder / "report.json").read_text()))
 
 
+@pytest.mark.slow
 def test_its_counts_are_those_of_the_changes(folder: Path, page: Element) -> None:
     with (folder / "changes.csv").open(encoding="utf-8", newline="") as file:
         counts = Counter(row["type"] for row in csv.DictReader(file))
@@ -93,6 +94,7 @@ def test_without_samples_no_customer_is_shown(folder: Path) -> None:
     assert "5 to create" in page
 
 
+@pytest.mark.slow
 def test_an_applied_plan_says_so(tmp_path: Path) -> None:
     place = plan(tmp_path / "made").parent
     digest = json.loads((place / "report.json").read_text())["plan_digest"]

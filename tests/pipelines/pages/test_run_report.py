@@ -84,6 +84,7 @@ def second(both: tuple[Ran, Ran]) -> Ran:
 # The page as a file ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_loads_and_runs_nothing(second: Ran) -> None:
     assert not re.search(r"https?:|url\(|@import|<script|\son[a-z]+=|style=", second.page)
     policy = second.root.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
@@ -283,6 +284,7 @@ def made_again(found: Ran) -> Element:
     return parsed(run_report.run_report(report, directory))
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_damaged_is_left_out(second: Ran, tmp_path: Path) -> None:
     """Each of its files in turn."""
     state = shutil.copytree(second.folder.parent.parent, tmp_path / ".tranship")

@@ -490,6 +490,7 @@ answers = st.fixed_dictionaries(
 
 
 # Each example is twenty customers.
+@pytest.mark.slow
 @settings(max_examples=int(os.environ.get("TRANSHIP_EXAMPLES", "10")))
 @given(st.lists(answers, min_size=1, max_size=20))
 def test_a_customer_comes_back_to_metrifox_as_it_was(changes: list[dict[str, Any]]) -> None:

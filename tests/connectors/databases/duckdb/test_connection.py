@@ -59,6 +59,7 @@ def test_any_file_name_will_do(tmp_path: Path, file: str) -> None:
         assert fates(report) == {fate: 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["source", "destination"])
 def test_a_locked_database_names_who_holds_it(warehouse: Warehouse, role: str) -> None:
     warehouse.do("CREATE TABLE people AS SELECT 1 AS id, 'Ann' AS name")
