@@ -1,7 +1,7 @@
 """Load the customers of the CRM every night, as a flow with an artifact that shows the counts.
 
-Copy it beside crm.toml; `pip install "tranship[prefect]"` fits into an environment with Prefect. `python crm.py` serves the
-flow with its schedule.
+Copy it beside crm.toml; `pip install "tranship[prefect]"` fits into an environment with Prefect. `python crm.py` serves
+the flow with its schedule.
 """
 
 from __future__ import annotations
