@@ -29,10 +29,9 @@ def may_be_better_later(_task: Any, _run: Any, state: State[Any]) -> bool:
 def load_customers(settings: Path) -> tranship.Report:
     """Run the pipeline, and keep its counts as an artifact."""
     report = tranship.run(settings)
-    counts = {name: count for name, count in asdict(report.counts).items() if count}
     create_table_artifact(
         key="crm-customers",
-        table=[{"records": name, "count": count} for name, count in counts.items()],
+        table=[{"records": name, "count": count} for name, count in asdict(report.counts).items() if count],
         description=f"Run {report.run_id}: {report.status}. Report: {report.files['page']}",
     )
     return report
