@@ -23,7 +23,7 @@ from tranship.pipelines.arguments import RunOptions
 TOOLS = ("airflow", "dagster", "prefect", "dbt")
 PYTHON = sorted(path for name in TOOLS for path in (EXAMPLES / name).rglob("*.py"))
 LEDGER = {"read": 46, "rejected": 10, "merged": 8, "created": 28}
-"""What becomes of the sample data."""
+"""The counts of a load of the sample data."""
 
 
 # Read ------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Load the customers of the CRM every night, as an asset with its counts and with checks.
 
 Copy it beside crm.toml; `pip install "tranship[dagster]"` fits into an environment with Dagster. pipes.py does the same
-in a process of its own.
+in a separate process.
 """
 
 from __future__ import annotations

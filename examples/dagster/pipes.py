@@ -1,4 +1,4 @@
-"""The asset of crm.py with Dagster Pipes: Tranship runs in a process and an environment of its own.
+"""The asset of crm.py with Dagster Pipes: Tranship runs in a separate process and environment.
 
 Then the packages of Dagster and of Tranship need not fit each other: `pip install tranship dagster-pipes` in the other
 environment, whose Python is $TRANSHIP_PYTHON. Copy job.py and crm.toml beside this file.

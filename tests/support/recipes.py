@@ -40,7 +40,7 @@ def assert_valid(command: str) -> None:
     cli.commands[words[0]].make_context(words[0], words[1:])
 
 
-def night(folder: Path, alert: str = "http://127.0.0.1:9/") -> dict[str, str]:
+def night(folder: Path, alert: str = "http://localhost/") -> dict[str, str]:
     """Return the variables of the pipeline for a load of the sample data into a table in `folder`. After a good night,
     no alert is due."""
     return {
