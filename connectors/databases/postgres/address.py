@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
-from sqlalchemy import make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from tranship.connectors.address_secrets import is_misplaced
