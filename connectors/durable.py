@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from tranship.connectors import mirrored
 from tranship.connectors.errors import Damaged
 
 _DIGEST: Final = "digest"
@@ -66,6 +67,7 @@ def seals(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def is_whole(file: Path, sealed: Any) -> bool:
     """Whether a file is the one that was sealed."""
+    mirrored.bring(file)
     try:
         # The size reveals most damage and costs nothing.
         return file.stat().st_size == int(str(sealed).split()[0]) and seal(file, sync=False) == sealed
@@ -142,7 +144,10 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
 
 
 def write(file: Path, contents: str | bytes) -> None:
-    """Write a small file atomically, readable for its owner only; it is on disk when this returns."""
+    """Write a small file atomically, readable for its owner only; it is on disk when this returns, and kept where its
+    folder is a working copy."""
+    if isinstance(contents, str):
+        contents = mirrored.outward(contents)
     temporary = _new_name(file, mode=0o600)
     try:
         with temporary.open("wb") as out:
@@ -153,6 +158,7 @@ def write(file: Path, contents: str | bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(file.parent)
+    mirrored.save(file)
 
 
 def _new_name(path: Path, *, mode: int = 0o666) -> Path:
@@ -164,6 +170,7 @@ def _new_name(path: Path, *, mode: int = 0o666) -> Path:
 
 def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:
     """Write one JSON object with its digest, as `write` does. `indent` is for people, and takes ten times as long."""
+    values = mirrored.outward_values(values)
     write(file, json.dumps({**values, _DIGEST: _digest(values)}, indent=indent))
 
 
@@ -172,12 +179,13 @@ def read_json(file: Path) -> dict[str, Any]:
 
     An object without a digest is returned unchanged: earlier versions of Tranship wrote none.
     """
+    mirrored.bring(file)
     try:
         if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for its writer
             raise damaged(file)
         values = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(values, dict) and values.pop(_DIGEST, None) in (None, _digest(values)):
-            return values
+            return mirrored.inward_values(values)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:

@@ -37,13 +37,23 @@ from typing import Any, Final
 
 import msgspec
 
-from tranship.connectors import durable, key_shapes
-from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure, TranshipError
+from tranship.connectors import durable, key_shapes, mirrored
+from tranship.connectors.errors import (
+    Busy,
+    ConfigError,
+    ConnectorError,
+    Damaged,
+    Interrupted,
+    LocalFailure,
+    TranshipError,
+)
 from tranship.pipelines import parts
-from tranship.pipelines.locks import GLANCE, Lock
+from tranship.pipelines.locks import GLANCE, lock_at
 from tranship.pipelines.manifest import Manifest
 from tranship.pipelines.stage_files import PART_FOLDERS
 
+_PERHAPS: Final = "The destination may have been written to; that is found out when the run is continued."
+_UNCHANGED: Final = "The destination is unchanged."
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
 PAGES = "pages"
 LOCK = "lock"
@@ -64,7 +74,7 @@ class RunDirectory:
         self.manifest = manifest
         self.has_lock = bool(manifest["settings"].get("locks", True))
         """Whether a lock marks the process that works on it."""
-        self._lock = Lock(path / LOCK)
+        self._lock = lock_at(path / LOCK)
 
     @classmethod
     def new(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
@@ -117,7 +127,7 @@ class RunDirectory:
             self.own()
             self._must_be_new()
             self.save()
-        except (OSError, LocalFailure):
+        except (OSError, LocalFailure, ConnectorError):
             # Without a manifest it would count as damaged.
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -221,8 +231,22 @@ class RunDirectory:
         self.save()
 
     def save(self) -> None:
-        """Write the manifest, synced."""
-        durable.write_json(self.path / "manifest.json", self.manifest)
+        """Write the manifest, synced. Raises ConnectorError if the run is kept elsewhere, and cannot be there."""
+        try:
+            durable.write_json(self.path / "manifest.json", self.manifest)
+        except ConnectorError as error:
+            if self.done(APPLY_STEP) is not None:
+                holds = "The write to the destination is complete; that is found out when the run is continued."
+            elif self.has_begun_to_write:
+                holds = _PERHAPS
+            else:
+                holds = _UNCHANGED
+            error.args = (f"{error} {holds}",)
+            raise
+
+    def keep(self) -> None:
+        """Keep the files that were written since the manifest, where the run is kept elsewhere."""
+        mirrored.save(self.path / "manifest.json")
 
     def check(self) -> None:
         """Raises Damaged if a file needed to continue the run was changed since it was written."""
@@ -262,8 +286,15 @@ class RunDirectory:
 
     def begin_to_write(self) -> None:
         """Record, synced to disk, that the destination may be written to from now on."""
+        began = self.has_begun_to_write
         self.manifest["write_began"] = True
-        self.save()
+        try:
+            self.save()
+        except ConnectorError as error:
+            self.manifest["write_began"] = began
+            if not began:
+                error.args = (str(error).replace(_PERHAPS, _UNCHANGED),)
+            raise
 
     def keep_seals_of(self, files: Iterable[Path]) -> None:
         """Seal the results of a write, which a later run may read."""
@@ -308,6 +339,7 @@ class RunDirectory:
         self.must_be_free()
         if self.has_lock and not self._lock.take(GLANCE):
             raise self._busy()
+        mirrored.bring(self.path)
         if self._has_manifest:
             self.manifest = RunDirectory.at(self.path).manifest
 
@@ -337,7 +369,7 @@ class RunDirectory:
         """
         if self._lock.is_held or not self.has_lock:
             self.manifest["status"] = "interrupted"
-            with suppress(OSError):  # an unfinished run can be continued, whatever its status
+            with suppress(OSError, ConnectorError):  # an unfinished run can be continued, whatever its status
                 self.save()
         if self.done(APPLY_STEP) is not None:
             state = "the write is complete, only its report is missing"
@@ -386,6 +418,7 @@ class RunDirectory:
         except TranshipError:
             return False
         try:
+            mirrored.remove(self.path)
             shutil.rmtree(self.path)
         finally:
             self.let_go()

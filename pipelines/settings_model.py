@@ -26,6 +26,7 @@ from tranship.pipelines.setting_values import (
     position_text,
     sheet_text,
     source_or_sources,
+    state_path,
     zone_name,
 )
 
@@ -287,8 +288,8 @@ class Settings(Operating, Cleaning):
         "Default: the folder of the run.",
     )
 
-    state_dir: Annotated[Path, BeforeValidator(own_path)] = Field(
-        Path(".tranship"), description="Folder for the files of runs."
+    state_dir: Annotated[Path, BeforeValidator(state_path)] = Field(
+        Path(".tranship"), description="Folder for the files of runs, also in a bucket: s3://BUCKET/FOLDER."
     )
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tranship.connectors import key_shapes
+from tranship.connectors import key_shapes, mirrored
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import (
     ConfigError,
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"), as_json)
-    with process.interrupts():
+    with process.interrupts(), mirrored.closed_at_end():
         try:
             _refuse_keys(given)
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from tranship.connectors import mirrored
 from tranship.schemas.visible import visible, visible_json, visible_lines
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def print_json(text: str) -> None:
     """Print JSON on standard output."""
     # Bytes of file names that are not valid UTF-8 are written as \udcXX, which JSON allows.
-    click.echo(visible_json(text).encode())
+    click.echo(visible_json(mirrored.outward(text)).encode())
 
 
 def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> str:

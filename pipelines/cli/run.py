@@ -220,10 +220,11 @@ def verify_command(
     """
     from tranship.pipelines import run, settings
     from tranship.pipelines.cli import progress, render
+    from tranship.pipelines.setting_values import state_path
 
     with progress.display() as display:
         if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
-            state_dir = Path(options.get("state_dir") or ".tranship")
+            state_dir = Path(state_path(options.get("state_dir") or ".tranship"))
             found = run.verify_run(state_dir, ends[0], display)
         else:
             configured = settings.from_command(*_split_ends(ends), given(options), os.environ, only=only)
