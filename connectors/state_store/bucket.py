@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -136,7 +137,7 @@ class Bucket:
             return "create"
         if self.address.startswith("gs://") and not expected.number:
             expected = self._numbered(name, expected)
-        return {"e_tag": expected.tag, **({"version": expected.number} if expected.number else {})}
+        return {"e_tag": f'"{expected.tag}"', **({"version": expected.number} if expected.number else {})}
 
     def _numbered(self, name: str, expected: Version) -> Version:
         """Return a version that was listed with its number, which lists do not have."""
@@ -190,7 +191,7 @@ class Bucket:
 
     def must_exclude(self, name: str, version: Version) -> None:
         """Raise ConfigError if the storage ignores the conditions of a write: `name` exists and has this version."""
-        for expected in (None, Version('"0"', "1" if version.number else "")):
+        for expected in (None, Version("0", f"{version.number}1" if version.number else "")):
             try:
                 self.put(name, b"{}", expected)
             except ChangedError:
@@ -204,17 +205,19 @@ class Bucket:
     def _failure(self, action: str, error: Exception) -> ConnectorError:
         """Return the error without the words of the server, which may repeat anything."""
         name = type(error).__name__
-        if name == "NotSupportedError" or isinstance(error, NotImplementedError):
+        found = re.search(r"status: (\d{3})|non-2xx status code: (\d{3})", str(error))
+        status = found[1] or found[2] if found else ""
+        if status == "501" or name == "NotSupportedError" or isinstance(error, NotImplementedError):
             return Refused(
                 f"{self.address}: this storage refuses conditional writes (If-None-Match, If-Match), which keep a "
                 "second machine from doing the same work. Use another bucket."
             )
-        if name in ("PermissionDeniedError", "UnauthenticatedError"):
+        if status in ("401", "403") or name in ("PermissionDeniedError", "UnauthenticatedError"):
             return Refused(
                 f"{self.address}: the state directory cannot be {action}: access is denied. Check the credentials in "
                 "the environment, and their right to list, read, write and delete objects there."
             )
-        if _is_missing(error):
+        if status == "404" or _is_missing(error):
             return Refused(f"{self.address}: there is no such bucket. Check --state-dir.")
         return Unreachable(
             f"{self.address}: the state directory cannot be {action} ({name}). Check the name of the bucket, the "
@@ -227,4 +230,5 @@ def _is_missing(error: Exception) -> bool:
 
 
 def _version(meta: Any) -> Version:
-    return Version(str(meta.get("e_tag") or ""), str(meta.get("version") or ""))
+    # Lists of Azure have tags without quotes.
+    return Version(str(meta.get("e_tag") or "").strip('"'), str(meta.get("version") or ""))
