@@ -367,10 +367,15 @@ class RunDirectory:
         """Mark the run as interrupted, and return the error that reports its progress and how to continue it. With
         `has_journal`, the destination keeps a journal of what was written.
         """
+        unsaved = ""
         if self._lock.is_held or not self.has_lock:
             self.manifest["status"] = "interrupted"
-            with suppress(OSError, ConnectorError):  # an unfinished run can be continued, whatever its status
+            try:
                 self.save()
+            except OSError:  # an unfinished run can be continued, whatever its status
+                pass
+            except ConnectorError as error:
+                unsaved = f" The end of this run was not kept: {error} The next one finds out what was done."
         if self.done(APPLY_STEP) is not None:
             state = "the write is complete, only its report is missing"
         elif has_journal:
@@ -379,7 +384,7 @@ class RunDirectory:
             state = "the destination has either all of the write or none of it"
         else:
             state = "the destination is unchanged"
-        return Interrupted(f"Stopped; {state}. Continue with: {self.go_on}")
+        return Interrupted(f"Stopped; {state}.{unsaved} Continue with: {self.go_on}")
 
     def must_be_free(self) -> None:
         """Raises Busy that names the holder if another process works on this run."""
