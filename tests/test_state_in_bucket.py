@@ -32,7 +32,9 @@ from tranship.pipelines.cli.main import cli
 pytest.importorskip("obstore")
 
 TABLE = "duckdb:///w.duckdb?table=customers"
-CUSTOMERS = "id,email,name,updated_at\n1,ann@acme.com,Ann,2026-01-01\n2,bea@acme.com,Bea,2026-01-02\n3,bad,,2026-01-03\n"
+CUSTOMERS = (
+    "id,email,name,updated_at\n1,ann@acme.com,Ann,2026-01-01\n2,bea@acme.com,Bea,2026-01-02\n3,bad,,2026-01-03\n"
+)
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_nothing_in_the_bucket_names_this_machine_and_the_files_of_a_report_can_
 def test_new_files_and_watermarks_are_kept_there(store: Store) -> None:
     assert run(destination="out.csv", since="last").counts.created == 2
     Path("in.csv").write_text(CUSTOMERS + "4,dan@acme.com,Dan,2026-02-01\n")
-    assert run(destination="out.csv", since="last").counts.read == 2  # equal times are read again
+    assert run(destination="out.csv", since="last").counts.skipped == 2
     other_machine()
     (mark,) = tranship.watermarks("out.csv", state_dir=PLACE)
     assert mark.value.startswith("2026-02-01")
@@ -123,14 +125,19 @@ def test_a_file_that_another_machine_wrote_is_replaced(store: Store) -> None:
 
 
 def test_records_that_failed_at_a_provider_are_retried_by_another_machine(store: Store) -> None:
-    with tranship.sandbox("metronome", weather={"refuse": 1.0}) as there:
+    Path("in.csv").write_text("id,name,country,created_at\n1,Ann,US,2026-01-01\n2,Bea,,2026-01-01\n")
+    with tranship.sandbox("growpanel") as there:
         failed = run(destination=there.address)
-        assert failed.counts.refused == 2
-    with tranship.sandbox("metronome", port=int(there.url.rpartition(":")[2])):
+        assert (failed.counts.created, failed.counts.refused) == (1, 1)
         other_machine()
-        assert tranship.retry(state_dir=PLACE).counts.created == 2
+        assert tranship.changes(state_dir=PLACE)["action"].to_list() == ["create"]
         other_machine()
-        assert tranship.changes(state_dir=PLACE)["action"].to_list() == ["create", "create"]
+        again = tranship.retry(state_dir=PLACE)
+        assert (again.counts.read, again.counts.refused) == (1, 1)
+        other_machine()
+        assert tranship.retry(state_dir=PLACE).counts.read == 1
+        other_machine()
+        assert tranship.undo(failed.run_id, state_dir=PLACE, remove_for_good=True).counts.deleted == 1
 
 
 def test_a_plan_is_applied_by_another_machine(store: Store) -> None:
@@ -178,12 +185,16 @@ def test_runs_are_removed_in_the_bucket(store: Store) -> None:
 
 
 def test_the_state_of_a_pipeline_is_kept_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(2):
-        run(pipeline="crm", expect={"rejects": "<= 0"} if _ else {})
+    run(pipeline="crm", expect={"rejects": "0"})
+    assert any("unexpected: 1 reject" in note for note in run(pipeline="crm", expect={"rejects": "0"}).notes)
+    assert any("unexpected" in text for key, text in texts(store) if key.endswith("report.json"))
     other_machine()
     words = ("runs", "--check", "max_age=26h", "--state-dir", PLACE)
     assert cli.main(words, standalone_mode=False, obj=_context()) == 0
-    assert cli.main(("runs", "--forget", "crm", "--state-dir", PLACE), standalone_mode=False, obj=_context()) in (0, None)
+    assert cli.main(("runs", "--forget", "crm", "--state-dir", PLACE), standalone_mode=False, obj=_context()) in (
+        0,
+        None,
+    )
     other_machine()
     with pytest.raises(ConfigError, match=f"{PLACE}: has no pipeline"):
         cli.main(words, standalone_mode=False, obj=_context())
@@ -199,7 +210,7 @@ def _context() -> Any:
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("moment", some(range(1, 54), 3))
+@pytest.mark.parametrize("moment", some([19, *range(1, 54), 38], 2))
 @pytest.mark.parametrize("verb", some(["resume", "run"], 1))
 def test_another_machine_finishes_a_run_that_was_killed_between_two_uploads(
     store: Store, tmp_path: Path, verb: str, moment: int
@@ -221,11 +232,11 @@ def test_another_machine_finishes_a_run_that_was_killed_between_two_uploads(
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("moments", some([(78, 20), (64, 18), (72, 14), (84, 22), (70, 19)], 1))
+@pytest.mark.parametrize("moments", some([(68, 20), (64, 18), (70, 14), (72, 22), (66, 19)], 1))
 def test_machines_that_die_while_they_write_to_a_provider_double_and_lose_no_customer(
     store: Store, tmp_path: Path, moments: tuple[int, int]
 ) -> None:
-    number = 500
+    number = 300
     records = "".join(f"c{i},c{i}@acme.com,Name {i}\n" for i in range(number))
     Path("many.csv").write_text(f"id,email,name\n{records}")
     with tranship.sandbox("marginfront") as there:
@@ -240,8 +251,8 @@ def test_machines_that_die_while_they_write_to_a_provider_double_and_lose_no_cus
 
 @pytest.mark.kill
 def test_a_container_that_is_stopped_is_continued_by_the_next(store: Store, tmp_path: Path) -> None:
-    Path("many.csv").write_text("id,name\n" + "".join(f"c{i},N{i}\n" for i in range(3_000)))
-    with tranship.sandbox("metronome", weather={"latency": 0.05}) as there:
+    Path("many.csv").write_text("id,name\n" + "".join(f"c{i},N{i}\n" for i in range(800)))
+    with tranship.sandbox("metronome", weather={"latency": 0.02}) as there:
         words = ("run", "many.csv", there.address, "--state-dir", PLACE)
         process = start(*words, folder=tmp_path)
         deadline = time.monotonic() + 60
@@ -254,7 +265,7 @@ def test_a_container_that_is_stopped_is_continued_by_the_next(store: Store, tmp_
         assert process.returncode == 130
         assert f"Continue with: tranship resume {_run_of(store)} --state-dir {PLACE}" in said
         report = tranship.resume(state_dir=PLACE)
-        assert report.counts.created == 3_000
+        assert report.counts.created == 800
         assert not any("looked up first" in note for note in report.notes)
 
 
@@ -283,22 +294,22 @@ def test_while_one_machine_works_another_waits_skips_or_fails(store: Store, tmp_
         skipped = command("run", "in.csv", TABLE, "--state-dir", PLACE, "--overlap", "skip", folder=tmp_path)
         assert skipped.returncode == 6, skipped.stderr
         waiting = start("run", "in.csv", TABLE, "--state-dir", PLACE, folder=tmp_path)
-        time.sleep(1)
-        assert waiting.poll() is None
+        assert waiting.stderr is not None
+        line = ""
+        while "waiting for it to end" not in line:
+            line = waiting.stderr.readline()
+            assert line, "it did not wait"
         Path("pipe.csv").write_text("id,name\n7,G\n")
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 0, said
         said = waiting.communicate(timeout=60)[1]
         assert waiting.returncode == 4, said
-        assert "waiting for it to end" in said
     finally:
         process.kill()
     assert rows() == ["1", "2", "7"]
 
 
 def test_a_machine_that_has_lost_its_lock_writes_nothing_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tranship.pipelines.plan_step import check_agreed  # noqa: F401  (the last step before the write)
-
     taken_over = False
 
     def lose() -> None:
@@ -399,12 +410,13 @@ def test_a_state_directory_is_apart_from_what_is_read_and_written(store: Store) 
 
 # All commands ----------------------------------------------------------------------------------------------------
 
-ABOUT_NO_STATE = {"inspect", "connectors", "explain", "sandbox", "provider", "profiles", "apply"}
+ABOUT_NO_STATE = {"inspect", "connectors", "doctor", "explain", "sandbox", "fields", "schema", "apply"}
 """Commands without a state directory; `apply` takes it from the plan."""
 
 
 def test_every_command_works_or_says_why_not(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     first = run(since="last", destination="out.csv").run_id
+    written = run().run_id
     told: dict[str, str] = {}
     arguments = {
         "run": ("in.csv", TABLE),
@@ -414,7 +426,7 @@ def test_every_command_works_or_says_why_not(store: Store, capsys: pytest.Captur
         "resume": ("last",),
         "runs": (),
         "report": (first,),
-        "changes": ("last",),
+        "changes": (written,),
         "undo": ("last",),
         "backfill": ("in.csv", TABLE, "--from", "2026-01-01", "--to", "2026-01-03"),
         "state list": ("out.csv",),
@@ -435,7 +447,7 @@ def test_every_command_works_or_says_why_not(store: Store, capsys: pytest.Captur
         shown = capsys.readouterr()
         assert "tranship-state-" not in str(told.get(name)), name
         assert "Traceback" not in shown.err
-    assert set(told) <= {"retry", "resume"}
+    assert set(told) <= {"retry", "resume"}, told
     assert "nothing failed" in told["retry"]
     assert "is finished" in told["resume"]
 

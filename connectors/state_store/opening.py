@@ -45,7 +45,8 @@ def working_copy(address: str) -> Path:
 def _parsed(address: str) -> tuple[str, float]:
     """Return the address without options and a slash at its end, and the time of locks. Raises ConfigError."""
     parts = urlsplit(address)
-    shown = redacted(address)
+    # Without options and what is before the host, where secrets would be.
+    shown = redacted(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", parts.netloc):
         raise ConfigError(
             f"--state-dir {shown}: is not the address of a bucket. Write {parts.scheme}://BUCKET/FOLDER, and give the "

@@ -76,7 +76,12 @@ def _content(request: web.Request, store: Store, place: tuple[str, str], more: d
     """Answer with an object, or with the part of it that a range names."""
     content, metadata = store.objects[place]
     headers = {**metadata, **more, "x-goog-generation": str(store.generations.get(place, 0))}
-    headers = {"Last-Modified": format_datetime(store.changed(place), usegmt=True), "ETag": _tag(content), "Content-Type": "application/octet-stream", **headers}
+    headers = {
+        "Last-Modified": format_datetime(store.changed(place), usegmt=True),
+        "ETag": _tag(content),
+        "Content-Type": "application/octet-stream",
+        **headers,
+    }
     asked = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", request.headers.get("x-ms-range", "")))
     if asked is None:
         return web.Response(body=content, headers=headers)

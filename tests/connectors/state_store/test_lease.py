@@ -74,6 +74,6 @@ def test_a_holder_that_cannot_reach_the_bucket_stops(store: Store) -> None:
 def test_storage_that_ignores_conditions_is_refused(store: Store) -> None:
     store.is_conditional = False
     one = lease(Bucket("gs://exports/state"))
-    with pytest.raises(ConfigError, match="no conditional writes .* --no-locks"):
+    with pytest.raises(ConfigError, match=r"no conditional writes .* --no-locks"):
         one.take()
     assert not one.is_held
