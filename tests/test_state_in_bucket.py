@@ -7,9 +7,12 @@ bucket. `test_every_command_works_or_says_why_not` fails for a command that nobo
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import signal
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,13 @@ import tranship
 from support import object_stores
 from support.long_tests import some
 from support.object_stores import Store
+from support.shown_commands import ROOT, Reader, blocks, readers_folder
 from support.state_buckets import PLACE, command, google_bucket, killed, other_machine, start, wait_for_leases
 from tranship.connectors import mirrored
 from tranship.connectors.errors import Busy, ConfigError, Refused, Skipped, TranshipError, Unreachable
 from tranship.pipelines import backfill
 from tranship.pipelines.cli.main import cli
+from tranship.pipelines.settings_model import Settings
 
 pytest.importorskip("obstore")
 
@@ -479,7 +484,9 @@ def test_records_given_in_python_are_read_and_only_their_machine_can_continue_be
     assert not any("/frames/" in key for key in store.names())
 
 
-def test_at_s3_with_credentials_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client for the bucket `exports` of an S3 server, for which there are credentials in the environment."""
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -490,20 +497,41 @@ def test_at_s3_with_credentials_from_the_environment(tmp_path: Path, monkeypatch
     Path("in.csv").write_text(CUSTOMERS)
     client = pytest.importorskip("boto3").client("s3", region_name="us-east-1")
     client.create_bucket(Bucket="exports")
+    yield client
+    mirrored.close()
+    server.stop()
+
+
+def test_at_s3_with_credentials_from_the_environment(s3: Any, tmp_path: Path) -> None:
     place = "s3://exports/team/state"
-    try:
-        for _ in range(2):
-            done = command("run", "in.csv", TABLE, "--quiet", folder=tmp_path, TRANSHIP_STATE_DIR=place)
-            assert done.returncode == 4, done.stderr
-        listed = command("runs", "--json", folder=tmp_path, TRANSHIP_STATE_DIR=place)
-        assert listed.stdout.count('"run_id"') == 2
-        assert f"{place}/runs/" in listed.stdout
-        keys = [found["Key"] for found in client.list_objects_v2(Bucket="exports")["Contents"]]
-        assert sum(key.endswith("/manifest.json") for key in keys) == 2
-        assert all(key.startswith("team/state/") for key in keys)
-    finally:
-        mirrored.close()
-        server.stop()
+    done = command("run", "in.csv", TABLE, folder=tmp_path, TRANSHIP_STATE_DIR=place)
+    assert done.returncode == 4, done.stderr
+    assert f"report: {place}/runs/" in done.stderr
+    assert "tranship-state-" not in done.stderr
+    done = command("run", "in.csv", TABLE, "--json", folder=tmp_path, TRANSHIP_STATE_DIR=place)
+    assert f'"run_dir": "{place}/runs/' in done.stdout
+    assert "tranship-state-" not in done.stdout + done.stderr
+    assert len(tranship.runs(state_dir=place).runs) == 2
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="exports", Prefix="team/")["Contents"]]
+    assert sum(key.endswith("/manifest.json") for key in keys) == 2
+    assert all(key.startswith("team/state/") for key in keys)
+
+
+PAGE = ROOT / "docs" / "how-to" / "state-in-a-bucket.md"
+
+
+@pytest.mark.slow
+def test_the_page_about_it_does_what_it_shows(s3: Any, tmp_path: Path) -> None:
+    Reader(readers_folder(tmp_path), {}).follow([PAGE])
+    (block,) = blocks(PAGE.read_text(encoding="utf-8"), "toml")
+    assert mirrored.of(Settings(**tomllib.loads(block.text)).state_dir)
+    assert s3.list_objects_v2(Bucket="exports", Prefix="tranship/runs/")["KeyCount"]
+
+
+def test_the_command_in_kubernetes_is_valid() -> None:
+    (words,) = re.findall(r"args: (\[.*\])", PAGE.read_text(encoding="utf-8"))
+    name, *others = json.loads(words)
+    cli.commands[name].make_context(name, others)
 
 
 def test_at_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

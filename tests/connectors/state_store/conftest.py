@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -19,12 +20,13 @@ def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    name = f"exports-{secrets.token_hex(4)}"  # servers of one process share their buckets
     host, port = server.get_host_and_port()
     settings = {"ENDPOINT_URL": f"http://{host}:{port}", "ALLOW_HTTP": "true", "REGION": "us-east-1"}
-    for name, value in {**settings, "ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test-secret"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    pytest.importorskip("boto3").client("s3", region_name="us-east-1").create_bucket(Bucket="exports")
-    yield "s3://exports/state"
+    for variable, value in {**settings, "ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test-secret"}.items():
+        monkeypatch.setenv(f"AWS_{variable}", value)
+    pytest.importorskip("boto3").client("s3", region_name="us-east-1").create_bucket(Bucket=name)
+    yield f"s3://{name}/state"
     server.stop()
 
 
