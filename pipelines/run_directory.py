@@ -217,7 +217,7 @@ class RunDirectory:
         if self.stands_alone:
             return shlex.join(["tranship", verb, str(self.path)])
         state_dir = self.path.parent.parent
-        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", str(state_dir)]
+        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", mirrored.outward(str(state_dir))]
         return shlex.join(["tranship", verb, self.run_id, *elsewhere])
 
     def done(self, step: str) -> dict[str, Any] | None:

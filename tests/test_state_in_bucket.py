@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -29,8 +30,8 @@ from support.object_stores import Store
 from support.shown_commands import ROOT, Reader, blocks, readers_folder
 from support.state_buckets import PLACE, command, google_bucket, killed, other_machine, start, wait_for_leases
 from tranship.connectors import mirrored
-from tranship.connectors.errors import Busy, ConfigError, Refused, Skipped, TranshipError, Unreachable
-from tranship.pipelines import backfill
+from tranship.connectors.errors import Busy, ConfigError, Interrupted, Refused, Skipped, TranshipError, Unreachable
+from tranship.pipelines import backfill, one_machine
 from tranship.pipelines.cli.main import cli
 from tranship.pipelines.settings_model import Settings
 
@@ -342,6 +343,28 @@ def test_a_machine_that_has_lost_its_lock_writes_nothing_more(store: Store, monk
     assert before == {}
 
 
+def test_a_machine_that_loses_its_lock_while_it_sends_stops_and_another_finishes(store: Store) -> None:
+    Path("many.csv").write_text("id,name\n" + "".join(f"c{i},N{i}\n" for i in range(600)))
+
+    def lose() -> None:
+        while not any(key.endswith("journal.reached") for key in store.names()):
+            time.sleep(0.01)
+        for lease in mirrored._mirrors[0]._leases.copy():  # type: ignore[attr-defined]
+            lease._is_lost = True
+
+    with tranship.sandbox("marginfront", weather={"latency": 0.02}) as there:
+        thief = threading.Thread(target=lose)
+        thief.start()
+        with pytest.raises(Busy, match="could not keep its lock"):
+            run("many.csv", there.address)
+        thief.join()
+        other_machine()
+        wait_for_leases(store)
+        assert tranship.resume(state_dir=PLACE).counts.created == 600
+        tranship.run(there.address, "out.csv", state_dir="elsewhere")
+    assert pl.read_csv("out.csv")["external_id"].n_unique() == pl.read_csv("out.csv").height == 600
+
+
 # A bucket that cannot be used ------------------------------------------------------------------------------------
 
 
@@ -477,11 +500,25 @@ def test_several_pipelines_of_a_file_share_it(store: Store, tmp_path: Path) -> N
     assert len(tranship.runs(state_dir=PLACE).runs) == 2
 
 
-def test_records_given_in_python_are_read_and_only_their_machine_can_continue_before_that(store: Store) -> None:
+def test_records_given_in_python_are_asked_for_again_if_they_were_not_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other_machine()
     frame = pl.DataFrame({"id": ["1", "2"], "name": ["A", "B"]})
     assert tranship.run(frame, TABLE, state_dir=PLACE).counts.created == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(one_machine.OneMachine, "read", _stop)
+        with pytest.raises(Interrupted, match=f"--state-dir {PLACE}"):
+            tranship.run(frame, "out.csv", state_dir=PLACE)
+    other_machine()
+    with pytest.raises(ConfigError, match=r"the records are no longer kept .* Give them again, in Python"):
+        tranship.resume(state_dir=PLACE)
+    assert tranship.run(frame, "out.csv", state_dir=PLACE).counts.created == 2
     assert not any("/frames/" in key for key in store.names())
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
