@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from tranship.connectors.errors import ConfigError, ConnectorError, MissingDriver, Refused, Unreachable
 
-_WHOLE_BYTES: Final = 32 << 20
+_WHOLE_BYTES: Final = 8 << 20
 """Larger files are uploaded in parts, which is done without a condition."""
 _RETRIES: Final[dict[str, Any]] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 

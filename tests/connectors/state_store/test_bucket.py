@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from support.object_stores import Store
 from tranship.connectors.errors import Refused, Unreachable
+from tranship.connectors.state_store import bucket as bucket_module
 from tranship.connectors.state_store.bucket import Bucket, ChangedError, Version
 
 pytest.importorskip("obstore")
@@ -58,3 +60,17 @@ def test_denied_missing_and_unreachable_buckets_have_a_sentence(store: Store, mo
 def test_a_version_that_is_no_longer_there_is_a_change(store: Store) -> None:
     with pytest.raises(ChangedError):
         Bucket("gs://exports/state").put("a", b"1", Version("0"))
+
+
+def test_a_large_file_is_uploaded_in_parts_and_replaced_by_who_knows_it(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket_module, "_WHOLE_BYTES", 1 << 20)
+    (tmp_path / "large").write_bytes(os.urandom(6 << 20))
+    bucket = Bucket(address)
+    version = bucket.put("large", tmp_path / "large", None)
+    assert bucket.download("large", tmp_path / "copy") is not None
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "large").read_bytes()
+    bucket.put("large", b"small", version)
+    with pytest.raises(ChangedError):
+        bucket.put("large", b"other", version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,15 @@ def test_one_of_two_takes_a_lease(address: str) -> None:
     assert two.holder() is None
     assert two.take()
     two.release()
+
+
+def test_of_many_at_once_one_takes_a_lease(store: Store) -> None:
+    for _ in range(3):
+        all_of_them = [lease(Bucket("gs://exports/state")) for _ in range(12)]
+        with ThreadPoolExecutor(12) as pool:
+            assert sum(pool.map(Lease.take, all_of_them)) == 1
+        (holder,) = (one for one in all_of_them if one.is_held)
+        holder.release()
 
 
 def test_a_lease_that_is_not_renewed_is_taken_over_and_its_holder_stops(
