@@ -85,6 +85,8 @@ def test_what_one_machine_did_is_known_to_the_next(store: Store) -> None:
     assert [found.run_id for found in listed.runs] == [again.run_id, first.run_id]
     assert not listed.damaged
     other_machine()
+    assert tranship.verify(run=first.run_id, state_dir=PLACE).equal
+    other_machine()
     assert tranship.undo(first.run_id, state_dir=PLACE).counts.deleted == 2
     assert rows() == []
 

@@ -27,6 +27,8 @@ _TRUSTED: Final = 0.7
 """The part of its time after which a holder no longer relies on a lease that it could not renew."""
 _RENEWED: Final = 0.25
 """The part of its time after which it is renewed."""
+_PAUSE: Final = 0.2
+"""Seconds between two attempts."""
 _ROUNDING: Final = timedelta(seconds=2)
 """Storage gives times in whole seconds."""
 
@@ -70,12 +72,19 @@ class Lease:
         """Whether this object has it."""
         return self in self._held
 
-    def take(self, glance: float = 0) -> bool:  # noqa: ARG002  (nobody holds it only to inspect it)
-        """Take it, and return whether this object holds it now. Raises ConfigError if the storage cannot exclude
-        others, and ConnectorError.
+    def take(self, glance: float = 0) -> bool:
+        """Take it, waiting `glance` seconds for another holder, and return whether this object holds it now.
+
+        Raises ConfigError if the storage cannot exclude others, and ConnectorError.
         """
-        if self.is_held:
-            return True
+        started = time.monotonic()
+        while not self.is_held and not self._taken_now():
+            if time.monotonic() - started >= glance:
+                return False
+            time.sleep(_PAUSE)
+        return True
+
+    def _taken_now(self) -> bool:
         found = self._bucket.read(self.name)
         if found is not None and self._is_in_use(found):
             return False

@@ -43,6 +43,18 @@ def test_of_many_at_once_one_takes_a_lease(store: Store) -> None:
         holder.release()
 
 
+def test_a_lease_that_is_held_for_a_moment_is_waited_for(store: Store) -> None:
+    one, two = lease(Bucket("gs://exports/state")), lease(Bucket("gs://exports/state"))
+    assert one.take()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(two.take, 20)
+        time.sleep(0.3)
+        assert not waiting.done()
+        one.release()
+        assert waiting.result(20)
+    two.release()
+
+
 def test_a_lease_that_is_not_renewed_is_taken_over_and_its_holder_stops(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
