@@ -3,6 +3,9 @@
 All other code works with files in the folder. Where it matters that a file is there, or that it is kept, it says so
 here; for other folders nothing happens. Files and messages name the place elsewhere, never the folder, which another
 machine does not have: texts are translated when they are written and when they are read.
+
+Code that changes the files of an earlier run copies all of them first (`bring` the folder, with the lock of the run), and
+keeps what it has changed or removed at the end (`RunDirectory.keep`). A run as a whole is removed by `RunDirectory.remove`.
 """
 
 from __future__ import annotations
