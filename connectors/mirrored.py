@@ -4,8 +4,8 @@ All other code works with files in the folder. Where it matters that a file is t
 here; for other folders nothing happens. Files and messages name the place elsewhere, never the folder, which another
 machine does not have: texts are translated when they are written and when they are read.
 
-Code that changes files of an earlier run copies all of them first (`bring` its folder, with its lock), and keeps what it
-has changed or removed at the end (`RunDirectory.keep`). `RunDirectory.remove` removes a whole run.
+Code that changes files of an earlier run copies all of them first (`bring` its folder, with its lock), and keeps what
+it has changed or removed at the end (`RunDirectory.keep`). `RunDirectory.remove` removes a whole run.
 """
 
 from __future__ import annotations
