@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from tranship.connectors import mirrored
 from tranship.connectors.errors import Damaged
 from tranship.schemas.schema_version import SCHEMA_VERSION
 
@@ -68,6 +69,7 @@ def seals(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def is_whole(file: Path, sealed: Any) -> bool:
     """Whether a file is the one that was sealed."""
+    mirrored.bring(file)
     try:
         # The size reveals most damage and costs nothing.
         return file.stat().st_size == int(str(sealed).split()[0]) and seal(file, sync=False) == sealed
@@ -144,7 +146,10 @@ def replacing_nothing(path: Path) -> Iterator[Path]:
 
 
 def write(file: Path, contents: str | bytes) -> None:
-    """Write a small file atomically, readable for its owner only; it is on disk when this returns."""
+    """Write a small file atomically, readable for its owner only; it is on disk when this returns, and kept where its
+    folder is a working copy."""
+    if isinstance(contents, str):
+        contents = mirrored.outward(contents)
     temporary = _new_name(file, mode=0o600)
     try:
         with temporary.open("wb") as out:
@@ -155,6 +160,7 @@ def write(file: Path, contents: str | bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(file.parent)
+    mirrored.save(file)
 
 
 def _new_name(path: Path, *, mode: int = 0o666) -> Path:
@@ -166,7 +172,7 @@ def _new_name(path: Path, *, mode: int = 0o666) -> Path:
 
 def write_json(file: Path, values: Mapping[str, Any], *, indent: int | None = None) -> None:
     """Write one JSON object with its version and digest, as `write` does. `indent`, for people, is slow."""
-    versioned = {_VERSION: SCHEMA_VERSION, **values}
+    versioned = {_VERSION: SCHEMA_VERSION, **mirrored.outward_values(values)}
     write(file, json.dumps({**versioned, _DIGEST: _digest(versioned)}, indent=indent))
 
 
@@ -176,6 +182,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
     An object without a version or a digest is accepted: earlier versions of Tranship wrote none.
     """
+    mirrored.bring(file)
     try:
         if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for its writer
             raise damaged(file)
@@ -184,7 +191,7 @@ def read_json(file: Path) -> dict[str, Any]:
             version = values.pop(_VERSION, SCHEMA_VERSION)
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 raise Damaged(f"{file}: was written by a newer version of Tranship. Use that version to read it.")
-            return values
+            return mirrored.inward_values(values)  # type: ignore[no-any-return]
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
+from tranship.connectors import mirrored
 from tranship.schemas.visible import shown
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class TranshipError(Exception):
 
     def __init__(self, *lines: str) -> None:
         """Create the error from the lines of its message, usually one. No value in it can break a line or control a
-        terminal, and a password of an address in it is hidden."""
-        super().__init__("\n".join(map(shown, lines)))
+        terminal, a password of an address in it is hidden, and a working copy has the address of its place."""
+        super().__init__("\n".join(shown(mirrored.outward(line)) for line in lines))
 
     @classmethod
     def combined(cls, messages: Iterable[str]) -> Self:

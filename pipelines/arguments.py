@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta, tzinfo
 from pathlib import Path
@@ -16,7 +16,7 @@ import polars as pl
 
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines.setting_values import own_path, path_text, source_text
+from tranship.pipelines.setting_values import own_path, path_text, source_text, state_path
 
 Address: TypeAlias = str | os.PathLike[str]
 """A path or a URL."""
@@ -238,17 +238,20 @@ def state_dir(given: object, environment: Mapping[str, str]) -> Path:
     ConfigError.
     """
     if given is None:
-        return Path(path(f"{_PREFIX}STATE_DIR", environment.get(f"{_PREFIX}STATE_DIR") or ".tranship"))
-    return Path(path("state_dir", given))
+        name = f"{_PREFIX}STATE_DIR"
+        return Path(path(name, environment.get(name) or ".tranship", state_path))
+    return Path(path("state_dir", given, state_path))
 
 
-def path(name: str, value: object) -> str:
-    """Return an argument that is a path or the id of a run, as text. Raises ConfigError."""
+def path(name: str, value: object, meaning: Callable[[str], str] = own_path) -> str:
+    """Return an argument that is a path or the id of a run, as text; `meaning` is for other kinds of path. Raises
+    ConfigError.
+    """
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
         raise ConfigError(f"{name}: {type(value).__name__} is not accepted. Give a string or a path.")
     try:
-        return str(own_path(text))
+        return str(meaning(text))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}.") from error
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 from tranship.connectors.contract import position_of
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment, run
@@ -116,3 +116,4 @@ class _Progress:
 
     def remove(self) -> None:
         self._file.unlink(missing_ok=True)
+        mirrored.remove(self._file)

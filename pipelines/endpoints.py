@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tranship.connectors import apart, declared_options, lookup, opening, provider_services, suggestions
+from tranship.connectors import apart, declared_options, lookup, mirrored, opening, provider_services, suggestions
 from tranship.connectors.address_secrets import WEB
 from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.contract import Destination, FileMark, HasColumns, KeepsHistory, Source, Waiting
@@ -27,6 +27,8 @@ log = logging.getLogger("tranship")
 
 _OF_FILES = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet")
 """Settings that are options of file formats."""
+_ANY_FILE = "any/rejects.csv"
+"""A file of a run, as a later run would find it."""
 
 
 def write_journal_without(journal: Path, copy: Path, run_id: str, rows: Collection[int]) -> int:
@@ -72,6 +74,27 @@ def check_own_folders(settings: Settings, out: Path | None) -> None:
     for option, folder in (("state-dir", settings.state_dir), ("out", out)):
         if folder:
             apart.must_not_hold(sources, folder, f"--{option} {folder}")
+    if place := mirrored.of(settings.state_dir):
+        _check_bucket(settings, sources, place.address)
+
+
+def _check_bucket(settings: Settings, sources: Sequence[str], place: str) -> None:
+    """Raise ConfigError for a run that cannot have its state directory in this place of a bucket."""
+    if settings.engine:
+        raise ConfigError(
+            f"--state-dir {place}: a run on an engine keeps tables of its steps in the state directory, which is in a "
+            f"bucket here. Leave --engine {settings.engine} out, or name a folder with --state-dir."
+        )
+    for source in sources:
+        if apart.why_not_apart(source, f"{place}/runs/{_ANY_FILE}"):
+            raise ConfigError(
+                f"--state-dir {place}: lies in what is read ({redacted(source)}), so that later runs would read the "
+                "files of this one. Nothing was read or written. Name another folder of the bucket."
+            )
+    if settings.destination.startswith(f"{place}/"):
+        raise ConfigError(
+            f"{redacted(settings.destination)}: lies in {place}, where runs keep their files. Write it elsewhere."
+        )
 
 
 def _check_columns(settings: Settings) -> None:

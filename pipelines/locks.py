@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from tranship.connectors import mirrored
 from tranship.connectors.contract import Waiting
 from tranship.connectors.errors import Busy, ConfigError, LocalFailure, Skipped
 from tranship.connectors.local_failures import local_failure
@@ -208,7 +209,13 @@ class Lock:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
-def of_destination(state_dir: Path, identity: str) -> Lock:
+def lock_at(file: Path) -> Lock | mirrored.Lease:
+    """Return the lock of this file; one that all machines see if the folder is a working copy."""
+    mirror = mirrored.of(file)
+    return Lock(file) if mirror is None else mirror.lock(file)
+
+
+def of_destination(state_dir: Path, identity: str) -> Lock | mirrored.Lease:
     """Return the lock of a destination. `identity` is the same for all its spellings. Raises ConfigError."""
     folder = state_dir / FOLDER
     try:
@@ -219,10 +226,12 @@ def of_destination(state_dir: Path, identity: str) -> Lock:
             f"{folder}: cannot be created or used ({(error.strerror or str(error)).lower()}). Free some space there, "
             "use another --state-dir, or remove the file that is in the way."
         ) from error
-    return Lock(folder / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock")
+    return lock_at(folder / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock")
 
 
-def wait_for(lock: Lock, destination: str, overlap: str, waiting: Waiting, check: Callable[[], None]) -> None:
+def wait_for(
+    lock: Lock | mirrored.Lease, destination: str, overlap: str, waiting: Waiting, check: Callable[[], None]
+) -> None:
     """Take the lock of a destination, waiting for its holder if necessary. `check` is called before each attempt, and
     raises an error if there is no reason to wait any longer.
 

@@ -19,4 +19,4 @@ OUT: Final = "Save the plan in this new folder, to review and apply it."
 REMOVE_FOR_GOOD: Final = (
     "Allow changes at a provider that cannot be undone: archive at Metronome, delete with licences at BlackWalnut."
 )
-STATE_DIR: Final = "Folder for the files of runs."
+STATE_DIR: Final = "Folder for the files of runs, also in a bucket: s3://BUCKET/FOLDER."

@@ -13,7 +13,7 @@ from msgspec import Struct
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Outcomes, Plan
-from tranship.connectors.errors import TranshipError
+from tranship.connectors.errors import ConnectorError, TranshipError
 from tranship.pipelines import report
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
@@ -97,7 +97,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
     try:
         _join(run)
         _save(made, run)
-    except OSError:
+    except (OSError, ConnectorError):
         if status != "failed":
             raise
         # The disk may be what failed: the error is still reported, and the run remains unfinished.
@@ -134,6 +134,7 @@ def write_again(made: Report, observer: Observer) -> None:
     directory = RunDirectory.at(Path(made.run_dir))
     _write(made, directory, observer)
     directory.secure()
+    directory.keep()
 
 
 def write_verified(directory: RunDirectory, observer: Observer) -> None:
@@ -145,6 +146,7 @@ def write_verified(directory: RunDirectory, observer: Observer) -> None:
     if made is not None:
         write_migration_page(made, directory, observer)
         directory.secure()
+    directory.keep()
 
 
 def _write(made: Report, directory: RunDirectory, observer: Observer) -> None:
@@ -162,7 +164,7 @@ def _save(made: Report, run: RunContext) -> None:
     try:
         _write(made, directory, run.observer)
         directory.save()
-    except OSError:
+    except (OSError, ConnectorError):
         directory.manifest["status"] = before
         raise
     directory.secure()

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from tranship.connectors import mirrored
 from tranship.connectors.addresses import is_in_python, redacted
 from tranship.connectors.errors import ConfigError, Damaged, TranshipError
 from tranship.pipelines import endpoints, expressions
@@ -59,7 +60,8 @@ def work_id(settings: Settings, prints: list[dict[str, Any]], part: PartialRead,
     # Records that are given again in Python are in another file, and have the same fingerprint.
     given["source"] = [redacted(source) if is_in_python(source) else source for source in settings.sources]
     read = [part.meaning(), part.facts(), *columns.corrections.meaning]
-    return hashlib.sha256(json.dumps([given, prints, read], sort_keys=True).encode()).hexdigest()
+    meaning = mirrored.outward(json.dumps([given, prints, read], sort_keys=True))
+    return hashlib.sha256(meaning.encode()).hexdigest()
 
 
 def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None, part: PartialRead) -> str:
@@ -155,7 +157,11 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
 def find_run(state_dir: Path, run_id: str) -> RunDirectory:
     """Return a run by its id, `last`, or the folder of a plan."""
     folder = Path(run_id)
-    return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
+    if (folder / "manifest.json").exists():
+        return RunDirectory.at(folder)
+    run = RunDirectory.open(state_dir, run_id)
+    mirrored.bring(run.path)
+    return run
 
 
 def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
@@ -164,7 +170,10 @@ def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
     if given.get("timezone") == Settings.model_fields["timezone"].default:
         # The manifest has all settings, but not whether this one was given, in which case it overrides a profile's.
         given.pop("timezone")
-    return load(given | changes, {})
+    settings = load(given | changes, {})
+    for source in settings.sources:  # those of a retry are files of another run
+        mirrored.bring(Path(source))
+    return settings
 
 
 def columns_of(directory: RunDirectory) -> ColumnMap | None:
@@ -192,7 +201,7 @@ def check_left_to_resume(directory: RunDirectory) -> None:
     """Raises ConfigError if the run is finished."""
     if (directory.path / "report.json").exists() and directory.has_ended_well:
         raise ConfigError(
-            f"{directory.run_id}: this run is finished; nothing is left to do. See: tranship report {directory.run_id}"
+            f"{directory.run_id}: this run is finished; nothing is left to do. See: {directory.command('report')}"
         )
 
 

@@ -39,13 +39,15 @@ from typing import Any, Final
 
 import msgspec
 
-from tranship.connectors import durable, key_shapes
-from tranship.connectors.errors import Busy, ConfigError, Damaged, Interrupted, LocalFailure
+from tranship.connectors import durable, key_shapes, mirrored
+from tranship.connectors.errors import Busy, ConfigError, ConnectorError, Damaged, Interrupted, LocalFailure
 from tranship.pipelines import parts
-from tranship.pipelines.locks import GLANCE, Lock
+from tranship.pipelines.locks import GLANCE, lock_at
 from tranship.pipelines.manifest import Manifest
 from tranship.pipelines.stage_files import PART_FOLDERS
 
+_PERHAPS: Final = "The destination may have been written to; that is found out when the run is continued."
+_UNCHANGED: Final = "The destination is unchanged."
 STAGE_STEP, IDENTIFY_STEP, PLAN_STEP, APPLY_STEP = "stage", "identify", "plan", "apply"
 PAGES = "pages"
 LOCK = "lock"
@@ -66,7 +68,7 @@ class RunDirectory:
         self.manifest = manifest
         self.has_lock = bool(manifest["settings"].get("locks", True))
         """Whether a lock marks the process that works on it."""
-        self._lock = Lock(path / LOCK)
+        self._lock = lock_at(path / LOCK)
 
     @classmethod
     def new(cls, state_dir: Path, facts: Mapping[str, Any], now: datetime, out: Path | None = None) -> RunDirectory:
@@ -119,7 +121,7 @@ class RunDirectory:
             self.own()
             self._must_be_new()
             self.save()
-        except (OSError, LocalFailure):
+        except (OSError, LocalFailure, ConnectorError):
             # Without a manifest it would count as damaged.
             shutil.rmtree(path, ignore_errors=True)
             raise
@@ -209,7 +211,7 @@ class RunDirectory:
         if self.stands_alone:
             return shlex.join(["tranship", verb, str(self.path)])
         state_dir = self.path.parent.parent
-        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", str(state_dir)]
+        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", mirrored.outward(str(state_dir))]
         return shlex.join(["tranship", verb, self.run_id, *elsewhere])
 
     def done(self, step: str) -> dict[str, Any] | None:
@@ -223,8 +225,22 @@ class RunDirectory:
         self.save()
 
     def save(self) -> None:
-        """Write the manifest, synced."""
-        durable.write_json(self.path / "manifest.json", self.manifest)
+        """Write the manifest, synced. Raises ConnectorError if the run is kept elsewhere, and cannot be there."""
+        try:
+            durable.write_json(self.path / "manifest.json", self.manifest)
+        except ConnectorError as error:
+            if self.done(APPLY_STEP) is not None:
+                holds = "The write to the destination is complete; that is found out when the run is continued."
+            elif self.has_begun_to_write:
+                holds = _PERHAPS
+            else:
+                holds = _UNCHANGED
+            error.args = (f"{error} {holds}",)
+            raise
+
+    def keep(self) -> None:
+        """Keep the files that were written since the manifest, where the run is kept elsewhere."""
+        mirrored.save(self.path / "manifest.json")
 
     def check(self) -> None:
         """Raises Damaged if a file needed to continue the run was changed since it was written."""
@@ -264,8 +280,15 @@ class RunDirectory:
 
     def begin_to_write(self) -> None:
         """Record, synced to disk, that the destination may be written to from now on."""
+        began = self.has_begun_to_write
         self.manifest["write_began"] = True
-        self.save()
+        try:
+            self.save()
+        except ConnectorError as error:
+            self.manifest["write_began"] = began
+            if not began:
+                error.args = (str(error).replace(_PERHAPS, _UNCHANGED),)
+            raise
 
     def keep_seals_of(self, files: Iterable[Path]) -> None:
         """Seal the results of a write, which a later run may read."""
@@ -310,6 +333,7 @@ class RunDirectory:
         self.must_be_free()
         if self.has_lock and not self._lock.take(GLANCE):
             raise self._busy()
+        mirrored.bring(self.path)
         if self._has_manifest:
             self.manifest = RunDirectory.at(self.path).manifest
 
@@ -337,10 +361,15 @@ class RunDirectory:
         """Mark the run as interrupted, and return the error that reports its progress and how to continue it. With
         `has_journal`, the destination keeps a journal of what was written.
         """
+        unsaved = ""
         if self._lock.is_held or not self.has_lock:
             self.manifest["status"] = "interrupted"
-            with suppress(OSError):  # an unfinished run can be continued, whatever its status
+            try:
                 self.save()
+            except OSError:  # an unfinished run can be continued, whatever its status
+                pass
+            except ConnectorError as error:
+                unsaved = f" The end of this run was not kept: {error} The next one finds out what was done."
         if self.done(APPLY_STEP) is not None:
             state = "the write is complete, only its report is missing"
         elif has_journal:
@@ -349,7 +378,7 @@ class RunDirectory:
             state = "the destination has either all of the write or none of it"
         else:
             state = "the destination is unchanged"
-        return Interrupted(f"Stopped; {state}. Continue with: {self.go_on}")
+        return Interrupted(f"Stopped; {state}.{unsaved} Continue with: {self.go_on}")
 
     def must_be_free(self) -> None:
         """Raises Busy that names the holder if another process works on this run."""

@@ -40,6 +40,8 @@ Limit = Annotated[str, BeforeValidator(_limit), Field(pattern=r"^\d+(\.\d+)?%$|^
 """A count (`20`) or a share (`2%`)."""
 
 # With more digits, Python's own durations and times overflow.
+_BUCKETS: Final = ("s3://", "gs://", "az://")
+"""Beginnings of the addresses of state directories in buckets."""
 _WITH_UNIT: Final = r"\d{1,15}ms|\d{1,12}s|\d{1,10}min|\d{1,9}h"
 
 Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=rf"^({_WITH_UNIT}|0)$")]
@@ -68,6 +70,18 @@ def path_text(value: Any) -> Any:
 def own_path(value: Any) -> Any:
     """Return the path of files of Tranship's own as text. Raises ValueError for a text that cannot be one."""
     text = path_text(value)
+    return addresses.own_path(text) if isinstance(text, str) else text
+
+
+def state_path(value: Any) -> Any:
+    """Return the path of a state directory as text; of one in a bucket, that of its working copy. Raises ValueError,
+    ConfigError and ConnectorError.
+    """
+    text = path_text(value)
+    if isinstance(text, str) and text.startswith(_BUCKETS):
+        from tranship.connectors.state_store import opening
+
+        return str(opening.working_copy(text))
     return addresses.own_path(text) if isinstance(text, str) else text
 
 

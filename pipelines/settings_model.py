@@ -37,6 +37,7 @@ from tranship.pipelines.setting_values import (
     sheet_text,
     source_or_sources,
     source_text,
+    state_path,
     zone_name,
 )
 
@@ -297,7 +298,7 @@ class Settings(Operating, Cleaning):
         "Default: the folder of the run.",
     )
 
-    state_dir: Annotated[Path, BeforeValidator(own_path)] = Field(Path(".tranship"), description=STATE_DIR)
+    state_dir: Annotated[Path, BeforeValidator(state_path)] = Field(Path(".tranship"), description=STATE_DIR)
     workers: int = Field(
         default_factory=lambda: min(os.cpu_count() or 1, 8),
         ge=1,

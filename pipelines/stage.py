@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 from tranship.connectors.contract import Batch, Survivors
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import parts as parts_file
@@ -108,6 +108,7 @@ class Stage:
         name = f"{number:06}.parquet"
         try:
             for folder in counts.files:
+                mirrored.bring(earlier.path / folder / name)
                 _link(earlier.path / folder / name, self.path / folder / name)
         except OSError:
             whole = False

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from tranship.connectors import key_shapes
+from tranship.connectors import key_shapes, mirrored
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Action
 from tranship.connectors.errors import ConfigError
@@ -83,7 +83,9 @@ def undo(
 def _last_written(state_dir: Path) -> RunDirectory:
     """Return the last run that has written something: dry runs, such as that of an undo, are left out."""
     run = RunDirectory.open(state_dir, "last")
-    return next((run for run in all_runs(state_dir) if run.has_begun_to_write), run)
+    found = next((run for run in all_runs(state_dir) if run.has_begun_to_write), run)
+    mirrored.bring(found.path)
+    return found
 
 
 def _settings(run: RunDirectory, state_dir: Path, options: dict[str, Any]) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 from msgspec.structs import replace
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import (
     ACTIONS,
@@ -101,6 +101,7 @@ class UndoSteps:
 
     def _undone(self) -> Undone:
         own, facts = self._run.directory, self._run.directory.manifest["undoes"]
+        mirrored.bring(Path(facts["folder"]))
         run = RunDirectory.at(Path(facts["folder"]))
         run.check()
         run.check_plan()

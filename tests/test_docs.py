@@ -28,8 +28,9 @@ from tranship.schemas.customer import COLUMNS
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name != "llms.txt")
-RUN_ELSEWHERE = ("start.md", "operation.md")
-"""One continues where the README ends: tests/test_readme.py; one needs a web server: tests/test_operation_page.py."""
+RUN_ELSEWHERE = ("start.md", "operation.md", "state-in-a-bucket.md")
+"""One continues where the README ends: tests/test_readme.py; one needs a web server: tests/test_operation_page.py; one
+needs a bucket: tests/test_state_in_bucket.py."""
 TEXTS = (ROOT / "README.md", *PAGES)
 
 
@@ -86,7 +87,10 @@ def test_python_runs(block: Block, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("block", [block for block in of_all("toml") if "docs/operation.md" not in str(block.id)])
+TESTED_WITH_SERVERS = ("docs/operation.md:", "docs/how-to/state-in-a-bucket.md:")
+
+
+@pytest.mark.parametrize("block", [block for block in of_all("toml") if not block.id.startswith(TESTED_WITH_SERVERS)])
 def test_settings_files_are_valid(block: Block) -> None:
     Settings(**tomllib.loads(block.text))
 

@@ -31,10 +31,11 @@ class Rule(NamedTuple):
 EVERYBODY = (
     *("connectors.addresses", "connectors.address_secrets", "connectors.contract", "connectors.errors"),
     *("connectors.key_shapes", "connectors.known_secrets", "connectors.suggestions", "connectors.value_errors"),
-    "schemas.*",
+    *("connectors.mirrored", "schemas.*"),
 )
 """Modules that every connector and every step may import: the shared types, the errors, the display of addresses,
-suggestions of names, reasons for invalid values, and the definitions of valid data."""
+suggestions of names, reasons for invalid values, folders that are copies of a place elsewhere, and the definitions of
+valid data."""
 
 FLOOR = (
     *EVERYBODY,
@@ -89,7 +90,17 @@ RULES = (
         ("schemas.*",),
         "The contract contains only types. Code with side effects belongs in a connector.",
     ),
-    Rule("connectors.errors", ("schemas.*",), "Errors import only definitions of valid data."),
+    Rule(
+        "connectors.errors",
+        ("connectors.mirrored", "schemas.*"),
+        "Errors import definitions of valid data, and the names of places for their messages.",
+    ),
+    Rule("connectors.mirrored", (), "What all code may call about working copies imports none of it."),
+    Rule(
+        "connectors.state_store.*",
+        (*FLOOR, "connectors.state_store.*"),
+        "A state directory in a bucket is files and locks; what is in the files is known in pipelines/.",
+    ),
     Rule("connectors.suggestions", ("schemas.*",), "Suggestions are derived from names alone."),
     Rule("connectors.value_errors", (), "Reasons are derived only from pydantic's errors."),
     *(
@@ -175,6 +186,7 @@ RULES = (
             "connectors.errors",
             "connectors.key_shapes",
             "connectors.local_failures",
+            "connectors.mirrored",
             "schemas.*",
         ),
         "A command parses, calls one function of pipelines and prints. The work belongs in pipelines/.",
@@ -231,6 +243,11 @@ RULES = (
             *("connectors.databases.postgres.*", "connectors.files.data_folder", *SHARED_BY_DATABASES),
         ),
         "A destination of an engine takes the rules of tables from connectors/databases/, and from Postgres what is done on one machine.",
+    ),
+    Rule(
+        "pipelines.setting_values",
+        (*EVERYBODY, "pipelines.*", "!pipelines.cli.*", "connectors.state_store.opening"),
+        "The address of a state directory in a bucket is a setting whose value is its working copy.",
     ),
     Rule(
         "pipelines.backfill",

@@ -31,9 +31,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 from tranship.connectors.api.journal_reach import JournalReach
-from tranship.connectors.errors import ConfigError, LocalFailure
+from tranship.connectors.errors import ConfigError, LocalFailure, TranshipError
 
 Outcome = Literal["done", "refused", "stale", "unknown", "left"]
 """done · refused (by the provider, with its reason) · stale (changed since the plan was made, not written) · unknown
@@ -145,7 +145,7 @@ class Journal:
             raise self._unusable(error) from error
         self._queue: SimpleQueue[tuple[Sequence[Intent], int, Future[None]] | None] = SimpleQueue()
         self._settled: deque[Result] = deque()
-        self._broken: ConfigError | None = None
+        self._broken: TranshipError | None = None
         self._thread = threading.Thread(target=self._write, name="tranship-journal", daemon=True)
         self._thread.start()
 
@@ -211,7 +211,7 @@ class Journal:
     async def intend(self, intents: Sequence[Intent], reach: int = 0) -> None:
         """Write intents, and that the first `reach` rows of the plan are begun; return when both are on disk.
 
-        Raises ConfigError if they cannot be written.
+        Raises ConfigError if they cannot be written, and ConnectorError if another machine must know and cannot.
         """
         on_disk: Future[None] = Future()
         self._queue.put((intents, reach, on_disk))
@@ -315,12 +315,14 @@ class Journal:
             results = [self._settled.popleft() for _ in range(len(self._settled))]
             try:
                 if not self._broken:
+                    if intents:
+                        mirrored.confirm(self.file)
                     if reach > self._begun:
                         self._extend(reach)
                     if intents or results:
                         self._commit(intents, results)
                     self._begun = max(self._begun, reach)
-            except ConfigError as error:
+            except TranshipError as error:
                 self._broken = error
             for future in waiters:
                 if not future.set_running_or_notify_cancel():

@@ -10,7 +10,7 @@ import os
 import zlib
 from pathlib import Path
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 
 
 class JournalReach:
@@ -38,6 +38,7 @@ class JournalReach:
                 self.rows, self.closed = max(self.rows, count), None
             else:
                 self.closed = count
+        self._path = file
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def begin(self, rows: int) -> None:
@@ -45,6 +46,8 @@ class JournalReach:
         OSError."""
         self.rows = max(rows, self.rows or 0)
         self._append(b"rows", self.rows)
+        # Another machine, which does not have the journal of this one, must know what may have been sent.
+        mirrored.publish(self._path)
 
     def extend(self, rows: int) -> None:
         """Record that this number of rows may have been begun, if that is more than before. Raises OSError."""

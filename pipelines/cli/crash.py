@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tranship.connectors import mirrored
 from tranship.connectors.local_failures import NativeAbortError
 
 
@@ -39,7 +40,8 @@ def save_crash_report(error: BaseException, state_dir: Path) -> str:
     other = plug_ins.at_fault(error)
     where = f"the connector {other} of another package" if other else "Tranship"
     bug = f"This is a bug in {where} ({type(error).__name__})."
-    for folder in (state_dir, *_temporary_folder()):
+    own = (state_dir,) if mirrored.of(state_dir) is None else ()  # a working copy is removed at the end
+    for folder in (*own, *_temporary_folder()):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = folder / name

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from tranship.connectors import key_shapes
+from tranship.connectors import key_shapes, mirrored
 from tranship.connectors.errors import ConfigError
 from tranship.schemas.visible import visible_json
 
@@ -88,4 +88,4 @@ class JsonLine(logging.Formatter):
         extra: dict[str, Any] = {name: value for name, value in vars(record).items() if name not in self._PLAIN}
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": when, "level": record.levelname.lower(), "message": record.getMessage(), **extra}
-        return visible_json(json.dumps(line, default=str))
+        return visible_json(mirrored.outward(json.dumps(line, default=str)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tranship.connectors import key_shapes
+from tranship.connectors import key_shapes, mirrored
 from tranship.connectors.addresses import redacted, scheme_of
 from tranship.connectors.errors import (
     ConfigError,
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in given
     context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"), as_json)
     terminal.choose_colour("auto")
-    with process.interrupts():
+    with process.interrupts(), mirrored.closed_at_end():
         try:
             _refuse_keys(given)
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)

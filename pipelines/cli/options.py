@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 import click
 
 from tranship.connectors import addresses
+from tranship.connectors.addresses import redacted
 from tranship.pipelines import option_names
 from tranship.pipelines.cli import completion, terminal
 from tranship.pipelines.cli.command_help import Command
@@ -216,6 +217,19 @@ class OwnPath(click.Path):
             self.fail(f"{value} {error}.", param, ctx)
 
 
+class StatePath(OwnPath):
+    """The path of a state directory, or its address in a bucket, which is replaced by its working copy."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path; end the command for another URL."""
+        from tranship.pipelines.setting_values import state_path
+
+        try:
+            return click.Path.convert(self, state_path(os.fspath(value)), param, ctx)
+        except ValueError as error:
+            self.fail(f"{redacted(str(value))} {error}.", param, ctx)
+
+
 _RUN: Final = "Id of the run, or last for the newest; where the run is in a folder, as a plan is, that folder."
 
 
@@ -240,7 +254,7 @@ def state_dir_option(command: Decorated) -> Decorated:
     """Add --state-dir."""
     return click.option(
         "--state-dir",
-        type=OwnPath(),
+        type=StatePath(),
         default=Path(".tranship"),
         envvar="TRANSHIP_STATE_DIR",
         show_default=True,

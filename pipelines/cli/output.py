@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from tranship.connectors import mirrored
 from tranship.pipelines.cli import terminal
 from tranship.schemas.schema_version import SCHEMA_VERSION
 from tranship.schemas.visible import visible, visible_json, visible_lines
@@ -24,7 +25,7 @@ def print_json(values: Mapping[str, Any]) -> None:
 def print_json_text(text: str) -> None:
     """Print JSON on standard output."""
     # Bytes of file names that are not valid UTF-8 are written as \udcXX, which JSON allows.
-    click.echo(visible_json(text).encode())
+    click.echo(visible_json(mirrored.outward(text)).encode())
 
 
 def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> str:

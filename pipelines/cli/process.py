@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn, TextIO
 
+from tranship.connectors import mirrored
 from tranship.connectors.errors import LocalFailure
 from tranship.pipelines.cli import characters, native_code
 
@@ -30,6 +31,13 @@ _SAME_SECONDS: Final = 0.1
 """Within this time the same signal is the same request, sent to a process and to its group, as `timeout` does."""
 _received: dict[int, float] = {}
 """Signal → when it arrived."""
+
+
+class _Text(io.TextIOWrapper):
+    """Text in which working copies have the address of their place."""
+
+    def write(self, text: str, /) -> int:
+        return super().write(mirrored.outward(text))
 
 
 class _Lenient(io.FileIO):
@@ -64,7 +72,7 @@ def use_lenient_streams() -> None:
 
 
 def _lenient(descriptor: int, stream: TextIO | None, *, by_line: bool) -> TextIO:
-    return io.TextIOWrapper(
+    return _Text(
         io.BufferedWriter(_Lenient(descriptor, "w", closefd=False)),
         encoding=characters.encoding(stream),
         errors=characters.ERRORS,

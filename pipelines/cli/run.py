@@ -237,12 +237,12 @@ def verify_command(
 
     The exit code is 0 only if all customers are equal. Neither side is changed.
     """
-    from tranship.pipelines import run, settings
+    from tranship.pipelines import arguments, run, settings
     from tranship.pipelines.cli import progress, render
 
     with progress.display() as display:
         if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
-            state_dir = Path(options.get("state_dir") or ".tranship")
+            state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
             found = run.verify_run(state_dir, ends[0], display)
         else:
             configured = settings.from_command(*_split_ends(ends), given(options), os.environ, only=only)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import polars as pl
 from msgspec.structs import replace
 
+from tranship.connectors import mirrored
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import corrections, endpoints, increment, profiles, selection
@@ -127,6 +128,7 @@ def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
 
     Raises ConfigError if its rejects cannot be loaded.
     """
+    mirrored.must_be_here(state_dir, "the correction of rejects")
     run = resuming.find_run(state_dir, run_id)
     if fates.is_fix(run):
         run = fates.fixed_by(run)

@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from tranship.connectors import durable
-from tranship.connectors.errors import Damaged, TranshipError
-from tranship.pipelines.locks import Lock
+from tranship.connectors import durable, mirrored
+from tranship.connectors.errors import ConnectorError, Damaged, TranshipError
+from tranship.pipelines.locks import Lock, lock_at
 from tranship.pipelines.operation.alerts import Moment, Sent
 from tranship.pipelines.operation.expectations import LEARNS_FROM, Measured
 from tranship.pipelines.operation.run_end import RunEnd, State
@@ -92,7 +92,7 @@ class StateFile:
         is better than none.
         """
         problems: list[str] = []
-        lock = Lock(self._file.with_suffix(".lock"))
+        lock = lock_at(self._file.with_suffix(".lock"))
         can_be_saved = self._lock(lock, problems)
         try:
             state = self._read_or_new(problems)
@@ -102,7 +102,7 @@ class StateFile:
         finally:
             lock.release()
 
-    def _lock(self, lock: Lock, problems: list[str]) -> bool:
+    def _lock(self, lock: Lock | mirrored.Lease, problems: list[str]) -> bool:
         """Lock the state, and return whether it may be saved."""
         try:
             for folder in (self._state_dir, self._file.parent):
@@ -130,6 +130,8 @@ class StateFile:
             durable.write_json(self._file, msgspec.to_builtins(state))
         except OSError as error:
             problems.append(self._unsaved((error.strerror or "error").lower()))
+        except ConnectorError as error:
+            problems.append(self._unsaved(str(error)))
 
     def _unsaved(self, reason: str) -> str:
         return f"{self._file}: cannot be saved ({reason}). Alerts may be repeated."
@@ -138,6 +140,7 @@ class StateFile:
         """Remove the file; return whether there was one."""
         is_there = self._file.exists()
         self._file.unlink(missing_ok=True)
+        mirrored.remove(self._file)
         return is_there
 
 

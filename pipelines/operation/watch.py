@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
+from tranship.connectors.errors import ConnectorError
 from tranship.pipelines import report_step
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.operation import alerts, dispatch, expectations, health_check
@@ -155,7 +156,8 @@ class _Watch:
         for note in notes:
             self._warn(note)
         self.report = dataclasses.replace(report, notes=(*report.notes, *notes))
-        with suppress(OSError):  # a full disk: it is reported here, and in the alert
+        # A full disk, a bucket out of reach: it is reported here, and in the alert.
+        with suppress(OSError, ConnectorError):
             report_step.write_again(self.report, self._observer)
         return replace(end, report=self.report)
 

@@ -21,7 +21,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct, field
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.pipelines import endpoints
 from tranship.pipelines.observer import Observer, Quiet
@@ -82,6 +82,7 @@ def erase(
 
     Raises Busy if one of them is in use, ConfigError and ConnectorError; then nothing is changed.
     """
+    mirrored.must_be_here(state_dir, "an erasure")
     now = now or datetime.now(UTC)
     earlier = receipts.earlier(state_dir, person)
     found = homes.all_homes(state_dir, folders)

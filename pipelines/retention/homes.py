@@ -75,16 +75,17 @@ def all_homes(state_dir: Path, folders: Sequence[Path] = ()) -> list[Home]:
 def owned(homes: Sequence[Home], state_dir: Path) -> Iterator[None]:
     """Hold the locks of all runs and of their destinations. Raises Busy if another process has one of them."""
     with ExitStack() as stack:
-        held: dict[Path, locks.Lock] = {}
+        held: set[str] = set()
         for run in (home.run for home in homes if home.run is not None and home.run.has_lock):
             try:
-                lock = locks.of_destination(state_dir, endpoints.destination_identity(resuming.settings_of(run)))
+                identity = endpoints.destination_identity(resuming.settings_of(run))
             except ConfigError:  # its settings no longer name its destination
-                lock = None
-            if lock is not None and lock.file not in held:
+                identity = None
+            if identity is not None and identity not in held:
+                lock = locks.of_destination(state_dir, identity)
                 if not lock.take(locks.GLANCE):
                     raise Busy(f"{run.run_id}: its destination is being written to. Wait for that run to end.")
-                held[lock.file] = lock
+                held.add(identity)
                 stack.callback(lock.release)
             run.own()
             stack.callback(run.let_go)

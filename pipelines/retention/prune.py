@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from tranship.connectors import durable
+from tranship.connectors import durable, mirrored
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.pipelines import crosswalks, endpoints, frames, locks
 from tranship.pipelines import resume as resuming
@@ -77,6 +77,7 @@ def prune(
     observer: Observer | None = None,
 ) -> Pruned:
     """Remove what the rules no longer keep, of all pipelines or of these; with `dry_run`, only say what that is."""
+    mirrored.must_be_here(state_dir, "the removal of runs")
     now = now or datetime.now(UTC)
     runs, damaged = all_runs(state_dir), damaged_runs(state_dir)
     completed = 0 if dry_run else complete(state_dir)
