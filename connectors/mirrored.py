@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from tranship.connectors.errors import ConfigError
-
 
 class Lease(Protocol):
     """A lock that all machines see. The processes that hold it are texts for people."""
@@ -147,15 +145,6 @@ def confirm(path: Path) -> None:
     """Raise ConnectorError if another machine may work in the folder of a file by now."""
     if _mirrors and (mirror := of(path)):
         mirror.confirm()
-
-
-def must_be_here(path: Path, what: str) -> None:
-    """Raise ConfigError if a state directory is a working copy, with which `what` cannot be done."""
-    if (mirror := of(path)) is not None:
-        raise ConfigError(
-            f"{mirror.address}: {what} works with a state directory on this machine only. Copy the bucket's folder to "
-            "one, give that as --state-dir while no run uses the bucket, and copy it back."
-        )
 
 
 def outward(text: str) -> str:

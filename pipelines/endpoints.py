@@ -27,7 +27,7 @@ log = logging.getLogger("tranship")
 
 _OF_FILES = ("encoding", "delimiter", "quote", "header", "skip_lines", "header_line", "sheet")
 """Settings that are options of file formats."""
-_ANY_FILE = "any/rejects.csv"
+_ANY_FILE = "rejects.csv"
 """A file of a run, as a later run would find it."""
 
 
@@ -86,7 +86,7 @@ def _check_bucket(settings: Settings, sources: Sequence[str], place: str) -> Non
             f"bucket here. Leave --engine {settings.engine} out, or name a folder with --state-dir."
         )
     for source in sources:
-        if apart.why_not_apart(source, f"{place}/runs/{_ANY_FILE}"):
+        if apart.why_not_apart(source, f"{place}/runs/any/{_ANY_FILE}"):
             raise ConfigError(
                 f"--state-dir {place}: lies in what is read ({redacted(source)}), so that later runs would read the "
                 "files of this one. Nothing was read or written. Name another folder of the bucket."

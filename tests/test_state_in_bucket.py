@@ -192,6 +192,17 @@ def test_runs_are_removed_in_the_bucket(store: Store) -> None:
     assert tranship.runs(state_dir=PLACE).runs == ()
 
 
+def test_records_go_earlier_than_counts_in_the_bucket(store: Store) -> None:
+    run_id = run().run_id
+    other_machine()
+    assert cli.main(("prune", "--values", "0d", "--state-dir", PLACE), standalone_mode=False, obj=_context()) is None
+    kept = [key for key in store.names() if f"/runs/{run_id}/" in key]
+    assert any(key.endswith("manifest.json") for key in kept)
+    assert not any(key.endswith(".parquet") for key in kept)
+    other_machine()
+    assert tranship.runs(state_dir=PLACE).runs[0].counts.read == 3
+
+
 def test_the_state_of_a_pipeline_is_kept_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run(pipeline="crm", expect={"rejects": "0"})
     assert any("unexpected: 1 reject" in note for note in run(pipeline="crm", expect={"rejects": "0"}).notes)
@@ -440,7 +451,7 @@ def test_a_state_directory_is_apart_from_what_is_read_and_written(store: Store) 
 
 # All commands ----------------------------------------------------------------------------------------------------
 
-ABOUT_NO_STATE = {"inspect", "connectors", "doctor", "explain", "sandbox", "fields", "schema", "apply"}
+ABOUT_NO_STATE = {"help", "inspect", "connectors", "doctor", "explain", "sandbox", "fields", "schema", "apply"}
 """Commands without a state directory; `apply` takes it from the plan."""
 
 
@@ -460,7 +471,7 @@ def test_every_command_works_or_says_why_not(store: Store, capsys: pytest.Captur
         "undo": ("last",),
         "backfill": ("in.csv", TABLE, "--from", "2026-01-01", "--to", "2026-01-03"),
         "fix": ("last", "--out", "rejects.csv"),
-        "prune": ("--keep", "1d"),
+        "prune": ("--keep", "1d", "--values", "1h"),
         "erase": ("--email", "jane@acme.com"),
         "state list": ("out.csv",),
         "state set": ("out.csv", "2026-01-01"),
@@ -480,8 +491,8 @@ def test_every_command_works_or_says_why_not(store: Store, capsys: pytest.Captur
         shown = capsys.readouterr()
         assert "tranship-state-" not in str(told.get(name)), name
         assert "Traceback" not in shown.err
-    assert set(told) <= {"retry", "resume", "fix", "prune", "erase"}, told
-    assert all("works with a state directory on this machine only" in told[name] for name in ("fix", "prune", "erase"))
+    assert set(told) <= {"retry", "resume", "fix", "erase"}, told
+    assert all("works with a state directory on this machine only" in told[name] for name in ("fix", "erase"))
     assert "nothing failed" in told["retry"]
     assert "is finished" in told["resume"]
 

@@ -14,10 +14,9 @@ from typing import Any, Final
 import polars as pl
 from msgspec.structs import replace
 
-from tranship.connectors import mirrored
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import corrections, endpoints, increment, profiles, selection
+from tranship.pipelines import corrections, endpoints, increment, local_state, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.earlier_columns import without_columns
 from tranship.pipelines.endpoints import open_destination
@@ -128,7 +127,7 @@ def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:
 
     Raises ConfigError if its rejects cannot be loaded.
     """
-    mirrored.must_be_here(state_dir, "the correction of rejects")
+    local_state.must_be_here(state_dir, "the correction of rejects")
     run = resuming.find_run(state_dir, run_id)
     if fates.is_fix(run):
         run = fates.fixed_by(run)

@@ -21,9 +21,9 @@ import msgspec
 import polars as pl
 from msgspec import Struct, field
 
-from tranship.connectors import durable, mirrored
+from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError, Damaged
-from tranship.pipelines import endpoints
+from tranship.pipelines import endpoints, local_state
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.pages.written import write_pages
 from tranship.pipelines.report import Report
@@ -82,7 +82,7 @@ def erase(
 
     Raises Busy if one of them is in use, ConfigError and ConnectorError; then nothing is changed.
     """
-    mirrored.must_be_here(state_dir, "an erasure")
+    local_state.must_be_here(state_dir, "an erasure")
     now = now or datetime.now(UTC)
     earlier = receipts.earlier(state_dir, person)
     found = homes.all_homes(state_dir, folders)

@@ -77,7 +77,6 @@ def prune(
     observer: Observer | None = None,
 ) -> Pruned:
     """Remove what the rules no longer keep, of all pipelines or of these; with `dry_run`, only say what that is."""
-    mirrored.must_be_here(state_dir, "the removal of runs")
     now = now or datetime.now(UTC)
     runs, damaged = all_runs(state_dir), damaged_runs(state_dir)
     completed = 0 if dry_run else complete(state_dir)
@@ -151,6 +150,7 @@ def _jobs(runs: Sequence[RunDirectory], rules: Rules, pipelines: Sequence[str], 
 
 def _with_records(run: RunDirectory) -> list[Path]:
     """Return the files with records. Unknown files are among them."""
+    mirrored.bring(run.path)
     kinds = ((file, artefacts.of_run(file.relative_to(run.path).as_posix())) for file in _files(run.path))
     return [file for file, kind in kinds if kind is None or kind.keeps == "records"]
 
@@ -190,7 +190,9 @@ def _act(job: _Job, state_dir: Path, now: datetime, observer: Observer) -> None:
             file.unlink(missing_ok=True)
         _remove_empty_folders(run.path)
         _write_pages_again(run, observer)
+        run.keep()
         return
+    mirrored.remove(run.path)
     grave = state_dir / REMOVED
     grave.mkdir(mode=0o700, exist_ok=True)
     run.path.rename(grave / run.run_id)
