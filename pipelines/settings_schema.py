@@ -24,6 +24,7 @@ _IN_TABLES: Final = {
     "values": ["integer"],
     "options": ["number", "boolean"],
     "expect": ["number"],
+    "retention": ["integer", "boolean"],
 }
 """Tables of text whose values may be of another type in TOML."""
 

@@ -49,6 +49,10 @@ WITH_JSON: dict[str, list[str]] = {
     "explain CODE": ["explain", "4"],
     "fields": ["fields"],
     "backfill": ["backfill", "in.csv", "c.csv", "--from", "2026-01-01", "--to", "2026-01-02"],
+    "fix": ["fix", "first", "--out", "rejects.csv"],
+    "fix --from": ["fix", "first", "--from", "rejects.csv"],
+    "prune": ["prune", "--keep", "1d", "--dry-run"],
+    "erase": ["erase", "--email", "nobody@acme.example", "--dry-run"],
     "retry": ["retry", "last"],
     "resume": ["resume", "last"],
 }
@@ -84,9 +88,9 @@ def test_what_is_printed_has_it(first: str) -> None:
 
 
 def test_no_command_is_forgotten() -> None:
-    """Those without --json are `schema`, which prints a JSON Schema, and `sandbox`, which prints a log."""
+    """Those without --json are `schema`, which prints a JSON Schema, `sandbox`, which prints a log, and `help`."""
     tried = {words[0] for words in WITH_JSON.values()}
-    assert set(cli.commands) - tried == {"schema", "sandbox"}
+    assert set(cli.commands) - tried == {"help", "schema", "sandbox"}
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -52,6 +52,9 @@ from tranship.schemas.visible import shown, visible, visible_lines
 if TYPE_CHECKING:
     from tranship.pipelines.report import Report
 
+_COMPLETION: Final = "_TRANSHIP_COMPLETE"
+"""The variable in which a shell asks click for completions."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
@@ -64,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _refuse_keys(given)
             code = cli.main(given, prog_name="tranship", standalone_mode=False, obj=context)
             return code if isinstance(code, int) else 0
-        except SystemExit as ended:  # the completion of a shell was answered
-            return ended.code if isinstance(ended.code, int) else 0
+        except SystemExit as ended:
+            if _COMPLETION in os.environ:  # the completion of a shell was answered
+                return ended.code if isinstance(ended.code, int) else 0
+            return _report_failure(ended, context, as_json)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return _print_failure("no command was given", 2, as_json)

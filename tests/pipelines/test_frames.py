@@ -292,7 +292,7 @@ def test_runs_and_reports_give_no_command_that_does_not_work(capsys: pytest.Capt
     assert "then make the same call in Python again" in capsys.readouterr().out
     tranship.run(TABLE, "duckdb:///w.duckdb?table=t")
     cli.main(["report", "last"])
-    assert "rejects.csv 'duckdb:///w.duckdb?table=t'" in capsys.readouterr().out
+    assert "run: tranship fix" in capsys.readouterr().out
     assert {run.source for run in tranship.runs()} == {"<Table>"}
     with pytest.raises(GateClosed):
         tranship.run(TABLE, "out.csv", max_rejects=0)

@@ -141,7 +141,8 @@ def test_a_settings_file_that_is_written_for_a_user_keeps_names_with_dollars(
     assert told("inspect", "crm ${x}.csv", *words, "--write", "p.toml")[0] == 0
 
     code, _, err = told("run", "p.toml", "--destination", "out.jsonl")
-    assert (code, "mapped 4 of 4 columns" in err) == (0, True)
+    assert code == 0, err
+    assert "Gold" in Path("out.jsonl").read_text()
     code, _, err = told("run", "crm ${x}.csv", "second.jsonl", "--profile", "p.toml")
-    assert (code, "mapped 4 of 4 columns" in err) == (0, True)
+    assert code == 0, err
     assert Path("second.jsonl").read_text() == Path("out.jsonl").read_text()

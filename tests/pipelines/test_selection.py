@@ -210,7 +210,7 @@ def test_it_is_accepted_in_every_place(
             for name, value in variables.items():
                 environment.setenv(name, value)
             assert cli.main(arguments) == 0
-        assert "skipped    1" in capsys.readouterr().err
+        assert "skipped 1" in capsys.readouterr().err
 
 
 def test_inspect_leaves_them_out_too(warehouse: Warehouse) -> None:
