@@ -88,12 +88,12 @@ def _check_bucket(settings: Settings, sources: Sequence[str], place: str) -> Non
     for source in sources:
         if apart.why_not_apart(source, f"{place}/runs/any/{_ANY_FILE}"):
             raise ConfigError(
-                f"--state-dir {place}: lies in what is read ({redacted(source)}), so that later runs would read the "
+                f"--state-dir {place}: is within what is read ({redacted(source)}), so that later runs would read the "
                 "files of this one. Nothing was read or written. Name another folder of the bucket."
             )
     if settings.destination.startswith(f"{place}/"):
         raise ConfigError(
-            f"{redacted(settings.destination)}: lies in {place}, where runs keep their files. Write it elsewhere."
+            f"{redacted(settings.destination)}: is within {place}, where runs keep their files. Write it elsewhere."
         )
 
 

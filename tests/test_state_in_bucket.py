@@ -440,7 +440,7 @@ def test_an_address_that_cannot_be_one_is_refused_without_its_secrets(address: s
 def test_a_state_directory_is_apart_from_what_is_read_and_written(store: Store) -> None:
     store.put(("exports", "state/in.csv"), CUSTOMERS.encode(), {})
     for source, destination, message in (
-        ("gs://exports/state/", TABLE, "lies in what is read"),
+        ("gs://exports/state/", TABLE, "is within what is read"),
         ("in.csv", f"{PLACE}/runs/out.csv", "where runs keep their files"),
     ):
         with pytest.raises(ConfigError, match=message):
