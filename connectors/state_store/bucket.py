@@ -26,7 +26,9 @@ _RETRIES: Final[dict[str, Any]] = {"max_retries": 4, "retry_timeout": timedelta(
 
 
 class Version(Struct, frozen=True):
-    """The mark that distinguishes an object from its earlier contents. `number` is that of Google Cloud Storage, else empty."""
+    """The mark that distinguishes an object from its earlier contents. `number` is that of Google Cloud Storage, else
+    empty.
+    """
 
     tag: str
     number: str = ""
