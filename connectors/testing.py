@@ -341,7 +341,7 @@ class _Silent:
     def note(self, text: str) -> None:
         """Ignore it."""
 
-    def written(self, records: int, total: int) -> None:
+    def written(self, records: int, total: int, errors: int = 0) -> None:
         """Ignore it."""
 
 
