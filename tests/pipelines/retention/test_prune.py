@@ -367,3 +367,11 @@ def test_a_run_that_loaded_rejects_of_a_removed_run_is_still_reported(capsys: py
         assert cli.main(["fix", "last", *words]) == 2
         assert f"run {first.name}, whose rejects it has loaded, was removed" in capsys.readouterr().err
     assert tranship.undo(fixed.run_id).counts.deleted == 1
+
+
+def test_a_fix_that_broke_off_keeps_the_run_whose_rejects_it_loads() -> None:
+    first, second = ran(40), ran(39)
+    set_status(first, "done")
+    set_status(second, "failed", fixes={"run_id": first.name, "folder": str(first)})
+    kept = prune.prune(STATE, Rules(keep_last=0)).kept
+    assert kept[first.name] == f"is needed by the unfinished run {second.name}"
