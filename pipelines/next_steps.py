@@ -7,12 +7,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from tranship.connectors.addresses import is_in_python
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints, settings
 from tranship.pipelines.command_lines import format_run_command, shell
 from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
-from tranship.pipelines.retention.removed import has_lost_values
+from tranship.pipelines.retention.removed import has_lost_values, is_complete
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.undo_steps import is_undo
@@ -58,9 +59,12 @@ def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_pyth
     is_open = report.fixes.open if report.fixes else report.counts.rejected
     if not is_open:
         return []
-    if is_fix(run):
-        run = fixed_by(run)
-    if loaded.engine or not endpoints.keeps_state(loaded):
+    try:
+        run = fixed_by(run) if is_fix(run) else run
+        can_be_fixed = is_complete(run)
+    except ConfigError:  # it was removed
+        can_be_fixed = False
+    if not can_be_fixed or loaded.engine or not endpoints.keeps_state(loaded):
         again = "make the same call in Python" if in_python else "run the same command"
         return [NextStep(f"correct the rejected records at the source, then {again} again")]
     fix = run.command("fix")
@@ -72,6 +76,8 @@ def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_pyth
 
 def _way_back(run: RunDirectory, report: Report, loaded: Settings) -> list[NextStep]:
     """Return the command that takes a run back, if it has changed something and can be undone."""
+    if not is_complete(run):
+        return []
     undoes = loaded.undo and not loaded.engine and endpoints.undoes(loaded)
     changed = report.counts.created + report.counts.updated + report.counts.deleted
     return [NextStep("to take it back, run", run.command("undo"))] if undoes and changed else []

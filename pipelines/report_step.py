@@ -13,7 +13,7 @@ from msgspec import Struct
 from tranship.connectors import durable
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import Outcomes, Plan
-from tranship.connectors.errors import ConnectorError, TranshipError
+from tranship.connectors.errors import ConfigError, ConnectorError, TranshipError
 from tranship.pipelines import report
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import OURS
@@ -123,7 +123,10 @@ def _join(run: RunContext) -> None:
     from tranship.pipelines.fixing import fates
     from tranship.pipelines.run_list import report_of
 
-    first = fates.fixed_by(fix)
+    try:
+        first = fates.fixed_by(fix)
+    except ConfigError:  # it was removed, and its report with it
+        return
     made = report_of(first)
     if made is not None:
         write_again(dataclasses.replace(made, fixes=fates.summary(first, run.settings.state_dir)), run.observer)

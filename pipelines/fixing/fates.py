@@ -9,6 +9,7 @@ import polars as pl
 
 from tranship.connectors import durable
 from tranship.connectors.contract import ACTIONS
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.findings import Findings
 from tranship.pipelines.fixing import rejects
 from tranship.pipelines.fixing.columns import ACTION, DROP, FATE, NUMBER
@@ -32,9 +33,19 @@ def is_fix(run: RunDirectory) -> bool:
 
 
 def fixed_by(run: RunDirectory) -> RunDirectory:
-    """Return the run whose rejects a run has loaded: beside it, wherever both are now, or the folder of a plan."""
-    beside = run.path.parent / str(run.manifest["fixes"]["run_id"])
-    return RunDirectory.at(beside if beside.is_dir() else Path(run.manifest["fixes"]["folder"]))
+    """Return the run whose rejects a run has loaded: beside it, wherever both are now, or the folder of a plan.
+
+    Raises ConfigError if it was removed.
+    """
+    fixed = str(run.manifest["fixes"]["run_id"])
+    beside = run.path.parent / fixed
+    folder = beside if beside.is_dir() else Path(run.manifest["fixes"]["folder"])
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{run.run_id}: run {fixed}, whose rejects it has loaded, was removed, so they cannot be corrected. "
+            "Correct them at the source, and run it again."
+        )
+    return RunDirectory.at(folder)
 
 
 def rounds(run: RunDirectory, state_dir: Path) -> list[RunDirectory]:

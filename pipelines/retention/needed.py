@@ -102,11 +102,10 @@ def _is_open(plan: RunDirectory) -> bool:
 
 
 def _read_by(run: RunDirectory) -> list[Path]:
-    """Return the folders of runs that it reads: the run that it takes back, or whose records it retries."""
+    """Return the folders of runs that it reads: the run that it takes back, or whose records or rejects it loads."""
     facts: dict[str, Any] = run.manifest
     source = facts["settings"]["source"]
     paths = [Path(text) for text in ([source] if isinstance(source, str) else source)]
     found = [parent for path in paths for parent in (path, *path.parents)]
-    if "undoes" in facts:
-        found.append(Path(facts["undoes"]["folder"]))
+    found += [Path(facts[key]["folder"]) for key in ("undoes", "fixes") if key in facts]
     return [path.resolve() for path in found]

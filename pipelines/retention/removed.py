@@ -25,6 +25,11 @@ def has_lost_values(run: RunDirectory) -> bool:
     return VALUES in run.manifest
 
 
+def is_complete(run: RunDirectory) -> bool:
+    """Return whether a run still has all of its records, so that it can be corrected and taken back."""
+    return not has_lost_values(run) and not run.manifest.get(ERASED)
+
+
 def report_without(values: dict[str, Any], run: RunDirectory) -> Report:
     """Return the report of a run, without files that were removed. Raises ValueError if it is none."""
     report = Report.of(values)

@@ -122,6 +122,20 @@ def test_the_same_file_is_read_again_in_full_after_an_erasure() -> None:
 
 
 @pytest.mark.usefixtures("own_folder")
+def test_the_report_names_no_command_that_an_erasure_has_made_impossible(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a@x.example", "b@x.example", "no address")
+    run = tranship.run("in.csv", "duckdb:///w.duckdb?table=customers", strict=True)
+    assert cli.main(["report", run.run_id]) == 0
+    assert "tranship fix" in (said := capsys.readouterr().out)
+    assert "tranship undo" in said
+    erase.erase(STATE, person.from_email("a@x.example"))
+    assert cli.main(["report", run.run_id]) == 0
+    assert "tranship fix" not in (said := capsys.readouterr().out)
+    assert "tranship undo" not in said
+    assert "correct the rejected records at the source" in said
+
+
+@pytest.mark.usefixtures("own_folder")
 def test_a_later_run_to_a_provider_still_knows_the_customers_of_earlier_ones(account: Callable[..., Account]) -> None:
     there = account("metronome")
     write("a@x.example", "b@x.example", "c@x.example")

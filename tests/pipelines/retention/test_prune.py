@@ -347,3 +347,31 @@ def test_whatever_is_interrupted_is_completed(rules: Rules, monkeypatch: pytest.
         assert [run for run in tranship.runs() if run.problem] == []
         assert tranship.runs().damaged == {}
     assert moments > 0
+
+
+def test_a_run_that_loaded_rejects_of_a_removed_run_is_still_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a@x.example", "no address", "c at x")
+    first = Path(tranship.run("in.csv", TABLE, strict=True).run_dir)
+    tranship.fix(first.name, out="rejects.csv")
+    Path("rejects.csv").write_text(Path("rejects.csv").read_text().replace(",no address,", ",b@x.example,"))
+    Path("rejects.csv").write_text(Path("rejects.csv").read_text().replace(",c at x,", ",c at y,"))
+    fixed = tranship.fix(first.name, "rejects.csv").report
+    assert fixed is not None
+    prune.prune(STATE, Rules(keep_last=1))
+    assert left() == {fixed.run_id}
+    assert cli.main(["report", "last"]) == 0
+    said = capsys.readouterr().out
+    assert "correct the rejected records at the source" in said
+    assert "tranship fix" not in said
+    for words in (["--out", "again.csv"], ["--from", "rejects.csv"]):
+        assert cli.main(["fix", "last", *words]) == 2
+        assert f"run {first.name}, whose rejects it has loaded, was removed" in capsys.readouterr().err
+    assert tranship.undo(fixed.run_id).counts.deleted == 1
+
+
+def test_a_fix_that_broke_off_keeps_the_run_whose_rejects_it_loads() -> None:
+    first, second = ran(40), ran(39)
+    set_status(first, "done")
+    set_status(second, "failed", fixes={"run_id": first.name, "folder": str(first)})
+    kept = prune.prune(STATE, Rules(keep_last=0)).kept
+    assert kept[first.name] == f"is needed by the unfinished run {second.name}"
