@@ -145,7 +145,7 @@ def test_reasons_have_their_counts_and_sentences(first: Ran) -> None:
         titles = [title.text for title in first.root.one("section", id=section).all("h3")]
         shown = {code: int(count) for count, code in (title.split(" × ") for title in titles)}
         assert shown == first.report[name]
-    assert "email is malformed: use an address such as jane@acme.com" in first.root.text
+    assert "email is malformed: use an address such as jane@example.com" in first.root.text
 
 
 def test_the_verdict_has_the_meaning_of_the_exit_code(first: Ran) -> None:
