@@ -164,7 +164,7 @@ def test_a_run_has_a_start_and_an_end_that_are_valid(folder: Path, monkeypatch: 
     assert (assertions["country.unknown"]["success"], assertions["country.unknown"]["severity"]) == (False, "warn")
     assert assertions["email.too_long"]["success"]
     assert assertions["expect"]["description"] == "3 records read; expected at least 10"
-    text = json.dumps([start, end], ensure_ascii=False).replace("jane@acme.com", "")  # the example in a rule
+    text = json.dumps([start, end], ensure_ascii=False).replace("jane@example.com", "")  # the example in a rule
     assert not re.search(r"Acme|Jane|Muster|geheim|Nirgendwo|@", text)
 
 
