@@ -74,7 +74,7 @@ equality: $(VENV)/dev.stamp build/sail/stamp $(SPARK)  ## Compare cleaning of mi
 	TRANSHIP_LONG_TESTS=1 TRANSHIP_ENGINE=spark $(BIN)/python -m pytest --verbosity=1 tests/pipelines/distributed $(ARGS)
 
 quick: $(VENV)/dev.stamp  ## Run the quick tests: without Postgres and killed processes
-	$(BIN)/python -m pytest -n 3 --dist worksteal --verbosity=0 -m "not slow and not kill and not postgres" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --verbosity=0 -m "not slow and not kill and not postgres" $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Format, lint, types, layout
 	$(BIN)/ruff format --check .

@@ -580,6 +580,7 @@ def test_what_helps_tests_stands_in_support(folder: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_every_module_says_what_it_is() -> None:
     silent = [module for module in modules() if not ast.get_docstring(_tree(_path(module)))]
     assert not silent, "they begin without a docstring."

@@ -74,6 +74,7 @@ def texts(store: Store) -> Iterator[tuple[str, str]]:
 # Machines that come and go ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_one_machine_did_is_known_to_the_next(store: Store) -> None:
     first = run()
     assert (first.counts.created, first.counts.rejected) == (2, 1)
@@ -105,6 +106,7 @@ def test_nothing_in_the_bucket_names_this_machine_and_the_files_of_a_report_can_
     assert not Path(folder).exists()
 
 
+@pytest.mark.slow
 def test_new_files_and_watermarks_are_kept_there(store: Store) -> None:
     assert run(destination="out.csv", since="last").counts.created == 2
     Path("in.csv").write_text(CUSTOMERS + "4,dan@acme.com,Dan,2026-02-01\n")
@@ -132,6 +134,7 @@ def test_a_file_that_another_machine_wrote_is_replaced(store: Store) -> None:
         tranship.run("in.csv", "out.csv", state_dir="elsewhere")
 
 
+@pytest.mark.slow
 def test_records_that_failed_at_a_provider_are_retried_by_another_machine(store: Store) -> None:
     Path("in.csv").write_text("id,name,country,created_at\n1,Ann,US,2026-01-01\n2,Bea,,2026-01-01\n")
     with tranship.sandbox("growpanel") as there:
@@ -148,6 +151,7 @@ def test_records_that_failed_at_a_provider_are_retried_by_another_machine(store:
         assert tranship.undo(failed.run_id, state_dir=PLACE, remove_for_good=True).counts.deleted == 1
 
 
+@pytest.mark.slow
 def test_a_plan_is_applied_by_another_machine(store: Store) -> None:
     with tranship.sandbox("metronome") as there:
         other_machine()
@@ -160,6 +164,7 @@ def test_a_plan_is_applied_by_another_machine(store: Store) -> None:
         assert run(destination=there.address).counts.unchanged == 2
 
 
+@pytest.mark.slow
 def test_a_backfill_goes_on_where_another_machine_stopped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(backfill.run, "run", lambda settings, observer: _stopped_at(settings, "2026-01-02"))
@@ -203,6 +208,7 @@ def test_records_go_earlier_than_counts_in_the_bucket(store: Store) -> None:
     assert tranship.runs(state_dir=PLACE).runs[0].counts.read == 3
 
 
+@pytest.mark.slow
 def test_the_state_of_a_pipeline_is_kept_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run(pipeline="crm", expect={"rejects": "0"})
     assert any("unexpected: 1 reject" in note for note in run(pipeline="crm", expect={"rejects": "0"}).notes)
@@ -356,6 +362,7 @@ def test_a_machine_that_has_lost_its_lock_writes_nothing_more(store: Store, monk
     assert before == {}
 
 
+@pytest.mark.slow
 def test_a_machine_that_loses_its_lock_while_it_sends_stops_and_another_finishes(store: Store) -> None:
     Path("many.csv").write_text("id,name\n" + "".join(f"c{i},N{i}\n" for i in range(600)))
 
@@ -402,6 +409,7 @@ def test_a_bucket_that_cannot_be_used_has_a_sentence_and_nothing_is_written(
         tranship.run("in.csv", TABLE, state_dir="gs://exports/b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "holds"),
     [
@@ -455,6 +463,7 @@ ABOUT_NO_STATE = {"help", "inspect", "connectors", "doctor", "explain", "sandbox
 """Commands without a state directory; `apply` takes it from the plan."""
 
 
+@pytest.mark.slow
 def test_every_command_works_or_says_why_not(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     first = run(since="last", destination="out.csv").run_id
     written = run().run_id
@@ -505,6 +514,7 @@ def _commands(group: click.Group, before: tuple[str, ...] = ()) -> Iterator[tupl
             yield " ".join((*before, name)), (*before, name)
 
 
+@pytest.mark.slow
 def test_several_pipelines_of_a_file_share_it(store: Store, tmp_path: Path) -> None:
     Path("two.toml").write_text(
         f'state_dir = "{PLACE}"\nsource = "in.csv"\n[pipelines.a]\ndestination = "a.csv"\n'
@@ -517,6 +527,7 @@ def test_several_pipelines_of_a_file_share_it(store: Store, tmp_path: Path) -> N
     assert len(tranship.runs(state_dir=PLACE).runs) == 2
 
 
+@pytest.mark.slow
 def test_records_given_in_python_are_asked_for_again_if_they_were_not_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,6 +567,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_at_s3_with_credentials_from_the_environment(s3: Any, tmp_path: Path) -> None:
     place = "s3://exports/team/state"
     done = command("run", "in.csv", TABLE, folder=tmp_path, TRANSHIP_STATE_DIR=place)
@@ -588,6 +600,7 @@ def test_the_command_in_kubernetes_is_valid() -> None:
     cli.commands[name].make_context(name, others)
 
 
+@pytest.mark.slow
 def test_at_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from support.state_buckets import azure_bucket
 

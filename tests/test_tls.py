@@ -90,6 +90,7 @@ def test_a_certificate_of_a_private_authority_is_accepted_if_it_is_named(found: 
     assert "is not trusted (unable to get local issuer certificate)" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "why"),
     [

@@ -58,6 +58,7 @@ def test_the_server_gives_each_customer_once(server: str) -> None:
     assert any(customer["metadata"].get("campaign") for customer in customers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["/v1/customers?page=4&limit=1000", "/v1/customers?page=1&limit=100", "/v1/verify"])
 def test_the_server_knows_no_other_page(server: str, target: str) -> None:
     connection = HTTPConnection(server)

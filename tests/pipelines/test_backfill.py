@@ -55,6 +55,7 @@ def test_the_same_from_python(warehouse: Warehouse) -> None:
         tranship.backfill(*ends, since="2026-01-02", until="2026-01-03", window=timedelta(seconds=0.5), **given)
 
 
+@pytest.mark.slow
 def test_each_window_is_a_run(warehouse: Warehouse) -> None:
     found = windows(warehouse, "2026-01-02", "2026-01-05", "2d")
     assert [fates(window.report) for window in found if window.report] == [

@@ -183,6 +183,7 @@ def test_a_plain_column_keeps_its_type() -> None:
     assert found.records.columns == ["n", "t", "email", "name"]
 
 
+@pytest.mark.slow
 def test_an_id_that_has_lost_digits_is_rejected_also_if_it_is_built(warehouse: Warehouse) -> None:
     frame = pl.DataFrame({"a": [2.0**60, None, 12.0], "b": ["x", "y", "z"], "name": ["A", "B", "C"]})
     frame.write_parquet(warehouse.folder / "in.parquet")
@@ -468,6 +469,7 @@ def test_what_a_rule_leaves_unused_in_a_record_stays_in_metadata(warehouse: Ware
     assert warehouse.column("name || coalesce(metadata::text, '')", table="third") == ["Bowman & Co", "Tarn", "Una"]
 
 
+@pytest.mark.slow
 def test_a_report_says_what_became_of_the_columns(warehouse: Warehouse) -> None:
     report = warehouse.load(ROWS, fields=RULES, ignore="on")
 

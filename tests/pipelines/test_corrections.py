@@ -83,6 +83,7 @@ def test_a_rule_that_no_longer_acts_is_reported_without_its_value(warehouse: War
     ]
 
 
+@pytest.mark.slow
 def test_parts_that_are_not_read_again_keep_their_counts_and_changed_rules_read_them_again(
     warehouse: Warehouse, rules: Path
 ) -> None:
@@ -213,6 +214,7 @@ def test_python_pipelines_files_and_inspections_use_them(warehouse: Warehouse, r
     assert len(read(rules)) == 3
 
 
+@pytest.mark.slow
 def test_a_retry_reads_results_that_are_corrected_already(warehouse: Warehouse, rules: Path) -> None:
     text = SOURCE.replace("Land", "Land,Status").replace("Germny\n", "Germny,Draft\n").replace("FR\n", "FR,active\n")
     with tranship.sandbox("metronome") as there:

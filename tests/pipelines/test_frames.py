@@ -283,6 +283,7 @@ def test_records_that_are_no_longer_kept_are_requested_again(folder: Path, monke
         tranship.resume("last")
 
 
+@pytest.mark.slow
 def test_runs_and_reports_give_no_command_that_does_not_work(capsys: pytest.CaptureFixture[str]) -> None:
     tranship.run(TABLE, "out.csv", dry_run=True)
     assert cli.main(["report", "last"]) == 0

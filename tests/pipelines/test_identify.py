@@ -195,6 +195,7 @@ keys_that_collide = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(keys_that_collide)
 def test_the_oracle_decides_the_same(keys: list[Key]) -> None:
     decided = identify.decide(candidates(*keys), "newest")
@@ -209,6 +210,7 @@ def test_the_oracle_decides_the_same(keys: list[Key]) -> None:
         assert sorted(found["line"]) == sorted(record.line for record in records if code in record.warnings)
 
 
+@pytest.mark.slow
 @given(keys_that_collide, st.sampled_from(["newest", "first", "last"]), st.randoms(use_true_random=False))
 def test_conflicts_depend_on_neither_rule_nor_order(keys: list[Key], rule: SurvivorRule, dice: Any) -> None:
     def conflicts(keys: list[Key], rule: SurvivorRule) -> list[Key]:
@@ -257,6 +259,7 @@ def test_only_records_that_are_looked_at_can_merge(keys: list[Key]) -> None:
     assert sorted(identify.decide(some, "newest").ambiguous["row"]) == sorted(decided.ambiguous["row"])
 
 
+@pytest.mark.slow
 @given(keys_that_collide, st.sampled_from(["newest", "first", "last"]))
 def test_every_record_has_one_fate(keys: list[Key], rule: SurvivorRule) -> None:
     decided = identify.decide(candidates(*keys), rule)
@@ -267,6 +270,7 @@ def test_every_record_has_one_fate(keys: list[Key], rule: SurvivorRule) -> None:
     assert decided.merges.height == len(decided.losers)
 
 
+@pytest.mark.slow
 @given(keys_that_collide, st.randoms(use_true_random=False))
 def test_the_order_does_not_matter_where_times_differ(keys: list[Key], dice: Any) -> None:
     timed: list[Key] = [(external_id, email, row) for row, (external_id, email, *_) in enumerate(keys)]

@@ -57,12 +57,14 @@ def test_refusals_have_their_reason_and_values(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_plan_that_changes_nothing_has_a_header_only(tmp_path: Path) -> None:
     assert planned(tmp_path, "id,email,name\n1,a@x.co,A\n") == []
     header = (tmp_path / "plan" / "changes.csv").read_text()
     assert header.startswith("type,source,line,reason,changed,external_id,email,name,")
 
 
+@pytest.mark.slow
 def test_merged_records_are_one_row(tmp_path: Path) -> None:
     rows = planned(
         tmp_path,

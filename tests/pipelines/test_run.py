@@ -258,6 +258,7 @@ def test_rejects_that_are_run_again_may_be_rejected_again(warehouse: Warehouse) 
     assert rejects(again)[0]["email"] == BAD["email"]
 
 
+@pytest.mark.slow
 def test_rejects_that_were_mended_are_loaded(warehouse: Warehouse) -> None:
     report = warehouse.load([ANN, {**BOB, "email": "bob at acme", "Seats": "7"}])
     mended = Path(report.files["rejects"]).read_text().replace("bob at acme", "bob@acme.com")
@@ -296,6 +297,7 @@ def test_a_reject_names_the_first_line_of_each_reason(warehouse: Warehouse) -> N
     assert set(report.examples) == set(report.rejects_by_code)
 
 
+@pytest.mark.slow
 def test_an_ambiguous_e_mail_found_at_the_destination_has_its_line_too(warehouse: Warehouse) -> None:
     warehouse.load([ANN, {**BOB, "email": "ann@acme.com"}])
     report = warehouse.load([CY, {**ANN, "external_id": None}])
@@ -303,6 +305,7 @@ def test_an_ambiguous_e_mail_found_at_the_destination_has_its_line_too(warehouse
     assert report.examples["identity.ambiguous_email"].endswith("in.csv, line 3")
 
 
+@pytest.mark.slow
 def test_warnings_of_a_record_rejected_at_the_destination_are_taken_back(warehouse: Warehouse) -> None:
     warehouse.load([ANN, {**BOB, "email": "ann@acme.com"}])
     report = warehouse.load([{**ANN, "external_id": "N/A", "phone": "call me"}, {**CY, "phone": "call me"}])
@@ -311,6 +314,7 @@ def test_warnings_of_a_record_rejected_at_the_destination_are_taken_back(warehou
     assert report.warnings_by_code == {"phone.unreadable": 1}
 
 
+@pytest.mark.slow
 def test_an_ambiguous_survivor_that_was_filled_keeps_no_warning(warehouse: Warehouse) -> None:
     """The values of another record give it another row number, which its warnings do not have."""
     warehouse.load([ANN, {**BOB, "email": "a@b.co"}, {**ANN, "external_id": "9", "email": "a@b.co"}])
@@ -452,6 +456,7 @@ def test_a_resumed_run_does_not_need_its_source(warehouse: Warehouse) -> None:
     assert warehouse.rows() == rows
 
 
+@pytest.mark.slow
 def test_a_run_that_died_while_reading_begins_anew(warehouse: Warehouse) -> None:
     report = warehouse.load(RECORDS)
     as_if_died(report, after=None)
@@ -685,6 +690,7 @@ def test_numbers_of_parquet_that_are_none_make_no_texts(warehouse: Warehouse) ->
     assert [tuple(row.values()) for row in found] == [(None, None, None), (None, None, "Infinity"), ("7", "7", "7.0")]
 
 
+@pytest.mark.slow
 def test_uuids_json_and_bytes_of_parquet_are_kept(warehouse: Warehouse) -> None:
     ids, file = [str(uuid.UUID(int=0x61 << 120 | number)) for number in (7, 8)], warehouse.folder / "in.parquet"
     with duckdb.connect() as connection:

@@ -30,6 +30,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "ids"),
     [
@@ -183,6 +184,7 @@ def test_a_file_that_lacks_the_column_is_named() -> None:
         condition("not gone", [Layout("a.csv", ("id", "gone")), Layout("b.csv", ("id",))])
 
 
+@pytest.mark.slow
 def test_another_condition_is_another_reading(warehouse: Warehouse) -> None:
     def reused(**options: str) -> bool:
         report = warehouse.load(ROWS, ignore="Status", **options)

@@ -31,6 +31,7 @@ def destination(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return PostgresWarehouse(tmp_path, database).address()
 
 
+@pytest.mark.slow
 def test_the_same_from_python(tmp_path: Path) -> None:
     state_dir, warehouse = tmp_path / "state", Warehouse(tmp_path)
     warehouse.load(ROWS, since="last")
@@ -70,6 +71,7 @@ def test_a_watermark_is_set_and_removed(tmp_path: Path, destination: str) -> Non
         states.clear(destination, state_dir, "x")
 
 
+@pytest.mark.slow
 def test_several_sources_are_told_apart(tmp_path: Path, destination: str) -> None:
     state_dir, warehouse = tmp_path / "state", Warehouse(tmp_path)
     paths = [write_csv(tmp_path / name, ROWS) for name in ("a.csv", "b.csv")]
@@ -83,6 +85,7 @@ def test_several_sources_are_told_apart(tmp_path: Path, destination: str) -> Non
     assert [mark.run_id for mark in states.watermarks(destination, state_dir)] == [states.BY_HAND]
 
 
+@pytest.mark.slow
 def test_files_are_forgotten(tmp_path: Path, destination: str) -> None:
     warehouse = Warehouse(tmp_path)
     (tmp_path / "in").mkdir()

@@ -71,6 +71,7 @@ def test_a_customer_that_mirror_removes_has_all_that_it_had(account: Open, tmp_p
     assert row["before"]["name"] == "Customer 2"
 
 
+@pytest.mark.slow
 def test_a_refused_record_is_no_change_and_secrets_are_hidden(
     account: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

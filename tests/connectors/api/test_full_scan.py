@@ -557,6 +557,7 @@ def test_a_read_that_was_left_goes_on_from_there(kind: str, tmp_path: Path) -> N
         assert len(set(server.calls)) >= len(server.calls) - 3 * 8
 
 
+@pytest.mark.slow
 def test_a_list_that_moved_is_gone_on_with_in_any_pass(tmp_path: Path) -> None:
     for calls in range(41, 78, 9):
         refuse = refuse_after(calls)

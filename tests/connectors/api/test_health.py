@@ -63,6 +63,7 @@ def findings(provider: str, server: Served, policy: RetryPolicy = QUICK) -> list
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_check_of_a_provider_that_misbehaves_ends_with_a_sentence(provider: str, attack: str) -> None:

@@ -242,6 +242,7 @@ def test_a_wait_that_is_too_long_is_reported_and_not_waited() -> None:
     assert "asks to wait 3,600 s; the limit is 2 s" in str(stopped.value)
 
 
+@pytest.mark.slow
 def test_after_a_429_all_wait_together() -> None:
     refused: list[float] = []
     clients: list[HttpClient] = []

@@ -109,6 +109,7 @@ def test_an_answer_that_drips_ends(head: bytes, drop: bytes, work: Any) -> None:
     assert not isinstance(ended.value, Unanswered) or not ended.value.nothing_done
 
 
+@pytest.mark.slow
 def test_a_list_in_one_answer_that_drips_ends(tmp_path: Path) -> None:
     policy = replace(POLICY, list=0.2)
     with endless(CHUNKED, b"1\r\n \r\n", pause=0.005) as server, pytest.raises(Unreachable, match=r"within 0\.2 s"):

@@ -210,6 +210,7 @@ def test_each_row_of_a_lost_journal_may_have_been_sent(left: Path, tmp_path: Pat
     assert all(one.result is None or one.result.outcome == "done" for one in past.values())
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_makes_a_row_unsent_or_another_one_done(left: Path, tmp_path: Path) -> None:
     for at, (name, place) in enumerate(_flips(left / "this" / "dead")):
         folder = tmp_path / str(at)

@@ -68,6 +68,7 @@ def has_changes(table: Table) -> bool:
 # What is recorded ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_creates_updates_and_deletes_are_recorded_with_the_values_that_they_replace(table: Table) -> None:
     first = table.load([ANN, BOB, CY])
     second = table.load([{**ANN, "name": 'A "nn"\\', "city": "Rome"}, {**CY, "external_id": "3"}], **MIRROR)
@@ -92,6 +93,7 @@ def test_creates_updates_and_deletes_are_recorded_with_the_values_that_they_repl
     assert {row["table_name"] for row in found.values()} == {"customers"}
 
 
+@pytest.mark.slow
 def test_only_a_run_that_finds_no_customers_is_a_first_load(table: Table) -> None:
     table.load([ANN])
     later = table.load([ANN, BOB])
@@ -105,6 +107,7 @@ def test_only_a_run_that_finds_no_customers_is_a_first_load(table: Table) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_customer_that_returns_and_one_that_is_removed(table: Table) -> None:
     table.load([ANN, BOB])
     table.load([ANN], **MIRROR)
@@ -138,6 +141,7 @@ def test_with_changes_off_none_are_recorded(table: Table) -> None:
     assert not has_changes(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "compression"), [("v1.0.0", set()), ("latest", {"ZSTD"})])
 def test_a_file_of_an_earlier_duckdb_is_written_as_well(tmp_path: Path, version: str, compression: set[str]) -> None:
     warehouse = Warehouse(tmp_path)
@@ -177,6 +181,7 @@ def test_a_table_of_ones_own_is_recorded_by_its_own_columns(table: Table) -> Non
     assert found["2"]["after"] == {"nr": 2, "mail": "bob@acme.com", 'Firma "x"': "Bob"}
 
 
+@pytest.mark.slow
 def test_a_value_of_a_new_row_is_spelled_as_that_of_an_update(table: Table) -> None:
     table.load([ANN, {"external_id": "0", "name": "Zoe"}])
     full = {
@@ -222,12 +227,14 @@ def test_a_wide_table_is_recorded_whole(table: Table) -> None:
     assert str(row["before"]["more_149"]).lower() == "nan"
 
 
+@pytest.mark.slow
 def test_older_data_that_is_written_says_so(table: Table) -> None:
     table.load([{**ANN, "updated_at": "2025-03-02"}])
     report = table.load([{**ANN, "name": "Anna", "updated_at": "2025-03-01"}], older="write")
     assert changes(table, report)["1"]["reason"] == "older"
 
 
+@pytest.mark.slow
 def test_the_changes_of_a_failed_run_are_rolled_back(table: Table) -> None:
     table.load([ANN])
     table.do(f"ALTER TABLE {LEDGER} DROP COLUMN merged")

@@ -264,6 +264,7 @@ def test_the_current_table_keeps_its_shape(table: Table) -> None:
     assert {"customer_key", "_run_id", "_deleted_at"} == {row["column_name"] for row in plain} - set(names[1:-1])
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(table: Table) -> None:
     run(table, 2, [record("1", "A", 1)])
     before = versions(table)
@@ -372,6 +373,7 @@ def test_versions_that_do_not_fit_together_roll_the_run_back(table: Table, damag
     assert versions(table) == before
 
 
+@pytest.mark.slow
 def test_the_history_of_a_failed_run_is_rolled_back(table: Table) -> None:
     run(table, 2, [record("1", "A", 1)])
     table.do(f"ALTER TABLE {LEDGER} DROP COLUMN merged")

@@ -63,6 +63,7 @@ def test_objects_are_read_like_files(spec, expected, bucket):
     assert ids(spec) == expected
 
 
+@pytest.mark.slow
 def test_parquet_is_read_in_place(bucket):
     found = ids("s3://exports/all.parquet")
     assert len(found) == 200_000
@@ -171,6 +172,7 @@ def test_a_destination_names_one_object(destination, bucket, folder):
         load("in.csv", destination)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["s3://exports/daily/a.csv", "s3://exports/daily/", "s3://exports/daily/*.csv"])
 def test_what_is_read_is_not_written(source, bucket, folder):
     before = body(bucket, "daily/a.csv")

@@ -354,6 +354,7 @@ def test_compression_is_recognised_by_the_bytes(name, tmp_path):
     assert read(packed, tmp_path, name)[0] == [(2, "1", "A")]
 
 
+@pytest.mark.slow
 def test_an_incomplete_gzip_file_is_refused(tmp_path):
     rows = b"".join(b"%d,name %d\n" % (i, i * 7919) for i in range(200_000))
     packed = gzip.compress(b"id,name\n" + rows)

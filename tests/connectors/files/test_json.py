@@ -235,6 +235,7 @@ def test_metadata_may_have_any_number_of_keys(tmp_path: Path) -> None:
     assert read(tmp_path, lines).columns == ("id", "metadata")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [".jsonl", ".jsonl.gz", ".ndjson.zst"])
 def test_what_is_written_is_read_back(tmp_path: Path, end: str) -> None:
     warehouse = Warehouse(tmp_path)

@@ -149,6 +149,7 @@ def test_long_numbers_among_short_ones_keep_their_digits(tmp_path: Path, monkeyp
     assert records["n"].gather([300, 600, 899]).to_list() == ["7.00", "12345678901234567890", "899.5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
 def test_long_numbers_in_any_share_of_the_lines_keep_their_digits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float

@@ -84,6 +84,7 @@ def test_a_file_is_read_when_it_is_new_or_has_changed(warehouse: Warehouse | Pos
     assert said(report, "c.csv: was replaced, and is read whole")
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_or_stops_reads_its_files_again(
     warehouse: Warehouse | PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +194,7 @@ def test_files_that_still_grow_are_left_for_later(duckdb: Warehouse) -> None:
     assert fates(load(duckdb, settle="10min")) == {"created": 1}
 
 
+@pytest.mark.slow
 def test_archives_settle_and_a_wrong_clock_stops_nothing(duckdb: Warehouse) -> None:
     with zipfile.ZipFile(duckdb.folder / "in" / "a.zip", "w") as archive:
         archive.writestr("a.csv", HEAD + "1,A\n")

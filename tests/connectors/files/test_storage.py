@@ -315,6 +315,7 @@ def test_other_letters_count_where_the_file_system_says_so() -> None:
     assert (takes_in("a.csv", lambda _: True, Path("A.CSV")) is not None) == alike
 
 
+@pytest.mark.slow
 def test_a_table_is_not_written_to_itself(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     warehouse.load([ANN])

@@ -45,6 +45,7 @@ def bodies(records: list[Any]) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("chunk")
 @pytest.mark.parametrize("records_a_slice", [1, 5, 1000])
 def test_slices_hold_every_record_in_order(records_a_slice: int, tmp_path: Path) -> None:

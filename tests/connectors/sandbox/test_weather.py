@@ -194,6 +194,7 @@ def test_cuts_are_closes_and_resets(front: Sandbox) -> None:
     assert kinds == {http.client.RemoteDisconnected, ConnectionResetError}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("late", "kept"), [(0, 50), (1, 51)])
 def test_a_call_that_is_never_answered(front: Sandbox, late: int, kept: int) -> None:
     front.weather(timeout=1, late=late)

@@ -15,6 +15,7 @@ from tranship.connectors.state_store.bucket import Bucket, ChangedError, Version
 pytest.importorskip("obstore")
 
 
+@pytest.mark.slow
 def test_an_object_is_created_once_and_replaced_by_who_knows_it(address: str, tmp_path: Path) -> None:
     bucket = Bucket(address)
     first = bucket.put("a/b.json", b"1", None)
@@ -62,6 +63,7 @@ def test_a_version_that_is_no_longer_there_is_a_change(store: Store) -> None:
         Bucket("gs://exports/state").put("a", b"1", Version("0"))
 
 
+@pytest.mark.slow
 def test_a_large_file_is_uploaded_in_parts_and_replaced_by_who_knows_it(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

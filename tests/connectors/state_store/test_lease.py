@@ -21,6 +21,7 @@ def lease(bucket: Bucket, seconds: float = 60) -> Lease:
     return Lease(bucket, "locks/a.lock", seconds, set(), lambda name: None)
 
 
+@pytest.mark.slow
 def test_one_of_two_takes_a_lease(address: str) -> None:
     bucket = Bucket(address)
     one, two = lease(bucket), lease(bucket)
@@ -34,6 +35,7 @@ def test_one_of_two_takes_a_lease(address: str) -> None:
     two.release()
 
 
+@pytest.mark.slow
 def test_of_many_at_once_one_takes_a_lease(store: Store) -> None:
     for _ in range(3):
         all_of_them = [lease(Bucket("gs://exports/state")) for _ in range(12)]
@@ -43,6 +45,7 @@ def test_of_many_at_once_one_takes_a_lease(store: Store) -> None:
         holder.release()
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_held_for_a_moment_is_waited_for(store: Store) -> None:
     one, two = lease(Bucket("gs://exports/state")), lease(Bucket("gs://exports/state"))
     assert one.take()
@@ -75,6 +78,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over_and_its_holder_stops(
     assert two.holder() is not None
 
 
+@pytest.mark.slow
 def test_a_lease_is_renewed_while_it_is_held(store: Store) -> None:
     one = lease(Bucket("gs://exports/state"), seconds=1)
     assert one.take()
@@ -84,6 +88,7 @@ def test_a_lease_is_renewed_while_it_is_held(store: Store) -> None:
     one.release()
 
 
+@pytest.mark.slow
 def test_a_holder_that_cannot_reach_the_bucket_stops(store: Store) -> None:
     one = lease(Bucket("gs://exports/state"), seconds=1)
     assert one.take()

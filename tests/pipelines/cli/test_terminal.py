@@ -105,6 +105,7 @@ def test_a_path_is_a_link_to_the_file() -> None:
     assert terminal.Look(links=True).path("s3://lake/report.html") == "s3://lake/report.html"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_signs_that_the_locale_lacks_have_stand_ins(locale: str, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,name,status\n1,Ann,läuft\n2,Bob,active\n", encoding="utf-8")

@@ -116,6 +116,7 @@ def check_first_round(warehouse: Any) -> tuple[tranship.Report, Path, tranship.F
     return report, file, done
 
 
+@pytest.mark.slow
 def test_each_row_has_one_fate_and_the_report_of_the_run_has_them(warehouse: Warehouse) -> None:
     report, _, done = check_first_round(warehouse)
 
@@ -131,6 +132,7 @@ def test_each_row_has_one_fate_and_the_report_of_the_run_has_them(warehouse: War
     assert warehouse.rows("SELECT metadata FROM customers WHERE external_id = '2'") == [{"metadata": '{"Note":"=1+1"}'}]
 
 
+@pytest.mark.slow
 def test_twice_doubles_nothing_and_a_second_round_adds_up(warehouse: Warehouse) -> None:
     report, file, first = check_first_round(warehouse)
     again = fix(warehouse, report, file)
@@ -156,6 +158,7 @@ def test_twice_doubles_nothing_and_a_second_round_adds_up(warehouse: Warehouse) 
         given_out(warehouse, report, "third.csv")
 
 
+@pytest.mark.slow
 def test_a_workbook_is_corrected_as_well(warehouse: Warehouse) -> None:
     report = load(warehouse)
     file = given_out(warehouse, report, "rejects.xlsx")
@@ -180,6 +183,7 @@ def change(line: str, **values: str) -> Callable[[list[dict[str, str]]], Any]:
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "reasons"),
     [
@@ -256,6 +260,7 @@ def test_a_damaged_workbook_is_refused(warehouse: Warehouse) -> None:
         fix(warehouse, report, file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoding", "delimiter"), [("utf-16", "\t"), ("utf-8-sig", ";"), ("cp1252", ";")])
 def test_a_file_saved_by_a_spreadsheet(warehouse: Warehouse, encoding: str, delimiter: str) -> None:
     text = (
@@ -282,6 +287,7 @@ def test_a_file_saved_by_a_spreadsheet(warehouse: Warehouse, encoding: str, deli
     assert {"Customer ID", "Zip", "Card ref", "Since"} <= set(done.remade)
 
 
+@pytest.mark.slow
 def test_records_that_a_table_refused_are_there_with_file_line_and_value(warehouse: Warehouse) -> None:
     warehouse.do(
         "CREATE TABLE customers (external_id VARCHAR PRIMARY KEY, email VARCHAR, name VARCHAR, country VARCHAR "
@@ -304,6 +310,7 @@ def test_records_that_a_table_refused_are_there_with_file_line_and_value(warehou
     assert warehouse.column("country") == ["DE", "DE"]
 
 
+@pytest.mark.slow
 def test_mirror_deletes_nothing_and_gates_count_by_the_first_run(warehouse: Warehouse) -> None:
     good = "".join(f"{at},Name {at},n{at}@acme.com,DE,1,\n" for at in range(100, 140))
     report = load(warehouse, SOURCE + good, mode="mirror", max_deletes="0", max_rejects="20%")
@@ -316,6 +323,7 @@ def test_mirror_deletes_nothing_and_gates_count_by_the_first_run(warehouse: Ware
     assert len(warehouse.column("external_id")) == 42
 
 
+@pytest.mark.slow
 def test_a_gate_stops_it_and_nothing_has_changed(warehouse: Warehouse) -> None:
     report = load(warehouse, max_changes="0")
     file = given_out(warehouse, report)
@@ -327,6 +335,7 @@ def test_a_gate_stops_it_and_nothing_has_changed(warehouse: Warehouse) -> None:
     assert len(rows_of(given_out(warehouse, report, "again.csv"))) == 7
 
 
+@pytest.mark.slow
 def test_a_dry_run_changes_nothing(warehouse: Warehouse) -> None:
     report = load(warehouse)
     file = given_out(warehouse, report)
@@ -339,6 +348,7 @@ def test_a_dry_run_changes_nothing(warehouse: Warehouse) -> None:
     assert warehouse.column("external_id") == ["1"]
 
 
+@pytest.mark.slow
 def test_always_adds_rules_that_later_runs_use(warehouse: Warehouse) -> None:
     rules = warehouse.folder / "corrections.toml"
     report = load(warehouse)
@@ -391,6 +401,7 @@ def test_the_file_of_corrections_is_not_replaced(warehouse: Warehouse) -> None:
         given_out(warehouse, report, "rejects.txt")
 
 
+@pytest.mark.slow
 def test_a_provider(warehouse: Warehouse) -> None:
     with tranship.sandbox("metronome") as there:
         report = load(warehouse, destination=there.address)
@@ -406,6 +417,7 @@ def test_a_provider(warehouse: Warehouse) -> None:
     assert sorted(pl.read_parquet(warehouse.folder / "read.parquet")["external_id"]) == ["1", "2", "3", "5", "6"]
 
 
+@pytest.mark.slow
 def test_lines_of_json_and_records_of_several_files(warehouse: Warehouse) -> None:
     folder = warehouse.folder / "in"
     folder.mkdir()
@@ -423,6 +435,7 @@ def test_lines_of_json_and_records_of_several_files(warehouse: Warehouse) -> Non
     assert warehouse.column("name") == ["'Dan'", "Ann", "Bob", "Cid"]
 
 
+@pytest.mark.slow
 def test_a_record_that_a_filter_leaves_out_and_one_of_a_known_customer(warehouse: Warehouse) -> None:
     report = load(warehouse, where="Note is distinct from 'skip'")
     file = given_out(warehouse, report)
@@ -440,6 +453,7 @@ def test_a_record_that_a_filter_leaves_out_and_one_of_a_known_customer(warehouse
     assert of_run(warehouse, report)["fixes"]["loaded"] == 1
 
 
+@pytest.mark.slow
 def test_an_ambiguous_e_mail_is_settled_by_an_id(warehouse: Warehouse) -> None:
     text = "Customer ID,Name,Email\n1,Ann,a@a.com\n2,Bob,a@a.com\n,Ann,a@a.com\n"
     report = load(warehouse, text)
@@ -454,6 +468,7 @@ def test_an_ambiguous_e_mail_is_settled_by_an_id(warehouse: Warehouse) -> None:
     assert counts(done.fixes) == {"records": 1, "loaded": 1}
 
 
+@pytest.mark.slow
 def test_a_run_that_died_before_it_wrote_is_not_continued(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,6 +505,7 @@ def test_the_arguments_of_python_are_checked(warehouse: Warehouse) -> None:
             call(report.run_id, state_dir=state(warehouse), **given)
 
 
+@pytest.mark.slow
 def test_a_plan_that_was_applied(warehouse: Warehouse) -> None:
     source, folder = warehouse.folder / "people.csv", warehouse.folder / "plan"
     source.write_text(SOURCE)

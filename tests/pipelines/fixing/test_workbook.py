@@ -111,6 +111,7 @@ def test_the_workbook_has_the_first_of_very_many_rejects(warehouse: Warehouse, m
     assert part(done.file, "xl/comments1.xml").count("<comment ") == 1
 
 
+@pytest.mark.slow
 def test_a_value_that_no_cell_can_hold_is_loaded_whole(warehouse: Warehouse) -> None:
     file = warehouse.folder / "in.csv"
     file.write_text(f"Customer ID,Name,Email,Note\n9,,a@acme.com,{'x' * 40_000}\n")

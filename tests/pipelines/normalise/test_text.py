@@ -41,6 +41,7 @@ def test_characters_left_alone_never_join_with_each_other():
     assert not joining
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5))
 @settings(max_examples=100)
 def test_text_is_nfc_trimmed_and_single_spaced(values):
@@ -52,6 +53,7 @@ def test_text_is_nfc_trimmed_and_single_spaced(values):
         assert not any(unicodedata.category(c) == "Cc" for c in value)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=5))
 @settings(max_examples=100)
 def test_text_twice_is_text_once(values):

@@ -86,6 +86,7 @@ def test_nobody_and_nonsense() -> None:
         assert failure(server.url).startswith("unreachable (")
 
 
+@pytest.mark.slow
 def test_time_is_over_for_all_at_once() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -44,6 +44,7 @@ def test_its_counts_are_those_of_the_changes(folder: Path, page: Element) -> Non
     assert balance == "34 read = 5 created + 25 updated + 2 unchanged + 1 rejected + 1 refused"
 
 
+@pytest.mark.slow
 def test_refusals_have_reasons_and_names(page: Element) -> None:
     assert page.one("section", id="refused").rows() == [
         ['violates: (length("name") < 30)', "1", "A very long company name with Firm 33, C-33"]

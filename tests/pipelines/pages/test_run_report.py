@@ -99,6 +99,7 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing(second: Ran) -> None:
     assert len(second.page) < 300_000
 
 
+@pytest.mark.slow
 def test_nothing_has_a_width_in_pixels(second: Ran) -> None:
     """Pictures take the width of the page, and long words break."""
     assert all("width" not in picture.attributes for picture in second.root.all("svg"))

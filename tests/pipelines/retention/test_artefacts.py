@@ -23,12 +23,14 @@ def kinds(state: Path) -> dict[Path, artefacts.Artefact | None]:
     return found
 
 
+@pytest.mark.slow
 def test_every_file_that_runs_leave_behind_is_in_the_list(state: Path) -> None:
     found = kinds(state)
     assert len(found) > 300
     assert [str(file.relative_to(state)) for file, kind in found.items() if kind is None] == []
 
 
+@pytest.mark.slow
 def test_files_without_records_have_no_value_of_a_customer(state: Path) -> None:
     found = kinds(state)
     people = ["user3@example.org", "User 3 Ltd", "49301234503", left_behind.PERSON.lower()]
@@ -58,6 +60,7 @@ OF_ENGINES = {"_current.json", "customers.parquet", "part.parquet", "present.par
 NAME = r"[a-z_/]+\.(parquet|csv|json|jsonl|html|xlsx|sqlite|duckdb|txt)"
 
 
+@pytest.mark.slow
 def test_every_file_name_in_the_code_of_runs_is_in_the_list() -> None:
     places = [ROOT / "connectors" / "contract.py"]
     for folder in ("pipelines", "connectors/api", "connectors/databases"):

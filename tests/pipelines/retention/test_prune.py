@@ -55,6 +55,7 @@ def set_status(folder: Path, status: str, **changes: Any) -> None:
     durable.write_json(folder / "manifest.json", manifest | {"status": status} | changes)
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_by_age_or_by_place_or_because_it_failed() -> None:
     failed = ran(50, max_rejects=5)
     set_status(failed, "stopped")
@@ -90,6 +91,7 @@ def test_the_bytes_of_a_file_that_two_runs_have_are_counted_once() -> None:
     assert foreseen.bytes_freed == pruned.bytes_freed == before
 
 
+@pytest.mark.slow
 def test_records_go_earlier_than_counts_and_commands_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = ran(9), ran(8, OTHER)
     pruned = prune.prune(STATE, Rules(values=timedelta(days=7)))
@@ -131,6 +133,7 @@ def test_records_of_an_interrupted_run_are_named_when_it_cannot_be_continued(
     )
 
 
+@pytest.mark.slow
 def test_what_is_running_or_can_be_continued_stays_until_a_later_run_succeeds() -> None:
     running, broken = ran(40), ran(39)
     set_status(running, "running")
@@ -149,6 +152,7 @@ def test_what_is_running_or_can_be_continued_stays_until_a_later_run_succeeds() 
     assert left() == {running.name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [Rules(keep_last=0), Rules(values=timedelta())])
 def test_a_run_that_an_open_plan_takes_back_stays_until_the_plan_is_applied_or_gone(rules: Rules) -> None:
     first, second = ran(40), ran(39, OTHER)
@@ -171,6 +175,7 @@ def test_a_retry_that_broke_off_keeps_the_run_whose_records_it_reads() -> None:
     assert kept[first.name] == f"is needed by the unfinished run {second.name}"
 
 
+@pytest.mark.slow
 def test_another_process_that_writes_to_the_destination_keeps_its_runs() -> None:
     folder = ran(9)
     settings = load({"source": "in.csv", "destination": TABLE}, {})
@@ -197,6 +202,7 @@ def test_a_removal_that_was_interrupted_is_completed() -> None:
     assert list((STATE / "removed").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_at_once_are_harmless() -> None:
     for days in range(12, 2, -1):
         ran(days)
@@ -231,6 +237,7 @@ def test_damaged_runs_are_listed_and_left_alone(capsys: pytest.CaptureFixture[st
     assert left() == {damaged.name}
 
 
+@pytest.mark.slow
 def test_the_retention_of_a_pipeline_is_kept_after_each_run() -> None:
     other = ran(90, OTHER)
     old = ran(40)
@@ -251,6 +258,7 @@ def test_a_failure_of_retention_is_a_warning_and_changes_no_result(monkeypatch: 
     assert report.exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_crosswalk_survives_the_run_that_made_it(account: Any) -> None:
     there = account("metronome")
     write("a@x.example", "b@x.example")
@@ -349,6 +357,7 @@ def test_whatever_is_interrupted_is_completed(rules: Rules, monkeypatch: pytest.
     assert moments > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_loaded_rejects_of_a_removed_run_is_still_reported(capsys: pytest.CaptureFixture[str]) -> None:
     write("a@x.example", "no address", "c at x")
     first = Path(tranship.run("in.csv", TABLE, strict=True).run_dir)
