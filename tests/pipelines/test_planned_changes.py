@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from support.commands import told
 from tranship.pipelines import planned_changes

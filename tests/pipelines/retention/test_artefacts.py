@@ -6,6 +6,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from support import left_behind
 from support.artefacts import texts
 from support.sandboxes import ROOT
