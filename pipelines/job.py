@@ -79,6 +79,11 @@ def continue_run(job: Job, directory: RunDirectory) -> Report:
         try:
             return _continue(job, directory)
         except Damaged as error:
+            if is_undo(directory) or is_fix(directory):
+                # What its settings name as the source is no source of customers.
+                at_source = "Correct the rejects at the source, and run it again."
+                again = "Undo the run again." if is_undo(directory) else at_source
+                raise Damaged(f"{error} {again}") from error
             job.observer.note(_anew(error))
         return _begin(job, continuing=False)
 

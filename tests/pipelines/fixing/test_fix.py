@@ -15,7 +15,7 @@ import tranship
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates
 from support.workbooks import workbook
-from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.connectors.errors import ConfigError, Damaged, GateClosed
 from tranship.pipelines.fixing import corrected
 from tranship.pipelines.fixing.columns import ADDED
 
@@ -489,6 +489,33 @@ def test_a_run_that_died_before_it_wrote_is_not_continued(
     assert counts(done.fixes) == {"records": 7, "loaded": 4, "dropped": 1, "open": 2}
     with pytest.raises(ConfigError, match=f"Load the file again: tranship fix {report.run_id} --from FILE"):
         tranship.resume(dead.run_id, state_dir=state(warehouse))
+
+
+@pytest.mark.slow
+def test_a_damaged_run_is_not_done_again_as_an_ordinary_one(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = load(warehouse)
+    file = given_out(warehouse, report)
+    edited(file, EDITS)
+
+    def die(*_: Any) -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("tranship.connectors.databases.duckdb.write.DuckDbWriter.write", die)
+        with pytest.raises(RuntimeError, match="died"):
+            fix(warehouse, report, file)
+    [dead] = [run for run in tranship.runs(state_dir=state(warehouse)) if run.corrects]
+    [staged] = sorted((dead.run_dir / "stage").glob("*.parquet"))
+    staged.write_bytes(staged.read_bytes()[:-9])
+    before = warehouse.column("external_id")
+
+    with pytest.raises(Damaged, match="Correct the rejects at the source, and run it again"):
+        tranship.resume(dead.run_id, state_dir=state(warehouse))
+
+    assert warehouse.column("external_id") == before
+    assert len(tranship.runs(state_dir=state(warehouse))) == 2
 
 
 def test_the_arguments_of_python_are_checked(warehouse: Warehouse) -> None:
