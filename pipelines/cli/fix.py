@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tranship.connectors.errors import ConfigError, GateClosed
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.command_help import MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
+from tranship.pipelines.cli.execution import is_for_machines, watched
 from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, run_argument, state_dir_option
 from tranship.pipelines.cli.output import print_json_text, summary
 from tranship.pipelines.cli.terminal import say
@@ -95,30 +95,15 @@ def fix_command(
         def work(display: Display) -> Fix:
             return fix.load(*(state_dir, run_id, file, display), always=always, rules=corrections, why=why, **options)
 
-        done = _load(log, quiet, work)
-    if not quiet or done.exit_code:
+        done = watched(work, log, quiet)
+        if done.report is not None and not quiet and not is_for_machines(log):
+            say(summary(done.report, sys.stderr) + "\n", err=True)
+    if not is_for_machines(log) and (not quiet or done.exit_code):
         lines = _loaded(done) if file is not None else _written(done)
         say("\n".join(map(visible, lines)), err=True)
     if as_json:
         print_json_text(done.to_json())
     return done.exit_code
-
-
-def _load(log: str | None, quiet: bool, work: Callable[[Display], Fix]) -> Fix:
-    """Load the file, and show the progress and the summary of the run that does."""
-    from tranship.pipelines.cli import log_file, progress
-
-    with log_file.logged(log):
-        try:
-            with progress.Warnings(log != "-") if quiet else progress.display() as display:
-                done = work(display)
-        except GateClosed as error:
-            if not quiet and error.report is not None:
-                say(summary(error.report, sys.stderr), err=True)
-            raise
-    if done.report is not None and not quiet:
-        say(summary(done.report, sys.stderr) + "\n", err=True)
-    return done
 
 
 def _written(done: Fix) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -12,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tranship.connectors.addresses import STANDARD_OUTPUT
-from tranship.connectors.errors import (
-    ConfigError,
-    GateClosed,
-)
+from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli import completion
 from tranship.pipelines.cli.command_help import LOOK_FIRST, MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
+from tranship.pipelines.cli.execution import execute
 from tranship.pipelines.cli.options import (
     ALERTS,
     NOT_COMPARED,
@@ -32,7 +29,7 @@ from tranship.pipelines.cli.options import (
     run_argument,
     state_dir_option,
 )
-from tranship.pipelines.cli.output import line_about_failure, print_json_text, summary
+from tranship.pipelines.cli.output import print_json_text
 from tranship.pipelines.cli.terminal import look, say
 from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
@@ -40,8 +37,7 @@ from tranship.pipelines.option_texts import LIMIT, OUT
 from tranship.schemas.visible import visible
 
 if TYPE_CHECKING:
-    from tranship.pipelines.cli.progress import Display
-    from tranship.pipelines.report import Report
+    pass
 
 
 _SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
@@ -365,33 +361,6 @@ def _output_has_one_use(destination: str, as_json: bool) -> None:
         raise ConfigError(
             "--json: standard output is the destination of the records. Leave --json out, or name a file."
         )
-
-
-def execute(
-    work: Callable[[Display], Report], as_json: bool, log: str | None, quiet: bool, *, summarised: bool = True
-) -> int:
-    """Do the work of a command, show its progress and its summary, and return the exit code."""
-    from tranship.pipelines.cli import log_file, progress
-
-    gc.freeze()
-    gc.enable()
-    is_for_machines = log == "-"  # the log is on standard error, and has the warnings
-    quiet = quiet or is_for_machines
-    with log_file.logged(log):
-        try:
-            with progress.Warnings(not is_for_machines) if quiet else progress.display() as display:
-                report = work(display)
-        except GateClosed as error:
-            if summarised and not quiet and error.report is not None:
-                say(summary(error.report, sys.stderr), err=True)
-            raise
-    if summarised and not quiet:
-        say(summary(report, sys.stderr), err=True)
-    if quiet and not is_for_machines and report.exit_code:
-        say(line_about_failure(report), err=True)
-    if as_json:
-        print_json_text(report.to_json())
-    return report.exit_code
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
