@@ -91,6 +91,8 @@ class HistoryWriter:
         self._now = f"TIMESTAMP WITH TIME ZONE {literal(request.started_at)}"
         self._keys: list[str] = []
         """The temporary tables with customers whose versions change."""
+        self._temporary: set[str] = set()
+        """All temporary tables that there are."""
         self._known = False
         """The table was certainly as the history says before the write."""
 
@@ -100,6 +102,7 @@ class HistoryWriter:
         """
         tracked, store, notes = self._store.tracked(), self._store, []
         self._keys = []
+        self._temporary.clear()
         late = 0
         if plan.counts.get("stale") or (self._request.older == "refuse" and plan.counts["refused"]):
             late = self._load(_STALE, self._late(f"p.reason = {literal(OLDER)}"))
@@ -148,6 +151,10 @@ class HistoryWriter:
             self._prove(tracked, " UNION ".join(f"SELECT {KEY} FROM {self._store.temporary(k)}" for k in self._keys))
         if self._keys or not self._known:
             self._store.leave()
+        for name in sorted(self._temporary):
+            # A server that dies between the commit and the end of the session would keep them.
+            self._store.execute(f"DROP TABLE {self._store.temporary(name)}")
+        self._temporary.clear()
 
     def begin(self) -> None:
         """Create the history of a table that this run has created and filled."""
@@ -224,6 +231,7 @@ class HistoryWriter:
 
     def _load(self, name: str, rows: str) -> int:
         self._keys.append(name)
+        self._temporary.add(name)
         return self._store.load(name, rows)
 
     def _kept(self, name: str, rows: str) -> int:
@@ -231,6 +239,7 @@ class HistoryWriter:
         table = self._store.temporary(name)
         self._store.execute(f"DROP TABLE IF EXISTS {table}")
         self._store.execute(f"CREATE TEMP TABLE {table} AS {rows}")
+        self._temporary.add(name)
         return self._count(f"SELECT 1 FROM {table}")
 
     def _count(self, query: str) -> int:

@@ -128,12 +128,17 @@ def _attempts(done: RunDirectory) -> pl.DataFrame:
 
 def summary(run: RunDirectory, state_dir: Path) -> Fixes | None:
     """Return what has become of the rejects of a run; null if nothing was done about them. Raises Damaged."""
-    done = [other.run_id for other in rounds(run, state_dir) if other.done(APPLY_STEP) is not None]
-    return of(standing(run, state_dir), tuple(done)) if done else None
+    done = completed(run, state_dir)
+    return of(standing(run, state_dir), done) if done else None
 
 
-def of(found: pl.DataFrame, runs: tuple[str, ...] = ()) -> Fixes:
-    """Return the counts of rejects in their present state."""
+def completed(run: RunDirectory, state_dir: Path) -> tuple[str, ...]:
+    """Return the ids of the runs that have loaded corrected rejects of a run."""
+    return tuple(other.run_id for other in rounds(run, state_dir) if other.done(APPLY_STEP) is not None)
+
+
+def of(found: pl.DataFrame, runs: tuple[str, ...]) -> Fixes:
+    """Return the counts of rejects in their present state, and the runs that have loaded corrections."""
     counts = dict(found[FATE].value_counts().iter_rows())
     codes = found.filter(pl.col(FATE) == OPEN)["_codes"].drop_nulls().str.split(" ").explode().drop_nulls()
     by_code = dict(codes.value_counts().sort("count", "_codes", descending=[True, False]).iter_rows())

@@ -53,14 +53,14 @@ def write(state_dir: Path, run_id: str, out: Path | None) -> Fix:
     run, columns = _run(state_dir, run_id)
     own = _own(run)
     standing = fates.standing(run, state_dir)
-    found = fates.of(standing)
+    found = fates.of(standing, fates.completed(run, state_dir))
     if not found.records:
         raise ConfigError(f"{run.run_id}: has no rejects. There is nothing to correct.")
     if not found.open:
         raise ConfigError(f"{run.run_id}: has no open rejects ({found}). There is nothing to correct.")
     file = out or Path(f"rejects-{run.run_id}.xlsx")
     written, note = given_out.write(file, run.run_id, standing, own, columns)
-    return Fix(run.run_id, _named(found, run, state_dir), file=str(file), rows=written, notes=(note,) if note else ())
+    return Fix(run.run_id, found, file=str(file), rows=written, notes=(note,) if note else ())
 
 
 def load(
@@ -105,7 +105,7 @@ def load(
         added = _add_rules(run, rules, given, standing, always, why or f"corrected after run {run.run_id}")
     return Fix(
         run.run_id,
-        _named(fates.of(standing), run, state_dir),
+        fates.of(standing, fates.completed(run, state_dir)),
         file=str(file),
         report=report,
         dropped=given.drop.height,
@@ -116,10 +116,6 @@ def load(
         rules=added.added,
         notes=(*given.notes, *added.notes),
     )
-
-
-def _named(found: Any, run: RunDirectory, state_dir: Path) -> Any:
-    return fates.summary(run, state_dir) or found
 
 
 def _run(state_dir: Path, run_id: str) -> tuple[RunDirectory, ColumnMap]:

@@ -442,3 +442,26 @@ def test_a_server_that_restarts_is_waited_for(tmp_path: Path, mortal_postgres_se
         assert fates(warehouse.load([ANN, BOB])) == {"created": 1, "unchanged": 1}
         restarter.join()
         other.close()
+
+
+def test_no_temporary_table_is_left_at_the_commit(each: PostgresWarehouse) -> None:
+    """A server that dies after the commit, before the session ends, would keep the temporary tables that there are."""
+    late = {"updated_at": "2026-01-02T00:00:00Z"}
+    each.load([ANN | late, BOB | late, CY], history=True)
+    each.do(
+        "CREATE TABLE at_commit (name text)",
+        "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO at_commit "
+        "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() UNION ALL "
+        "SELECT proname FROM pg_proc WHERE pronamespace = pg_my_temp_schema() UNION ALL SELECT ''looked''; "
+        "RETURN NULL; END'",
+        "CREATE CONSTRAINT TRIGGER look AFTER INSERT OR UPDATE OR DELETE ON customers_history "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()",
+        "UPDATE customers SET name = 'Bo', updated_at = NULL WHERE external_id = '2'",
+    )
+
+    again = [ANN | {"name": "Anna", "updated_at": "2026-01-01T00:00:00Z"}, CY | {"name": "Cyd"}, {"name": "Di"} | late]
+    again[2]["external_id"] = "4"
+    found = fates(each.load(again, history=True, mode="mirror", max_deletes="2", deletes="remove"))
+
+    assert found == {"stale": 1, "created": 1, "updated": 1, "deleted": 1}
+    assert {row["name"] for row in each.rows("SELECT name FROM at_commit")} == {"looked"}
