@@ -22,7 +22,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -54,7 +54,6 @@ class Profile:
 
     def __init__(self) -> None:
         self.costs: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * len(COSTS))
-        self.calls: Counter[str] = Counter()
         self._open = [REST]
         self._since = costs()
 
@@ -73,7 +72,6 @@ class Profile:
         finally:
             self._settle()
             self._open.pop()
-            self.calls[name] += 1
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -84,7 +82,7 @@ class Profile:
         return timed
 
     def method(self, owner: type | ModuleType, function: str, name: str) -> None:
-        """Count the calls of a function of a class or a module as a step."""
+        """Have a function of a class or a module counted as a step."""
         setattr(owner, function, self.around(name, getattr(owner, function)))
 
     def each(self, name: str, items: Iterable[Any]) -> Iterator[Any]:
@@ -174,7 +172,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--dirt", choices=("usual", "high"), default="usual")
     parser.add_argument("--source", choices=("csv", "parquet"), default="csv")
-    parser.add_argument("--again", action="store_true", help="a second run into the same table, read anew")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="run twice into one table, and print the second run, which reads the file again",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args()
     data = generated(args.out / "data", args.rows, args.seed, dirt=args.dirt)

@@ -41,7 +41,7 @@ class Layout(Struct, frozen=True):
     """Columns of text that is a JSON list in some records."""
     text: Mapping[str, str] = field(default_factory=dict)
     """How a record of a text file is read by itself: the `suffix` of such files, and options of their connector; empty
-    if records are no text.
+    if records are not text.
     """
 
 

@@ -5,7 +5,7 @@ here; for other folders nothing happens. Files and messages name the place elsew
 machine does not have: texts are translated when they are written and when they are read.
 
 Code that changes files of an earlier run copies all of them first (`bring` its folder, with its lock), and keeps what
-it has changed or removed at the end (`RunDirectory.keep`). `RunDirectory.remove` removes a whole run.
+it has changed or removed at the end (`RunDirectory.keep`). A whole run is removed with `remove`.
 """
 
 from __future__ import annotations

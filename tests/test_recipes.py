@@ -213,9 +213,14 @@ def test_the_container_cannot_write_its_root(tmp_path: Path) -> None:
     settings = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CRM_EXPORTS": "/x", "CRM_CONFIG": "/c/crm.toml"}
     script = [EXAMPLES / "docker" / "run.sh", "runs", "--check", "max_age=26h"]
     words = subprocess.run(script, env=settings, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert {"--rm", "--read-only", "no-new-privileges", "ALL", "/x:/exports:ro", "/c/crm.toml:/work/crm.toml:ro"} <= {
-        *words
-    }
+    assert {
+        "--rm",
+        "--read-only",
+        "no-new-privileges",
+        "ALL",
+        "/x:/exports:ro",
+        "/c/crm.toml:/pipeline/crm.toml:ro",
+    } <= {*words}
     passed = {after for word, after in pairwise(words) if word == "--env"}
     assert passed >= VARIABLES
     assert_valid(shlex.join(words[words.index("tranship") + 1 :]))
@@ -266,7 +271,7 @@ def test_compose_loads_into_a_database_that_is_ready() -> None:
         folder = EXAMPLES / "postgres"
         assert (folder / service["build"]["context"]).resolve() == ROOT
         assert (ROOT / service["build"]["dockerfile"]).exists()
-        [pipeline] = [volume for volume in service["volumes"] if volume.endswith(":/work/crm.toml:ro")]
+        [pipeline] = [volume for volume in service["volumes"] if volume.endswith(":/pipeline/crm.toml:ro")]
         assert (folder / pipeline.split(":")[0]).resolve() == PIPELINE
         named = {volume.split(":")[0] for volume in service["volumes"] if volume[0].isalpha()}
         assert named <= set(compose["volumes"])

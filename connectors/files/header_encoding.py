@@ -1,8 +1,8 @@
 """The encoding of a text file that is neither UTF-8 nor Windows-1252, by the words of its header.
 
-Bytes alone do not tell: most of these encodings can read most texts, and make other words of them. In one of them only,
-the header has names of columns that are known. Where several do, the records decide: the letters must be those of one
-alphabet. Otherwise there is no answer, and the user is asked.
+Bytes alone do not decide it: most of these encodings can read most texts, and make other words of them. In one of them
+only, the header has names of columns that are known. Where several do, the records decide: the letters must be those of
+one alphabet. If that does not decide either, the user is asked.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def by_header(head: bytes) -> str | None:
         except UnicodeDecodeError:
             continue
         known = max(map(_known_beyond_ascii, text.splitlines()[:_ROWS]), default=0)
-        if known and known >= most and _is_plausible(text):
+        if known and known >= most and _is_of_one_alphabet(text):
             found = found if known == most else {}
             found[encoding] = text
             most = known
@@ -83,7 +83,7 @@ def _known_beyond_ascii(line: str) -> int:
     return sum(known_names([cell]) for cell in cells if not cell.isascii())
 
 
-def _is_plausible(text: str) -> bool:
+def _is_of_one_alphabet(text: str) -> bool:
     """Return whether the letters beyond ASCII are those of one alphabet, and no capitals are within words."""
     beyond = {char.lower() for char in text if not char.isascii()} - {*_SIGNS}
     if all(char < "Ͱ" for char in beyond):

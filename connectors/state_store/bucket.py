@@ -167,7 +167,7 @@ class Bucket:
         return found.version if hashlib.sha256(found.content).digest() == hashlib.sha256(ours).digest() else None
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; those that do not exist are no error. Raises ConnectorError."""
+        """Remove objects, if they exist. Raises ConnectorError."""
         import obstore
 
         gone = list(names)

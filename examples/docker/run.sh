@@ -7,6 +7,6 @@ exec docker run --rm --name crm \
     --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges --memory 2g --stop-timeout 120 \
     --volume crm-state:/state \
     --volume "$CRM_EXPORTS:/exports:ro" \
-    --volume "$CRM_CONFIG:/work/crm.toml:ro" \
+    --volume "$CRM_CONFIG:/pipeline/crm.toml:ro" \
     --env CRM_SOURCE --env CRM_DESTINATION --env CRM_ALERT --env PGPASSWORD \
     tranship "$@"

@@ -27,6 +27,19 @@ class _Piece(NamedTuple):
     pace: float
 
 
+class _Line(NamedTuple):
+    """The line through the paces of pieces with weights."""
+
+    middle: float
+    """The weighted mean of their places, at which the line has the height `mean`."""
+    mean: float
+    slope: float
+    spread: float
+    """The weighted squares of the distances of the places from the middle."""
+    scatter: float
+    """The weighted squares of the distances of the paces from the line."""
+
+
 class TimeLeft:
     """Measures a step that began at this time, in seconds."""
 
@@ -61,12 +74,9 @@ class TimeLeft:
         """Return the pace that is expected around a place that lies ahead."""
         pieces = _since_change(measured)
         weights = [piece.share * math.exp((piece.place - self._share) / _MEMORY) for piece in pieces]
-        total = sum(weights)
-        weights = [weight / total for weight in weights]
-        middle = sum(weight * piece.place for weight, piece in zip(weights, pieces, strict=True))
-        mean = sum(weight * piece.pace for weight, piece in zip(weights, pieces, strict=True))
-        expected = mean + _slope(pieces, weights, middle, mean) * (place - middle)
-        return min(max(expected, mean / 2), mean * 2)
+        line = _fitted(pieces, weights)
+        expected = line.mean + _certain_slope(line, weights) * (place - line.middle)
+        return min(max(expected, line.mean / 2), line.mean * 2)
 
 
 def _since_change(pieces: list[_Piece]) -> list[_Piece]:
@@ -89,24 +99,11 @@ def _since_change(pieces: list[_Piece]) -> list[_Piece]:
         key=lambda split: split[1],
     )
     weights = [piece.share for piece in pieces]
-    evenly = min(scatter(0, last) / 4, _scatter_about_line(pieces, weights))
+    evenly = min(scatter(0, last) / 4, _fitted(pieces, weights).scatter)
     return pieces[at:] if least < evenly * 0.9 else pieces
 
 
-def _slope(pieces: list[_Piece], weights: list[float], middle: float, mean: float) -> float:
-    """Return how fast the pace changes, drawn towards 0 the less that is certain."""
-    spread = sum(weight * (piece.place - middle) ** 2 for weight, piece in zip(weights, pieces, strict=True))
-    count = 1 / sum(weight * weight for weight in weights)
-    if count < 2 * _FEWEST or not spread:
-        return 0.0
-    both = ((piece.place - middle) * (piece.pace - mean) for piece in pieces)
-    slope = sum(weight * product for weight, product in zip(weights, both, strict=True)) / spread
-    rests = (piece.pace - mean - slope * (piece.place - middle) for piece in pieces)
-    error = sum(weight * rest * rest for weight, rest in zip(weights, rests, strict=True)) / count / spread
-    return slope * max(0.0, 1 - _CLEAR**2 * error / slope**2) if slope else 0.0
-
-
-def _scatter_about_line(pieces: list[_Piece], weights: list[float]) -> float:
+def _fitted(pieces: list[_Piece], weights: list[float]) -> _Line:
     total = sum(weights)
     middle = sum(weight * piece.place for weight, piece in zip(weights, pieces, strict=True)) / total
     mean = sum(weight * piece.pace for weight, piece in zip(weights, pieces, strict=True)) / total
@@ -114,4 +111,14 @@ def _scatter_about_line(pieces: list[_Piece], weights: list[float]) -> float:
     both = ((piece.place - middle) * (piece.pace - mean) for piece in pieces)
     slope = sum(weight * product for weight, product in zip(weights, both, strict=True)) / spread if spread else 0.0
     rests = (piece.pace - mean - slope * (piece.place - middle) for piece in pieces)
-    return sum(weight * rest * rest for weight, rest in zip(weights, rests, strict=True))
+    scatter = sum(weight * rest * rest for weight, rest in zip(weights, rests, strict=True))
+    return _Line(middle, mean, slope, spread, scatter)
+
+
+def _certain_slope(line: _Line, weights: list[float]) -> float:
+    """Return how fast the pace changes, drawn towards 0 the less that is certain."""
+    count = sum(weights) ** 2 / sum(weight * weight for weight in weights)
+    if count < 2 * _FEWEST or not line.slope:
+        return 0.0
+    error = line.scatter / count / line.spread
+    return line.slope * max(0.0, 1 - _CLEAR**2 * error / line.slope**2)

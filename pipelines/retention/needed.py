@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory
 
-_OF_RUNS = ("runs", "removed")
+REMOVED: Final = "removed"
+"""The folder of the state directory with runs that are being deleted."""
 _NOTED = "open_plans"
 """The folder of the state directory with the places of plans that depend on a run."""
 
@@ -60,7 +61,7 @@ def reasons(state_dir: Path, runs: Sequence[RunDirectory]) -> dict[Path, str]:
 
 def plans(state_dir: Path) -> list[RunDirectory]:
     """Return the intact plans in a state directory, and those elsewhere that depend on a run of it."""
-    others = [path for path in state_dir.glob("*") if path.is_dir() and path.name not in _OF_RUNS]
+    others = [path for path in state_dir.glob("*") if path.is_dir() and path.name not in ("runs", REMOVED)]
     inside = [file.parent for path in others for file in sorted(path.rglob("manifest.json"))]
     noted = []
     for note in sorted((state_dir / _NOTED).glob("*.json")):

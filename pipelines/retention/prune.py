@@ -28,8 +28,6 @@ from tranship.pipelines.retention.rules import Rules, rules_of
 from tranship.pipelines.run_directory import RunDirectory, all_runs, damaged_runs
 from tranship.pipelines.settings_model import Settings
 
-REMOVED: Final = "removed"
-"""The folder of the state directory with runs that are being deleted."""
 _IN_USE: Final = "is in use by another process"
 
 
@@ -193,7 +191,7 @@ def _act(job: _Job, state_dir: Path, now: datetime, observer: Observer) -> None:
         run.keep()
         return
     mirrored.remove(run.path)
-    grave = state_dir / REMOVED
+    grave = state_dir / needed.REMOVED
     grave.mkdir(mode=0o700, exist_ok=True)
     run.path.rename(grave / run.run_id)
     shutil.rmtree(grave / run.run_id, ignore_errors=True)
@@ -220,7 +218,7 @@ def _write_pages_again(run: RunDirectory, observer: Observer) -> None:
 
 def complete(state_dir: Path) -> int:
     """Delete the runs whose removal was interrupted, and return their number."""
-    left = [path for path in (state_dir / REMOVED).glob("*") if path.is_dir()]
+    left = [path for path in (state_dir / needed.REMOVED).glob("*") if path.is_dir()]
     for path in left:
         shutil.rmtree(path, ignore_errors=True)
     return len(left)
