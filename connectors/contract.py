@@ -7,6 +7,7 @@ is raised (`connectors/errors.py`).
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,9 +144,26 @@ class ArrowPart(Struct, frozen=True):
     def digest(self) -> str:
         """Return a digest of the rows in Arrow's own format, with their source and position."""
         found = hashlib.sha256(repr((self.source, self.first_row)).encode())
-        found.update(self.table.schema.serialize())
-        found.update(self.table.serialize())
+        # The stream goes through the hash buffer by buffer: a copy of the whole would cost more than the hash.
+        with pa.PythonFile(_Hashing(found), mode="w") as file, pa.ipc.new_stream(file, self.table.schema) as stream:
+            stream.write_batch(self.table)
         return found.hexdigest()
+
+
+class _Hashing(io.RawIOBase):
+    """A file that only updates a hash with what is written."""
+
+    def __init__(self, hash: Any) -> None:
+        self._hash = hash
+
+    def writable(self) -> bool:
+        """Return that it can be written."""
+        return True
+
+    def write(self, given: Any, /) -> int:
+        """Add bytes to the hash."""
+        self._hash.update(given)
+        return len(given)
 
 
 class Waiting(Struct, frozen=True):

@@ -22,6 +22,7 @@ import pytest
 from support.fuzzing import seeds
 from support.warehouse import Warehouse
 from tranship.connectors import opening
+from tranship.connectors.contract import ArrowPart
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import arrow_columns
 from tranship.pipelines.normalise.raw_text import as_text
@@ -339,3 +340,24 @@ def test_dates_that_polars_cannot_hold_are_out_of_range(tmp_path: Path) -> None:
     assert kept.keys() == {*most, *nested} - {"gone"}
     assert all(kept[name].startswith(("+26214", "-26214")) for name in {*most} - {"gone"})
     assert all("-26214" in str(kept[name]) and "1970" in str(kept[name]) for name in nested)
+
+
+def test_the_digest_of_a_part_is_that_of_its_rows() -> None:
+    first = {"id": pa.array(["1", None, "3"]), "day": pa.array([1, 2, None], pa.int32())}
+    others = [
+        {**first, "id": pa.array(["1", None, "4"])},
+        {**first, "id": pa.array(["1", "", "3"])},
+        {**first, "id": pa.array(["1", "3", None])},
+        {**first, "day": pa.array([1, 2, None], pa.int64())},
+        {**first, "day": pa.array([1, 2, 0], pa.int32())},
+        {"key": first["id"], "day": first["day"]},
+        {"id": pa.array(["1", None]), "day": pa.array([1, 2], pa.int32())},
+    ]
+
+    def digest(columns: dict[str, pa.Array], *, source: str = "a.parquet", row: int = 1) -> str:
+        table = pa.RecordBatch.from_arrays([*columns.values()], [*columns])
+        return ArrowPart(source, table, row, row + table.num_rows).digest()
+
+    assert digest(first) == digest({name: pa.array(values.to_pylist(), values.type) for name, values in first.items()})
+    several = [digest(first), digest(first, row=2), digest(first, source="b.parquet"), *map(digest, others)]
+    assert len({*several}) == len(several)
