@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tranship.connectors import mirrored
 from tranship.pipelines import option_names
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ def format_run_command(settings: Settings, sources: Iterable[str], names: Iterab
 def option_words(options: Mapping[str, Any]) -> list[str]:
     """Return the options of a command, name → value, as they are typed."""
     return [word for name, value in options.items() for word in _words(name, value)]
+
+
+def about_runs(state_dir: Path, *words: str) -> str:
+    """Return a command about the runs in a state directory, or one of them."""
+    elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", mirrored.outward(str(state_dir))]
+    return shell("tranship", *words, *elsewhere)
 
 
 def shell(*words: str) -> str:

@@ -13,6 +13,7 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.pipelines import mapping, partial_read, profiles, selection
 from tranship.pipelines import resume as resuming
+from tranship.pipelines.command_lines import about_runs
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.ends import Ends, OpenDestination, open_ends
 from tranship.pipelines.expressions import Expression
@@ -56,12 +57,13 @@ def continue_run(job: Job, directory: RunDirectory) -> Report:
         staged = directory.done(STAGE_STEP) is not None
         if not staged and is_undo(directory):
             raise ConfigError(
-                f"{directory.run_id}: an undo that has not begun. Undo the run again, with tranship undo."
+                f"{directory.run_id}: an undo that has not begun. Undo the run again: "
+                + about_runs(settings.state_dir, "undo", directory.manifest["undoes"]["run_id"])
             )
         if is_fix(directory) and (not staged or directory.manifest.get("abandoned")):
             raise ConfigError(
-                f"{directory.run_id}: loads corrected rejects, and has written none. Load the file again: tranship fix "
-                f"{directory.manifest['fixes']['run_id']} --from FILE"
+                f"{directory.run_id}: loads corrected rejects, and has written none. Load the file again: "
+                + about_runs(settings.state_dir, "fix", directory.manifest["fixes"]["run_id"], "--from", "FILE")
             )
         if not staged and len(settings.sources) > 1 and "-" in settings.sources:
             raise ConfigError(

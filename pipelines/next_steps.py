@@ -9,14 +9,14 @@ from msgspec import Struct
 from tranship.connectors.addresses import is_in_python
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints, settings
-from tranship.pipelines.command_lines import format_run_command, shell
+from tranship.pipelines.command_lines import about_runs, format_run_command, option_words
 from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
 from tranship.pipelines.retention.removed import has_lost_values, is_complete
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
-from tranship.pipelines.undo_steps import is_undo
+from tranship.pipelines.undo_steps import ACTION_OF, KEYS, is_undo
 
 
 class NextStep(Struct, frozen=True):
@@ -41,8 +41,7 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
         digest = report.plan_digest
         return [NextStep("to apply this, run", f"{run.go_on} --expect {digest[:SHOWN]}" if digest else run.go_on)]
     if is_undo(run):
-        undone = run.manifest["undoes"]["run_id"]
-        return [NextStep("to apply this, run", shell("tranship", "undo", undone))] if report.dry_run else []
+        return _real_undo(run, report, loaded)
     if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [NextStep("retry failed records with", run.command("retry"))]
     in_python = any(map(is_in_python, loaded.sources))
@@ -52,6 +51,21 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
         names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
         return [NextStep("to apply this, run", format_run_command(loaded, loaded.sources, names))]
     return [*_corrections(report, run, loaded, in_python=in_python), *_way_back(run, report, loaded)]
+
+
+def _real_undo(run: RunDirectory, report: Report, loaded: Settings) -> list[NextStep]:
+    """Return the command that does what a dry run of an undo would do, if that is something."""
+    would = report.counts.created + report.counts.updated + report.counts.deleted
+    if not report.dry_run or not would:
+        return []
+    if (run.path / KEYS).exists():
+        return [NextStep("to apply this, run the same command without --dry-run")]
+    undoes = run.manifest["undoes"]
+    only = [word for word, action in ACTION_OF.items() if action in undoes["actions"]]
+    chosen = [] if len(only) == len(ACTION_OF) else [part for word in only for part in ("--only", word)]
+    given = {name: getattr(loaded, name) for name in ("max_deletes", "max_changes", "remove_for_good")}
+    words = [undoes["run_id"], *chosen, *option_words({name: value for name, value in given.items() if value})]
+    return [NextStep("to apply this, run", about_runs(loaded.state_dir, "undo", *words))]
 
 
 def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_python: bool) -> list[NextStep]:

@@ -18,6 +18,7 @@ from tranship.connectors.errors import ConfigError, Damaged, Interrupted, Transh
 from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, increment, plan_digest, profiles, report_step
 from tranship.pipelines import resume as resuming
+from tranship.pipelines.command_lines import about_runs
 from tranship.pipelines.endpoints import check_options, open_compared, open_source
 from tranship.pipelines.ends import check_ends, open_ends
 from tranship.pipelines.job import Job, carry_out, continue_run, continue_staged
@@ -167,8 +168,8 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
         raise ConfigError(f"{directory.run_id}: its source was not read to the end. There is nothing to compare with.")
     if is_undo(directory):
         raise ConfigError(
-            f"{directory.run_id}: takes back a run. To see what is left of that: tranship undo "
-            f"{directory.manifest['undoes']['run_id']} --dry-run"
+            f"{directory.run_id}: takes back a run. To see what is left of that: "
+            + about_runs(state_dir, "undo", directory.manifest["undoes"]["run_id"], "--dry-run")
         )
     removed.must_be_complete(directory, "be compared with its destination", " Give the source and the destination.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)

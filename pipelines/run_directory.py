@@ -42,6 +42,7 @@ import msgspec
 from tranship.connectors import durable, key_shapes, mirrored
 from tranship.connectors.errors import Busy, ConfigError, ConnectorError, Damaged, Interrupted, LocalFailure
 from tranship.pipelines import parts
+from tranship.pipelines.command_lines import about_runs
 from tranship.pipelines.locks import GLANCE, lock_at
 from tranship.pipelines.manifest import Manifest
 from tranship.pipelines.stage_files import PART_FOLDERS
@@ -140,19 +141,21 @@ class RunDirectory:
             newest = max((run.path.name for run in good), default="")
             # Run ids sort by time. Stop, rather than take the run before it for the last one.
             if unusable := [error for name, error in bad.items() if name > newest]:
-                raise Damaged(f"{unusable[-1]} {_CHOOSE}")
+                raise Damaged(f"{unusable[-1]} {_choose(state_dir)}")
             if not good:
                 raise ConfigError(f"{state_dir}: contains no run. Check --state-dir.")
             return good[0]
         try:
             return cls.at(state_dir / "runs" / run_id)
         except Damaged as error:
-            raise Damaged(f"{error} {_CHOOSE}") from error
+            raise Damaged(f"{error} {_choose(state_dir)}") from error
         except ConfigError as error:
             if (state_dir / "runs" / run_id).is_dir():
                 gone = durable.damaged(state_dir / "runs" / run_id / "manifest.json")
-                raise Damaged(f"{gone} {_CHOOSE}") from error
-            raise ConfigError(f"{run_id}: there is no such run in {state_dir}. List the runs: tranship runs") from error
+                raise Damaged(f"{gone} {_choose(state_dir)}") from error
+            raise ConfigError(
+                f"{run_id}: there is no such run in {state_dir}. List the runs: {about_runs(state_dir, 'runs')}"
+            ) from error
 
     @classmethod
     def at(cls, path: Path) -> RunDirectory:
@@ -210,9 +213,7 @@ class RunDirectory:
         """Return a command about this run, as typed in a shell."""
         if self.stands_alone:
             return shlex.join(["tranship", verb, str(self.path)])
-        state_dir = self.path.parent.parent
-        elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", mirrored.outward(str(state_dir))]
-        return shlex.join(["tranship", verb, self.run_id, *elsewhere])
+        return about_runs(self.path.parent.parent, verb, self.run_id)
 
     def done(self, step: str) -> dict[str, Any] | None:
         """Return the result of a finished step, null if it is not finished."""
@@ -429,7 +430,8 @@ class RunDirectory:
         self.take_over()
 
 
-_CHOOSE: Final = "Choose another run: tranship runs"
+def _choose(state_dir: Path) -> str:
+    return f"Choose another run: {about_runs(state_dir, 'runs')}"
 
 
 def start_after(state_dir: Path, now: datetime) -> datetime:

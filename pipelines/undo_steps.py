@@ -13,6 +13,7 @@ from tranship.connectors import durable, mirrored
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import (
     ACTIONS,
+    Action,
     Destination,
     Outcomes,
     Plan,
@@ -31,6 +32,8 @@ from tranship.pipelines.step_result import StepResult
 
 KEYS: Final = "keys.parquet"
 """The customers that are taken back, where these were chosen: `key`."""
+ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update", "deleted": "delete"}
+"""Word of a user → action of the run."""
 _DROPPED: Final = "identity/dropped.parquet"
 _NOTHING: Final = "nothing to do: everything is as it was before the run"
 _OUTCOMES: Final = "outcomes.parquet"

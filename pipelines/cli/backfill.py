@@ -13,7 +13,7 @@ from tranship.pipelines.cli.command_help import MOVE
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import SettingsCommand, given, json_option
 from tranship.pipelines.cli.output import print_json
-from tranship.pipelines.cli.terminal import say
+from tranship.pipelines.cli.terminal import tell
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -66,9 +66,9 @@ def backfill_command(
     done: list[Window] = []
     for found in backfill.backfill(configured, window):
         done.append(found)
-        say(visible(_line(found)), err=True)
+        tell(visible(_line(found)))
     codes = [found.report.exit_code for found in done if found.report]
-    say(f"done: {counted(len(done), 'window')}", err=True)
+    tell(f"done: {counted(len(done), 'window')}")
     if as_json:
         print_json({"windows": [_entry(found) for found in done]})
     return max(codes, default=0)

@@ -14,7 +14,7 @@ from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, run_arguments, state_dir_option
 from tranship.pipelines.cli.output import print_json_text
-from tranship.pipelines.cli.terminal import say, width
+from tranship.pipelines.cli.terminal import say, tell, width
 from tranship.schemas.counted import counted
 from tranship.schemas.schema_version import SCHEMA_VERSION
 from tranship.schemas.visible import visible_json, visible_lines
@@ -82,7 +82,7 @@ def changes_command(
     for frame in counted_frames():
         _print(frame, form, is_first=counts.total() == frame.height)
     done = ", ".join(f"{counts[action]:,} {verb}" for action, verb in _VERBS.items() if counts[action])
-    say(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.", err=True)
+    tell(f"{counted(counts.total(), 'change')}: {done}" if done else "No changes.")
     if first:
         say(
             f"{counted(first, 'customer')} of a first load: only {'its key is' if first == 1 else 'keys are'} "

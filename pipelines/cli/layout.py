@@ -10,6 +10,7 @@ from typing import Final
 from tranship.schemas.visible import visible
 
 _CELL: Final = 44
+_STYLE: Final = re.compile("\x1b\\[[0-9;]*m")
 _LEAST: Final = 24
 """Columns that the last cell of a table needs to be readable in several lines; with fewer, the rows become blocks."""
 
@@ -117,7 +118,10 @@ def _padded(value: str, width: int, right: bool) -> str:
 
 
 def text_width(text: str) -> int:
-    """Return the number of terminal columns: East Asian wide characters take two, combining characters none."""
+    """Return the number of terminal columns: East Asian wide characters take two, combining characters and
+    colours none.
+    """
+    text = _STYLE.sub("", text)
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -139,29 +139,29 @@ def _stopped() -> Interrupted:
 
 def _report_error(error: TranshipError, as_json: bool) -> int:
     if isinstance(error, Skipped):
-        terminal.say(f"Skipped: {error}", err=True)
+        terminal.tell(f"Skipped: {error}")
         return _print_failure(str(error), error.exit_code, as_json, "skipped")
     _show_error(str(error))
     report: Report | None = error.report
     if report is None:
         if isinstance(error, LocalFailure):
-            terminal.say("Once this is solved, run the same command again.", err=True)
+            terminal.tell("Once this is solved, run the same command again.")
         return _print_failure(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
 
         run = RunDirectory.at(Path(report.run_dir))
-        terminal.say(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
+        terminal.tell(visible(f"Once this is solved, continue with: {run.go_on}"))
         if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
             again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
-            terminal.say(f"{again} another: unchanged input is not read again.", err=True)
+            terminal.tell(f"{again} another: unchanged input is not read again.")
     if as_json:
         print_json_text(report.to_json())
     return error.exit_code
 
 
 def _show_error(message: str) -> None:
-    terminal.say(f"{terminal.look(sys.stderr).bad('Error:')} {message}", err=True)
+    terminal.tell(f"{terminal.look(sys.stderr).bad('Error:')} {message}")
 
 
 def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:

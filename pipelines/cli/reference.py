@@ -60,11 +60,11 @@ def explain_command(codes: tuple[str, ...], as_json: bool) -> None:
 
 def _shown(page: Page) -> str:
     found = page.explanation
-    parts = [f"{page.code}: {page.kind}", _wrapped(found.sentence), _wrapped(found.meaning)]
+    parts = [_wrapped(f"{page.code}: {page.kind}"), _wrapped(found.sentence), _wrapped(found.meaning)]
     parts.append(_wrapped(f"What to do: {found.advice}"))
     if found.example:
         parts.append("\n".join(["Example:", *(f"  {line}" for line in found.example.splitlines())]))
-    return "\n\n".join([*parts, f"Documentation: {page.link}"])
+    return "\n\n".join([*parts, _wrapped(f"Documentation: {page.link}")])
 
 
 def _wrapped(text: str, indent: str = "") -> str:

@@ -14,7 +14,7 @@ from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import OwnPath, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
-from tranship.pipelines.cli.terminal import say
+from tranship.pipelines.cli.terminal import say, tell
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -78,9 +78,9 @@ def prune_command(
     for run_id, reason in pruned.kept.items():
         say(visible(f"kept {run_id}: {reason}"))
     for name, problem in pruned.damaged.items():
-        say(visible(f"damaged, not removed: {name}: {problem}"), err=True)
+        tell(visible(f"damaged, not removed: {name}: {problem}"))
     if not pruned.removals:
-        say("Nothing to remove.", err=True)
+        tell("Nothing to remove.")
 
 
 @click.command(
@@ -155,8 +155,8 @@ def erase_command(
     for file in done.deleted:
         say(visible(f"{file}: deleted as a whole; it can be downloaded again"))
     for file, problem in done.unreadable.items():
-        say(visible(f"{file}: {problem}."), err=True)
-    say(_sentence(done, dry_run=dry_run), err=True)
+        tell(visible(f"{file}: {problem}."))
+    tell(_sentence(done, dry_run=dry_run))
     return 4 if done.unreadable else 0
 
 

@@ -30,7 +30,7 @@ from tranship.pipelines.cli.options import (
     state_dir_option,
 )
 from tranship.pipelines.cli.output import print_json_text
-from tranship.pipelines.cli.terminal import look, say
+from tranship.pipelines.cli.terminal import look, say, tell
 from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.option_texts import LIMIT, OUT
@@ -326,7 +326,7 @@ def inspect_command(
             raise ConfigError(f"{write}: already exists and was not changed. Choose another name.") from error
         except OSError as error:
             raise ConfigError(f"{write}: cannot be written ({error.strerror}).") from error
-        say(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"), err=True)
+        tell(visible(f"Written: {write}. Try it: {shell('tranship', 'run', str(write), '--dry-run')}"))
     return 0 if found.problem is None else 2
 
 

@@ -15,7 +15,7 @@ from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import json_option, optional_run_argument, state_dir_option
 from tranship.pipelines.cli.output import print_json, print_json_text, summary
-from tranship.pipelines.cli.terminal import look, say, width
+from tranship.pipelines.cli.terminal import look, say, tell, width
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -70,7 +70,7 @@ def runs_command(
         from tranship.pipelines.operation import freshness
 
         freshness.forget(state_dir, forget)
-        say(visible(f"Removed: {', '.join(forget)}."), err=True)
+        tell(visible(f"Removed: {', '.join(forget)}."))
         return 0
     if alerts and check is None:
         raise ConfigError("--alert: has no effect without --check. Runs have alerts of their own.")
@@ -86,7 +86,7 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
 
     checked = freshness.check(state_dir, freshness.max_age(check), pipelines, alerts)
     for problem in checked.problems:
-        say(visible(problem), err=True)
+        tell(visible(problem))
     late = any(one.late for one in checked.pipelines)
     if as_json:
         listed = [
@@ -111,18 +111,18 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     found = run_list.list_runs(state_dir, days)
     for run in found:
         if run.problem:
-            say(visible(f"damaged: {run.problem}"), err=True)
+            tell(visible(f"damaged: {run.problem}"))
     kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}
         print_json(listed)
         return
     if found.removed:
-        say(f"Removed {counted(len(found.removed), 'run')}.", err=True)
+        tell(f"Removed {counted(len(found.removed), 'run')}.")
     for text in found.damaged.values():
-        say(visible(f"damaged: {text}"), err=True)
+        tell(visible(f"damaged: {text}"))
     if not kept and not found.damaged:
-        say(visible(f"No runs in {state_dir}."), err=True)
+        tell(visible(f"No runs in {state_dir}."))
         return
     if kept:
         say(run_lists.of_runs(kept, look(sys.stdout)))

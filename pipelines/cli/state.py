@@ -13,7 +13,7 @@ from tranship.pipelines.cli.command_help import LOOK_BACK, Command, Group
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import Decorated, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
-from tranship.pipelines.cli.terminal import say, width
+from tranship.pipelines.cli.terminal import say, tell, width
 from tranship.schemas.counted import counted
 
 
@@ -101,7 +101,7 @@ def clear_command(
 
     context.state_dir = state_dir
     removed, files = states.clear(destination, state_dir, source)
-    say(f"Removed {counted(len(removed), 'watermark')}; forgot {counted(files, 'file')}.", err=True)
+    tell(f"Removed {counted(len(removed), 'watermark')}; forgot {counted(files, 'file')}.")
     if as_json:
         _show(states.entries(removed), as_json, "")
 
@@ -117,7 +117,7 @@ def _show(marks: list[dict[str, str]], as_json: bool, nothing: str) -> None:
         header = ("source", "cursor", "read up to", "run")
         say("\n".join(layout.table(rows, (), width(sys.stdout), header)))
     else:
-        say(nothing, err=True)
+        tell(nothing)
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (state_command,)

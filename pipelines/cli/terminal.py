@@ -14,6 +14,7 @@ from urllib.parse import quote
 import click
 from msgspec import Struct
 
+from tranship.pipelines.cli.layout import wrapped
 from tranship.schemas.visible import visible
 
 When = Literal["auto", "always", "never"]
@@ -137,3 +138,9 @@ def say(text: str, *, err: bool = False) -> None:
     if out is not None:  # a closed one
         # Not by click.echo, which writes UTF-8 where the encoding is ASCII.
         print(text, file=out, flush=True)
+
+
+def tell(sentences: str) -> None:
+    """Print sentences on standard error, wrapped where that is a terminal. What they quote is made visible before."""
+    columns = width(sys.stderr)
+    say("\n".join(part for line in sentences.split("\n") for part in wrapped(line, columns)), err=True)

@@ -19,6 +19,7 @@ from msgspec import Struct, field
 from tranship.connectors import suggestions
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
+from tranship.pipelines.command_lines import about_runs
 from tranship.pipelines.fixing import spreadsheet
 from tranship.pipelines.fixing.columns import (
     ACTION,
@@ -36,6 +37,7 @@ from tranship.pipelines.fixing.columns import (
 from tranship.pipelines.fixing.fates import LOADED
 from tranship.pipelines.fixing.fates import OPEN as IS_OPEN
 from tranship.pipelines.normalise.raw_text import as_text
+from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas.faults import sentence
 
@@ -76,7 +78,7 @@ class Corrected(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def read(file: Path, run_id: str, standing: pl.DataFrame, own: Sequence[str]) -> Corrected:
+def read(file: Path, run: RunDirectory, standing: pl.DataFrame, own: Sequence[str]) -> Corrected:
     """Return the rows of a file for the rejects of a run in their present state (`fates.standing`); `own` are the
     columns of its source. Raises ConfigError if the file cannot be read, is none of `tranship fix`, or is that of
     another run.
@@ -88,10 +90,10 @@ def read(file: Path, run_id: str, standing: pl.DataFrame, own: Sequence[str]) ->
         pl.col(RECORD).str.extract(_RECORD, 2).cast(pl.UInt32, strict=False).alias(NUMBER),
         pl.col(ACTION).str.strip_chars().str.to_lowercase().fill_null(""),
     )
-    _must_be_of(file, run_id, rows)
+    _must_be_of(file, run, rows)
     rows = rows.join(_given_out(standing, own), on=NUMBER, how="left", maintain_order="left")
     rows, remade = _with_originals(rows, own)
-    rows = rows.with_columns(_refusal(run_id).alias(_REASON))
+    rows = rows.with_columns(_refusal(run.run_id).alias(_REASON))
     rows = rows.with_columns(
         pl.when(pl.col(_REASON).is_null() & pl.col(NUMBER).is_duplicated())
         .then(pl.lit(TWICE))
@@ -185,11 +187,12 @@ def _rows(file: Path, own: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame, t
     return rows, broken, tuple(notes)
 
 
-def _must_be_of(file: Path, run_id: str, rows: pl.DataFrame) -> None:
+def _must_be_of(file: Path, run: RunDirectory, rows: pl.DataFrame) -> None:
     runs = rows[_RUN].drop_nulls().unique().sort()
-    if len(runs) and run_id not in runs:
+    if len(runs) and run.run_id not in runs:
         raise ConfigError(
-            f"{file}: contains rejects of run {runs[0]}, not of {run_id}. Use: tranship fix {runs[0]} --from {file}"
+            f"{file}: contains rejects of run {runs[0]}, not of {run.run_id}. Use: "
+            + about_runs(run.path.parent.parent, "fix", runs[0], "--from", str(file))
         )
 
 

@@ -95,7 +95,7 @@ def load(
             report = _continue(begun, state_dir, observer, options)
     with owned(settings, observer):
         standing = fates.standing(run, state_dir)
-        given = corrected.read(file, run.run_id, standing, own)
+        given = corrected.read(file, run, standing, own)
         given = _with_parsed(run, given, own)
         if given.load.height + given.drop.height:
             report = _load(run, settings, given, own, observer)

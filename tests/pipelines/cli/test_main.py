@@ -481,6 +481,34 @@ def test_a_dry_run_ends_with_the_command_that_does_it(command: Command) -> None:
     assert not Path("w.duckdb").exists()
 
 
+def test_a_dry_run_of_an_undo_ends_with_the_command_that_does_it(command: Command) -> None:
+    to_do = "to apply this, run"
+    command("run", "clean.csv", "duckdb:///w.duckdb", "--state-dir", "my state")
+    said = command("undo", "last", "--dry-run", "--only", "created", "--max-deletes", "50", "--state-dir", "my state")
+    [line] = [line for line in said.err.splitlines() if line.startswith(to_do)]
+    words = shlex.split(line.removeprefix(f"{to_do}:"))
+    undone = words[2]
+    options = ["--only", "created", "--max-deletes", "50", "--state-dir", "my state"]
+    assert words == ["tranship", "undo", undone, *options]
+
+    Path("keys.txt").write_text("c1\n")
+    said = command("undo", undone, "--dry-run", "--keys", "keys.txt", "--state-dir", "my state")
+    assert said.err.splitlines()[-1] == f"{to_do} the same command without --dry-run"
+    assert command(*words[1:]).code == 0
+    said = command("undo", undone, "--dry-run", "--state-dir", "my state")
+    assert to_do not in said.err, "there is nothing to do"
+
+
+@pytest.mark.parametrize("arguments", [("--max-rejects", "0"), ("--max-rejects", "100%", "--max-warnings", "0")])
+def test_the_command_that_a_stopped_run_names_works(arguments: tuple[str, ...], command: Command) -> None:
+    Path("dirty.csv").write_text(DIRTY.replace("Name", "Name,Phone").replace("Acme\n", "Acme,nonsense\n"))
+    stopped = command("run", "dirty.csv", "duckdb:///w.duckdb", "--state-dir", "s", *arguments)
+    assert stopped.code == 5
+    [named] = re.findall(r"Look at (tranship report .*), then correct the source", stopped.err)
+
+    assert stopped.err.splitlines()[0] in command(*shlex.split(named)[1:]).out
+
+
 def test_a_report_is_printed_again(command: Command) -> None:
     ended = command("run", "dirty.csv", "duckdb:///w.duckdb")
     again = command("report", "last")

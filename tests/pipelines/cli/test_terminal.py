@@ -99,6 +99,14 @@ def test_links_are_for_terminals_that_have_them(
     assert not terminal.has_links(io.StringIO()), "never in a pipe"
 
 
+def test_sentences_are_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Screen()
+    monkeypatch.setattr(sys, "stderr", out)
+    monkeypatch.setenv("COLUMNS", "20")
+    terminal.tell("\x1b[31mError:\x1b[0m 10 of 46 re\nwere rejected, more than allowed")
+    assert out.getvalue() == "\x1b[31mError:\x1b[0m 10 of 46 re\nwere rejected, more\nthan allowed\n"
+
+
 def test_a_path_is_a_link_to_the_file() -> None:
     shown = terminal.Look(links=True).path("a b/report.html")
     assert re.fullmatch(r"\x1b]8;;file://\S+/a%20b/report\.html\x1b\\a b/report\.html\x1b]8;;\x1b\\", shown)
