@@ -18,11 +18,6 @@ class Topic(Struct, frozen=True):
     commands: tuple[str, ...]
     page: str
 
-    def shown(self) -> str:
-        """Return the topic as text."""
-        commands = "\n".join(f"  {line}" for line in self.commands)
-        return f"{self.text}\n\n{commands}\n\nDocumentation: {self.page}"
-
 
 TOPICS: Final = {
     "exports": Topic(

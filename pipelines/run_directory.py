@@ -193,7 +193,7 @@ class RunDirectory:
     def go_on(self) -> str:
         """The command that continues the run or applies the plan; if the run is finished, that for its report."""
         if self._is_unfinished_plan:
-            return "the same command"
+            return "the same tranship plan command"
         if self.has_ended_well and not self.stands_alone:
             return self.command("report")
         return self.command("apply" if self.stands_alone else "resume")

@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli import completion
+from tranship.pipelines.cli.help_layout import HelpContext, HelpLayout
+
+if TYPE_CHECKING:
+    from tranship.pipelines.help_topics import Topic
 
 MOVE: Final = "Move customers"
 LOOK_FIRST: Final = "Look first"
@@ -28,6 +32,7 @@ EVERYTHING: Final = "all"
 _SHARED: Final = {"This run": ("dry_run", "state_dir", "overlap", "lock_timeout", "locks", "memory")}
 _OUTPUT: Final = ("as_json", "log", "quiet")
 _SCREEN: Final = 80
+_LABEL: Final = len("Commands: ")
 _NAME: Final = 11
 _COLUMN: Final = 39
 LONGEST_SHORT_HELP: Final = _COLUMN - _NAME - 1
@@ -37,6 +42,8 @@ _SHOWN_EXAMPLES: Final = 2
 
 class Command(click.Command):
     """A command whose help has a short and a full form."""
+
+    context_class = HelpContext
 
     def __init__(
         self,
@@ -206,7 +213,7 @@ class Commands(Group):
         if path in known:
             return self._help_of_command(ctx, path, form)
         if topic := help_topics.topic_of(" ".join(path)):
-            return topic.shown()
+            return _topic(topic)
         raise help_topics.unknown(" ".join(path), [" ".join(names) for names in known])
 
     def _help_of_command(self, ctx: click.Context, words: Sequence[str], form: str) -> str:
@@ -214,7 +221,7 @@ class Commands(Group):
         for word in words:
             assert isinstance(command, click.Group)  # noqa: S101
             command = command.commands[word]
-            ctx = click.Context(command, parent=ctx, info_name=word)
+            ctx = command.context_class(command, parent=ctx, info_name=word)
         assert isinstance(command, Command)  # noqa: S101
         return command.answer(ctx, form)
 
@@ -225,7 +232,10 @@ class Commands(Group):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of each job, two on a line where the terminal is wide enough, and how to go on."""
         self.format_usage(ctx, formatter)
-        formatter.write(f"  {self.help}\n\n")
+        assert isinstance(formatter, HelpLayout)  # noqa: S101
+        with formatter.indentation():
+            formatter.write_lines(str(self.help), 0)
+        formatter.write_paragraph()
         for job in JOBS:
             cells = [
                 f"{name:<{_NAME}}{command.get_short_help_str()}"
@@ -233,9 +243,21 @@ class Commands(Group):
                 if getattr(command, "job", None) == job and not command.hidden
             ]
             formatter.write(f"{job}:\n")
-            for line in _in_columns(cells) if formatter.width >= _SCREEN - 2 else cells:
-                formatter.write(f"  {line}\n")
-        formatter.write(f"\n{self.epilog}\n")
+            with formatter.indentation():
+                for line in _in_columns(cells) if formatter.width >= _SCREEN - 2 else cells:
+                    formatter.write_lines(line, _NAME)
+        formatter.write_paragraph()
+        formatter.write_lines(str(self.epilog), _LABEL)
+
+
+def _topic(topic: Topic) -> str:
+    layout = HelpLayout()
+    layout.write_lines(topic.text, 0)
+    layout.write_paragraph()
+    layout.write("".join(f"  {line}\n" for line in topic.commands))
+    layout.write_paragraph()
+    layout.write_lines(f"Documentation: {topic.page}", 0)
+    return layout.getvalue().rstrip("\n")
 
 
 def _in_columns(cells: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ from tranship.connectors.errors import (
     Undecided,
 )
 from tranship.connectors.local_failures import local_failure
-from tranship.pipelines import help_topics
+from tranship.pipelines import help_topics, option_names
 from tranship.pipelines.cli import (
     backfill,
     changes,
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             click.echo(error.format_message(), err=True)
             return _print_failure("no command was given", 2, as_json)
         except click.ClickException as error:
-            message = shown(_without_passwords(error.format_message(), given))
+            message = shown(_without_passwords(_usage_message(error), given))
             _show_usage_error(error, message)
             return _print_failure(message, 2, as_json)
         except TranshipError as error:
@@ -130,7 +130,14 @@ def _show_usage_error(error: click.ClickException, message: str) -> None:
     usage = io.StringIO()
     error.show(usage)
     text = usage.getvalue().replace(error.format_message(), message).rstrip("\n")
-    terminal.say(visible_lines(text), err=True)
+    terminal.tell(visible_lines(text))
+
+
+def _usage_message(error: click.ClickException) -> str:
+    """Return the message of click; an unknown option is answered by the one that is closest, not by the alphabet."""
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        return option_names.unknown(error.option_name, error.possibilities)
+    return error.format_message()
 
 
 def _stopped() -> Interrupted:

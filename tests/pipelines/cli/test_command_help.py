@@ -231,7 +231,7 @@ def test_help_of_a_command_or_topic(words: tuple[str, ...], same: tuple[str, ...
 
 
 def test_help_of_a_system_leads_to_its_page() -> None:
-    pages = told("help", "hubspot")[1].partition("Documentation: ")[2].strip().split(", ")
+    pages = " ".join(told("help", "hubspot")[1].partition("Documentation: ")[2].split()).split(", ")
     assert len(pages) == 2
     assert all((ROOT / page).is_file() for page in pages)
     assert "tranship run customers_export.csv" in told("help", "shopify")[1]
