@@ -16,6 +16,7 @@ from tranship.pipelines.pages.markup import (
     joined,
     link,
     section,
+    sentences,
     table,
     tag,
 )
@@ -64,7 +65,7 @@ def _reasons(counts: Mapping[str, int], report: Report, samples: Mapping[str, It
         shown = [*samples.get(code, ())]
         place = [tag("p", tag("small", f"first: {first}"))] if first and not shown else []
         title = tag("h3", f"{count:,} × ", tag("code", code))
-        parts.append(tag("div", title, *([tag("p", said)] if said else []), *shown, *place, class_="reason"))
+        parts.append(tag("div", title, *([tag("p", sentences(said))] if said else []), *shown, *place, class_="reason"))
     further = table(
         ("reason", "records", "first"),
         ([tag("code", code), f"{count:,}", report.examples.get(code, "")] for code, count in ordered[MOST_KINDS:]),

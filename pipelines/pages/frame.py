@@ -6,7 +6,7 @@ import base64
 import hashlib
 from functools import cache
 
-from tranship.pipelines.pages.markup import NOTHING, Html, joined, link, tag, text
+from tranship.pipelines.pages.markup import NOTHING, Html, joined, link, sentences, tag, text
 from tranship.pipelines.pages.style import STYLE
 
 
@@ -26,7 +26,12 @@ def page(title: str, *parts: str, contents: dict[str, str]) -> str:
 
 def verdict(kind: str, sentence: str, *more: str) -> Html:
     """Return the conclusion of a page; `kind` is good, warn or bad."""
-    return tag("div", tag("p", tag("strong", sentence)), *(tag("p", line) for line in more), class_=f"verdict {kind}")
+    return tag(
+        "div",
+        tag("p", tag("strong", sentences(sentence))),
+        *(tag("p", sentences(line)) for line in more),
+        class_=f"verdict {kind}",
+    )
 
 
 def _with_contents(body: Html, present: list[Html]) -> Html:

@@ -18,6 +18,7 @@ _CUT: Final = 80
 """Characters of a value that are shown."""
 _EMPTY: Final = ("br", "meta", "rect", "path", "circle")
 _SPECIAL: Final = re.compile("[&<>\"']")
+_OPTION: Final = re.compile(r"(--[a-z][a-z-]*)")
 _CONTROLS: Final = re.compile(r"[\r\n\t]+")
 
 
@@ -70,7 +71,13 @@ def link(file: str, label: str) -> Html:
 
 def command(words: str) -> Html:
     """Return a command that one click selects as a whole."""
-    return tag("code", words, class_="command")
+    return tag("code", joined((tag("span", word, class_="word") for word in words.split(" ")), " "), class_="command")
+
+
+def sentences(prose: str) -> Html:
+    """Return sentences in which options, such as --map, are not broken at their hyphens."""
+    parts = _OPTION.split(prose)
+    return joined(tag("span", part, class_="word") if number % 2 else part for number, part in enumerate(parts))
 
 
 def section(title: str, *children: str, anchor: str) -> Html:

@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from statistics import median
 from typing import Any, Final
 
 from tranship.pipelines import option_names
@@ -54,8 +55,7 @@ def _card(name: str, value: Callable[[EarlierRun], float], runs: Sequence[Earlie
         )
         for run in runs
     ]
-    earlier = sorted(point.value for point in points[:-1])
-    usual = earlier[len(earlier) // 2]
+    usual = median(point.value for point in points[:-1])
     label = f"{name}: {_number(points[-1].value)}, median of the earlier runs {_number(usual)}"
     return tag(
         "div",

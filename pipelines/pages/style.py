@@ -28,6 +28,7 @@ ul{padding-left:1.2rem;margin:.4rem 0}li{margin:.25rem 0}
 code,.value,kbd{font:.9em/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .command{display:block;background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:.5rem .7rem;
 margin:.3rem 0;white-space:pre-wrap;user-select:all;-webkit-user-select:all}
+.word{display:inline-block;max-width:100%}.pair small{white-space:nowrap}
 table{border-collapse:collapse;width:100%;margin:.5rem 0;font-size:.92rem}
 th{text-align:left;font-weight:600;color:var(--soft);font-size:.85rem;overflow-wrap:break-word}
 th,td{padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}

@@ -744,4 +744,4 @@ def test_a_damaged_run_is_named_alike_by_its_id_and_as_the_last(tmp_path: Path, 
 
     [sentence] = said
     assert str(manifest) in sentence
-    assert sentence.endswith("Choose another run: tranship runs")
+    assert sentence.endswith(f"Choose another run: tranship runs --state-dir {tmp_path / 'state'}")

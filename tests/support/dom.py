@@ -28,8 +28,9 @@ class Element:
             if isinstance(part, str):
                 yield part
             else:
-                # Elements are apart on the page.
-                yield from (" ", *part._texts(), " ")
+                # Elements are apart on the page, except those that only keep a word whole.
+                apart = "" if part.attributes.get("class") == "word" else " "
+                yield from (apart, *part._texts(), apart)
 
     def all(self, name: str | None = None, **attributes: str) -> list[Element]:
         """Return the elements below it with this name, and with these words in their attributes (`class_` is class)."""
