@@ -146,6 +146,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     limit: int | None
     dry_run: bool
     report_samples: Literal["on", "off"]
+    mask: Mapping[str, Literal["hmac", "hide"]]
     engine: Literal["spark", "sail"] | None
     remote: str | None
     work: Address | None

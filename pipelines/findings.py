@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from tranship.connectors.contract import Batch
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.sort_out import SET_ASIDE, WARNINGS
 from tranship.pipelines.stage_files import PATCHED, Pieces
@@ -91,8 +92,10 @@ class Findings:
         """Return the files of all warnings (`WARNINGS`), including those that were retracted later."""
         return tuple(sorted((self.path / "warned").glob("*.parquet")))
 
-    def collect(self, columns: list[str]) -> dict[str, Path]:
-        """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source."""
+    def collect(self, columns: list[str], masks: Masks, fields: Mapping[str, str | list[str]]) -> dict[str, Path]:
+        """Write rejects.csv, rejects.parquet and warnings.parquet. `columns` is the order of the source, `fields` are
+        those made of each. In rejects.parquet, from which rejects are corrected, nothing is masked.
+        """
         files = {}
         rejects = [pl.scan_parquet(file, glob=False) for file in sorted((self.path / "rejected").glob("*.parquet"))]
         if rejects:
@@ -104,7 +107,7 @@ class Findings:
             files["rejects_parquet"] = self.path / "rejects.parquet"
             files["rejects"] = self.path / "rejects.csv"
             found = pl.scan_parquet(files["rejects_parquet"], glob=False)
-            cells.as_csv(found).sink_csv(files["rejects"])
+            cells.as_csv(masks.rejects(found, fields)).sink_csv(files["rejects"])
         warned = self.warned_files()
         frame = (
             pl.concat([pl.scan_parquet(file, glob=False) for file in warned])
@@ -115,7 +118,7 @@ class Findings:
             frame = frame.join(
                 pl.scan_parquet(file, glob=False), on=["source", "line"], how="anti", maintain_order="left"
             )
-        frame.sink_parquet(self.path / "warnings.parquet")
+        masks.warnings(frame).sink_parquet(self.path / "warnings.parquet")
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
 
     def keep_results(self, outcomes: Path, staged: Iterable[pl.DataFrame]) -> dict[str, Path]:

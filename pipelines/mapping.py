@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import address_lists, field_rules
+from tranship.pipelines import address_lists, field_rules, masks
 from tranship.pipelines.corrections import NO_CORRECTIONS, Corrections
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
@@ -109,7 +109,8 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     columns = columns_of(layouts)
     matched = match(layouts, reading, pins)
     mapped = matched.fields
-    problems = [_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()]
+    problems = [*masks.problems(layouts)]
+    problems += [_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()]
     if any(layout.columns for layout in layouts):
         problems += [f"{layouts[0].name}: {problem}" for problem in _unfilled(matched, columns, reading.defaults)]
     missing = list(_missing(layouts, matched))

@@ -14,7 +14,7 @@ import pyarrow as pa
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Narrowing, Part, Releasing, Source
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import corrections, field_rules, file_marks, increment_notes, rivals, validate
+from tranship.pipelines import corrections, field_rules, file_marks, increment_notes, masks, rivals, validate
 from tranship.pipelines.cursor import Cut, Extent, Kind
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.invalid import ALWAYS_NEEDED, InvalidValues
@@ -61,6 +61,8 @@ def check_values(reading: Reading) -> None:
         _must_be_field(name, f"--on-invalid {name}={cost}")
         if name == ALWAYS_NEEDED and cost == "warn":
             raise ConfigError(f"--on-invalid {name}=warn: every customer needs a {name}. Use {name}=reject.")
+    if isinstance(reading, Settings):
+        masks.check(reading.mask)
     _check_defaults(reading)
     _check_words(reading)
     if reading.corrections is not None:

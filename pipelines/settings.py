@@ -261,6 +261,7 @@ TABLES: Final = {
     "columns": "FIELD=COLUMN",
     "expect": "WHAT=LIMIT",
     "retention": "RULE=VALUE",
+    "mask": "FIELD=hmac|hide",
 }
 """Settings that are tables, with the form of a pair."""
 

@@ -284,6 +284,12 @@ class Settings(Operating, Cleaning):
         "on", description="Show values of some records in the pages of the run: report.html, plan.html, migration.html."
     )
 
+    mask: dict[str, Literal["hmac", "hide"]] = Field(
+        default_factory=dict,
+        description="Do not show the values of this field in rejects.csv, warnings and pages: hmac, with the key in "
+        "TRANSHIP_MASK_KEY, shows which are equal, hide nothing. Repeatable.",
+    )
+
     engine: Literal["spark", "sail"] | None = Field(
         None, description="Run on this engine, for hundreds of millions of records; sail needs no cluster and no Java."
     )

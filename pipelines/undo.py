@@ -32,7 +32,7 @@ from tranship.pipelines.undo_steps import ACTION_OF, KEYS, UndoSteps
 
 _KEPT: Final = (
     *("destination", "columns", "options", "changes", "undo", "history", "memory", "overlap", "lock_timeout", "locks"),
-    *("statement_timeout", "pace", "report_samples"),
+    *("statement_timeout", "pace", "report_samples", "mask"),
 )
 """Settings of the run that its undo has as well: those of the destination, and whether pages show values."""
 

@@ -98,9 +98,12 @@ def _pairs(separator: str) -> Completer:
     return complete
 
 
-def _field_and_consequence(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    ends = ("reject", "warn") if "=" in incomplete else ("",)
-    return _items([f"{field}={end}" for field in _fields() for end in ends], incomplete)
+def _field_and(*words: str) -> Completer:
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        ends = words if "=" in incomplete else ("",)
+        return _items([f"{field}={end}" for field in _fields() for end in ends], incomplete)
+
+    return complete
 
 
 def _profiles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -149,7 +152,8 @@ OF_SETTINGS: Final[dict[str, Completer]] = {
     "defaults": _pairs("="),
     "columns": _pairs("="),
     "values": _pairs(":"),
-    "on_invalid": _field_and_consequence,
+    "on_invalid": _field_and("reject", "warn"),
+    "mask": _field_and("hmac", "hide"),
     "profile": _profiles,
     "timezone": _zones,
     "since": _since,

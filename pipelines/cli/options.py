@@ -56,6 +56,7 @@ GROUPS: Final = {
     "This run": (
         "dry_run",
         "report_samples",
+        "mask",
         "source",
         "destination",
         "state_dir",
@@ -74,7 +75,7 @@ ALERTS: Final = ("alert", "expect", "on_failure", "ping", "metrics", "traces", "
 """Settings about what is sent at the end of a run."""
 NOT_COMPARED: Final = (
     *("dry_run", "limit", "mode", "older", "deletes", "evolve", "changes", "history", "undo", "create", "overwrite"),
-    *("format", "raw", "remove_for_good", "statement_timeout", "report_samples", "engine", "remote", "work"),
+    *("format", "raw", "remove_for_good", "statement_timeout", "report_samples", "mask", "engine", "remote", "work"),
     *("max_rejects", "max_warnings", "max_conflicts", "max_deletes", "max_changes", "allow_empty"),
     *("since", "until", "cursor", "lookback", "full", "new_files", "settle", "pipeline"),
     *ALERTS,
@@ -100,6 +101,7 @@ _METAVARS = {
     "date_format": "FORMAT",
     "where": "CONDITION",
     "on_invalid": "FIELD=reject|warn",
+    "mask": "FIELD=hmac|hide",
     "max_rejects": "N|N%",
     "max_warnings": "N|N%",
     "max_conflicts": "N|N%",

@@ -17,6 +17,7 @@ from msgspec import Struct
 from tranship.connectors import durable
 from tranship.connectors.contract import BEFORE_IMAGES, FOUND, GONE, IMAGE_FACTS
 from tranship.connectors.errors import Damaged
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.stage_files import PATCHED
 from tranship.schemas.customer import COLUMNS, INSTANTS
 
@@ -52,7 +53,7 @@ class Planned(Struct, frozen=True):
     reason: str | None
 
 
-def changes(folder: Path) -> dict[str, list[Change]]:
+def changes(folder: Path, masks: Masks) -> dict[str, list[Change]]:
     """Return samples of changed fields, before and after the run."""
     plan, files = folder / "plan.parquet", staged(folder)
     if not plan.exists() or not files:
@@ -67,8 +68,8 @@ def changes(folder: Path) -> dict[str, list[Change]]:
         .collect()
     )
     wanted = pl.Series(sorted({row for rows in picked["row"] for row in rows}), dtype=pl.UInt64)
-    after = records(folder, wanted)
-    before = _before(folder, wanted)
+    after = records(folder, wanted, masks)
+    before = _before(folder, wanted, masks)
     chosen: dict[str, list[Change]] = {}
     for field, numbers in picked.iter_rows():
         for row in numbers:
@@ -78,16 +79,16 @@ def changes(folder: Path) -> dict[str, list[Change]]:
     return chosen
 
 
-def records(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
+def records(folder: Path, rows: pl.Series, masks: Masks) -> dict[int, dict[str, str | None]]:
     """Return the customers with these row numbers, as far as they are in the first files of the stage."""
     files = staged(folder)
     if not files or rows.is_empty():
         return {}
     found = pl.scan_parquet(files, glob=False).filter(pl.col("_row").is_in(rows.implode())).collect()
-    return {record["_row"]: shown_fields(record) for record in found.iter_rows(named=True)}
+    return {record["_row"]: masks.record(shown_fields(record)) for record in found.iter_rows(named=True)}
 
 
-def refused(folder: Path, *, by_plan: bool = False) -> dict[str, list[str]]:
+def refused(folder: Path, masks: Masks, *, by_plan: bool = False) -> dict[str, list[str]]:
     """Return the names of some of the records that were refused, by reason; with `by_plan`, of the plan alone."""
     outcomes, plan = folder / "outcomes.parquet", folder / "plan.parquet"
     if outcomes.exists() and not by_plan:
@@ -97,24 +98,24 @@ def refused(folder: Path, *, by_plan: bool = False) -> dict[str, list[str]]:
     else:
         return {}
     found = rows.head(_CANDIDATES).group_by("reason", maintain_order=True).agg(pl.col("row").head(OF_EACH)).collect()
-    customers = records(folder, found["row"].explode().drop_nulls())
+    customers = records(folder, found["row"].explode().drop_nulls(), masks)
     return {
-        reason: [name_of(customers[row]) for row in numbers if row in customers]
+        masks.reason(reason): [name_of(customers[row]) for row in numbers if row in customers]
         for reason, numbers in found.iter_rows()
         if reason is not None
     }
 
 
-def crosswalk(folder: Path) -> list[tuple[str, ...]]:
+def crosswalk(folder: Path, masks: Masks) -> list[tuple[str, ...]]:
     """Return the ids of some customers: at the source, external, and at the destination."""
     file = folder / "crosswalk.parquet"
     if not file.exists():
         return []
     ids = pl.scan_parquet(file, glob=False).select("source_id", "external_id", "destination_id").head(OF_EACH)
-    return [tuple(one or "" for one in row) for row in ids.collect().iter_rows()]
+    return [tuple(masks.field("external_id", one) or "" for one in row) for row in ids.collect().iter_rows()]
 
 
-def planned(folder: Path) -> list[Planned]:
+def planned(folder: Path, masks: Masks) -> list[Planned]:
     """Return about ten customers of a plan, of all kinds of actions: those that change most fields, and the first."""
     plan, files = folder / "plan.parquet", staged(folder)
     if not plan.exists() or not files:
@@ -128,28 +129,28 @@ def planned(folder: Path) -> list[Planned]:
         .head(max(_PLANNED.values()))
         .collect()
     )
-    after = records(folder, rows["row"])
-    before = _before(folder, rows["row"])
+    after = records(folder, rows["row"], masks)
+    before = _before(folder, rows["row"], masks)
     chosen = []
     for action, most in _PLANNED.items():
         of_action = rows.filter(pl.col("action") == action).head(most)
         chosen += [
-            Planned(action, after[row], before.get(row, {}), tuple(changed or ()), reason)
+            Planned(action, after[row], before.get(row, {}), tuple(changed or ()), reason and masks.reason(reason))
             for row, reason, changed in of_action.select("row", "reason", "changed").iter_rows()
             if row in after
         ]
     gone = folder / GONE
     if gone.exists():
         found = pl.scan_parquet(gone, glob=False).head(_DELETES).collect()
-        chosen += [Planned("delete", {}, customer, (), None) for customer in found.iter_rows(named=True)]
+        chosen += [Planned("delete", {}, masks.record(customer), (), None) for customer in found.iter_rows(named=True)]
     return chosen
 
 
-def _before(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
+def _before(folder: Path, rows: pl.Series, masks: Masks) -> dict[int, dict[str, str | None]]:
     """Return the values that customers had at the destination, by row and field."""
     if (found := folder / FOUND).exists():
         before = pl.scan_parquet(found, glob=False).filter(pl.col("row").is_in(rows.implode())).collect()
-        return {record["row"]: _text_fields(record) for record in before.iter_rows(named=True)}
+        return {record["row"]: masks.record(_text_fields(record)) for record in before.iter_rows(named=True)}
     images = folder / BEFORE_IMAGES
     if not images.exists():
         return {}
@@ -163,7 +164,7 @@ def _before(folder: Path, rows: pl.Series) -> dict[int, dict[str, str | None]]:
     schema = kept.collect_schema()
     shown = {field: _without_infinity(pl.col(column), schema[column]) for field, column in columns.items()}
     found_rows = kept.select("row", **shown).collect()
-    return {record["row"]: _shown(record) for record in found_rows.iter_rows(named=True)}
+    return {record["row"]: masks.record(_shown(record)) for record in found_rows.iter_rows(named=True)}
 
 
 def _without_infinity(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import next_steps
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.next_steps import NextStep
 from tranship.pipelines.pages import charts, customers, findings, frame, operation, outcome, traffic
 from tranship.pipelines.pages.charts import Point
@@ -83,7 +84,8 @@ def migration_page(report: Report, directory: RunDirectory) -> str:
     sent = traffic.read(folder, report.run_id)
     proof = _proof_of(folder, report.run_id)
     nothing: dict[str, Any] = {}
-    names = reader.read("the refusals", nothing, customers.refused, folder) if values else nothing
+    masks = Masks.of(manifest["settings"].get("mask") or {})
+    names = reader.read("the refusals", nothing, customers.refused, folder, masks) if values else nothing
     planned = directory.done(PLAN_STEP) or {}
     body = [
         outcome.heading(f"Migration {report.run_id}", report),
@@ -93,7 +95,7 @@ def migration_page(report: Report, directory: RunDirectory) -> str:
         outcome.ways(report),
         _left(report, directory),
         findings.refused(report.refused_by_reason, names, "Refused: these customers are missing"),
-        _ids(report, folder, reader, values=values),
+        _ids(report, folder, masks, reader, values=values),
         findings.lost(planned.get("losses", {})),
         _traffic(sent),
         outcome.notes(report),
@@ -203,12 +205,12 @@ def _left(report: Report, directory: RunDirectory) -> Html:
     return section("What is left", table(("", "records", "what to do"), rows, (1,)) or everything, anchor="left")
 
 
-def _ids(report: Report, folder: Path, reader: Reader, *, values: bool) -> Html:
+def _ids(report: Report, folder: Path, masks: Masks, reader: Reader, *, values: bool) -> Html:
     """Return the map from old to new ids, with a few of them."""
     if "crosswalk" not in report.files:
         return NOTHING
     nothing: list[tuple[str, ...]] = []
-    rows = reader.read("the map of ids", nothing, customers.crosswalk, folder) if values else nothing
+    rows = reader.read("the map of ids", nothing, customers.crosswalk, folder, masks) if values else nothing
     return section(
         "Old and new ids",
         tag(

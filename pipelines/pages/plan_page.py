@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from tranship.connectors.contract import Effort
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.pages import customers, findings, frame, operation, outcome, traffic
 from tranship.pipelines.pages.customers import Planned
 from tranship.pipelines.pages.markup import (
@@ -64,18 +65,25 @@ def plan_page(report: Report, directory: RunDirectory) -> str:
     effort = Effort(**planned["effort"]) if planned.get("effort") else None
     losses: dict[str, str] = planned.get("losses", {})
     nobody: list[Planned] = []
+    masks = Masks.of(manifest["settings"].get("mask") or {})
     nothing: dict[str, Any] = {}
-    shown = reader.read("the customers", nobody, customers.planned, folder) if values else nobody
-    names = reader.read("the refusals", nothing, _refusals, folder) if values and counts.get("refused") else nothing
+    shown = reader.read("the customers", nobody, customers.planned, folder, masks) if values else nobody
+    names = (
+        reader.read("the refusals", nothing, _refusals, folder, masks) if values and counts.get("refused") else nothing
+    )
     changes = (
-        reader.read("the changes", nothing, customers.changes, folder) if values and counts.get("update") else nothing
+        reader.read("the changes", nothing, customers.changes, folder, masks)
+        if values and counts.get("update")
+        else nothing
     )
     body = [
         outcome.heading(f"Plan {report.run_id}", report),
         _verdict(report, directory, counts),
         _to_do(report, directory, is_provider=effort is not None),
         section("Every record, and what is planned for it", *_ways(report, counts), anchor="records"),
-        findings.refused(_refused_by_plan(reader, folder, counts), names, "Refused: these customers will be missing"),
+        findings.refused(
+            masks.reasons(_refused_by_plan(reader, folder, counts)), names, "Refused: these customers will be missing"
+        ),
         findings.lost(losses),
         findings.changed(planned.get("changed_fields", {}), changes),
         _customers(shown, losses),
@@ -90,8 +98,8 @@ def plan_page(report: Report, directory: RunDirectory) -> str:
     return frame.page(f"Plan {report.run_id}: {report.source}", *body, contents=_CONTENTS)
 
 
-def _refusals(folder: Path) -> dict[str, list[str]]:
-    return customers.refused(folder, by_plan=True)
+def _refusals(folder: Path, masks: Masks) -> dict[str, list[str]]:
+    return customers.refused(folder, masks, by_plan=True)
 
 
 def _verdict(report: Report, directory: RunDirectory, counts: Mapping[str, int]) -> Html:

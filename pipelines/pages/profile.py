@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 import pyarrow.parquet as pq
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tranship.pipelines.masks import Masks
 from tranship.schemas.customer import COLUMNS
 
 _RECORDS: Final = 10_000
@@ -50,18 +53,20 @@ class Profiles(Struct, frozen=True):
     fields: tuple[Profile, ...]
 
 
-def of_source(folder: Path, total: int) -> Profiles | None:
+def of_source(folder: Path, masks: Masks, total: int, columns: Mapping[str, str | list[str]]) -> Profiles | None:
     """Return the profiles of the source's columns, from the sample that was kept while its records, of which there are
-    `total`, were read.
+    `total`, were read; `columns` is column → the fields made of it.
     """
     files = sorted((folder / "sample").glob("*.parquet"))
     if not files:
         return None
     records = pl.concat([pl.scan_parquet(file, glob=False) for file in files], how="diagonal").collect()
-    return Profiles(records.height, total, _profiles(records, records.columns))
+    found = _profiles(records, records.columns)
+    shown = (_masked(one, partial(masks.column, columns.get(one.name))) for one in found)
+    return Profiles(records.height, total, tuple(shown))
 
 
-def of_customers(folder: Path, total: int) -> Profiles | None:
+def of_customers(folder: Path, masks: Masks, total: int) -> Profiles | None:
     """Return the profiles of the customers of a run, of which there are `total`."""
     files = sorted((folder / "stage").glob("*.parquet"))
     dropped = folder / "identity" / "dropped.parquet"
@@ -77,7 +82,16 @@ def of_customers(folder: Path, total: int) -> Profiles | None:
     gone = pl.read_parquet(dropped, glob=False)["row"]
     customers = sample.filter(~pl.col("_row").is_in(gone.implode())) if gone.len() else sample
     filled = [name for name in names if customers[name].null_count() < customers.height]
-    return Profiles(customers.height, total, _profiles(customers, filled))
+    shown = (_masked(one, partial(masks.field, one.name)) for one in _profiles(customers, filled))
+    return Profiles(customers.height, total, tuple(shown))
+
+
+def _masked(profile: Profile, shown: Callable[[str], str | None]) -> Profile:
+    """Return a profile with its most frequent values as they may be shown."""
+    top: Counter[str] = Counter()
+    for value, count in profile.top:
+        top[shown(value) or ""] += count
+    return replace(profile, top=tuple(top.items()))
 
 
 def _first(file: Path, rows: int, names: Sequence[str]) -> pl.DataFrame:

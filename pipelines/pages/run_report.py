@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from tranship.pipelines import next_steps
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.pages import (
     columns,
     customers,
@@ -95,13 +96,14 @@ def run_report(report: Report, directory: RunDirectory) -> str:
     folder, manifest, reader = directory.path, directory.manifest, Reader()
     values = manifest["settings"].get("report_samples", "on") == "on"
     nothing: dict[str, Any] = {}
+    masks = Masks.of(manifest["settings"].get("mask") or {})
 
     def sampled(what: str, read: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
-        return reader.read(what, nothing, read, folder, *given) if values else nothing
+        return reader.read(what, nothing, read, folder, masks, *given) if values else nothing
 
     counts = report.counts
     codes = [code for code, _ in findings.by_frequency(report.rejects_by_code)[: findings.MOST_KINDS]]
-    profiled = reader.read("the profile", None, profile.of_customers, folder, _customers(report))
+    profiled = reader.read("the profile", None, profile.of_customers, folder, masks, _customers(report))
     state_dir = Path(str(manifest["settings"].get("state_dir", folder.parent.parent)))
     runs = folder.parent.parent if not directory.stands_alone else state_dir
     title = f"Run {report.run_id}"
@@ -126,7 +128,9 @@ def run_report(report: Report, directory: RunDirectory) -> str:
         findings.changed(report.changed_fields, sampled("changes", customers.changes) if counts.updated else nothing),
         columns.mapped(
             report,
-            reader.read("the sample of the source", None, profile.of_source, folder, _parsed(report)),
+            reader.read(
+                "the sample of the source", None, profile.of_source, folder, masks, _parsed(report), report.columns
+            ),
             values=values,
         ),
         columns.customers(profiled, values=values),

@@ -13,6 +13,7 @@ from typing import Any, Final
 import polars as pl
 from msgspec import Struct
 
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.pages.customers import OF_EACH, shown_fields, staged
 from tranship.schemas.secret_columns import is_secret
@@ -48,7 +49,9 @@ class Merge(Struct, frozen=True):
     loser: Mapping[str, str | None]
 
 
-def rejects(folder: Path, codes: Sequence[str], columns: Mapping[str, str | list[str]]) -> dict[str, list[Reject]]:
+def rejects(
+    folder: Path, masks: Masks, codes: Sequence[str], columns: Mapping[str, str | list[str]]
+) -> dict[str, list[Reject]]:
     """Return samples of the rejects with each of these codes; `columns` is column → the fields made of it."""
     file = folder / "rejects.parquet"
     if not file.exists():
@@ -67,10 +70,12 @@ def rejects(folder: Path, codes: Sequence[str], columns: Mapping[str, str | list
     last = wanted[-1] + 1
     taken = rows.head(last).collect()[wanted]
     records = dict(zip(wanted, taken.iter_rows(named=True), strict=True))
-    return {code: [_reject(records[at], code, columns) for at in found] for code, found in chosen.items() if found}
+    return {
+        code: [_reject(records[at], code, columns, masks) for at in found] for code, found in chosen.items() if found
+    }
 
 
-def _reject(record: Mapping[str, Any], code: str, columns: Mapping[str, str | list[str]]) -> Reject:
+def _reject(record: Mapping[str, Any], code: str, columns: Mapping[str, str | list[str]], masks: Masks) -> Reject:
     field = code.partition(".")[0]
     fields = set(_KEYS if field == "identity" else (field,))
     own = [name for name in record if name not in OURS and not is_secret(name)]
@@ -78,9 +83,9 @@ def _reject(record: Mapping[str, Any], code: str, columns: Mapping[str, str | li
     filled = [name for name in own if record[name] not in (None, "") and name not in at_fault]
     return Reject(
         _place(record["_source"], record["_line"]),
-        tuple((name, record[name]) for name in (*at_fault, *filled)),
+        tuple((name, masks.column(columns.get(name), record[name])) for name in (*at_fault, *filled)),
         frozenset(at_fault),
-        record["_text"],
+        masks.line(record["_text"]),
     )
 
 
@@ -88,8 +93,8 @@ def _fields(given: str | Iterable[str]) -> list[str]:
     return [given] if isinstance(given, str) else [*given]
 
 
-def warnings(folder: Path) -> dict[str, list[Warned]]:
-    """Return samples of the warnings, by code."""
+def warnings(folder: Path, _masks: Masks) -> dict[str, list[Warned]]:
+    """Return samples of the warnings, by code. Their file is masked already."""
     file = folder / "warnings.parquet"
     if not file.exists():
         return {}
@@ -101,7 +106,7 @@ def warnings(folder: Path) -> dict[str, list[Warned]]:
     }
 
 
-def merges(folder: Path) -> dict[str, list[Merge]]:
+def merges(folder: Path, masks: Masks) -> dict[str, list[Merge]]:
     """Return one merge of each rule."""
     file, files = folder / "merges.parquet", staged(folder)
     if not file.exists() or not files:
@@ -122,7 +127,7 @@ def merges(folder: Path) -> dict[str, list[Merge]]:
     for merge in candidates.iter_rows(named=True):
         places = [(merge[f"{side}_source"], merge[f"{side}_line"]) for side in ("survivor", "loser")]
         if merge["rule"] not in chosen and all(place in by_place for place in places):
-            survivor, loser = (shown_fields(by_place[place]) for place in places)
+            survivor, loser = (masks.record(shown_fields(by_place[place])) for place in places)
             chosen[merge["rule"]] = [Merge(_place(*places[0]), _place(*places[1]), survivor, loser)]
     return chosen
 

@@ -677,6 +677,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         allow_empty=True,
         dry_run=True,
         report_samples="off",
+        mask={"name": "hide"},
         state_dir=Path("elsewhere"),
         workers=3,
         memory="2GB",
