@@ -31,6 +31,8 @@ KEY: Final = "TRANSHIP_MASK_KEY"
 HIDDEN: Final = "[hidden]"
 _LEAST_KEY: Final = 16
 _DIGITS: Final = 16
+_LEAST: Final = 3
+"""Characters of a masked value that is looked for in other columns."""
 _MARK: Final = "hmac:"
 _MASKED: Final = " (masked)"
 """The end of the name of a column without its values."""
@@ -56,13 +58,21 @@ class Masks(Struct, frozen=True):
 
     def field(self, name: str, value: str | None) -> str | None:
         """Return the value of a field as it may be shown."""
-        # Values that were left out of a field are kept in metadata.
-        way = "hide" if name == "metadata" and self.ways else self.ways.get(name)
-        return self._shown(value, way)
+        return self._shown(value, self._way(name))
 
     def record(self, fields: Mapping[str, str | None]) -> dict[str, str | None]:
         """Return the values of a record as they may be shown."""
-        return {name: self.field(name, value) for name, value in fields.items()}
+        return self.row(fields, {name: name for name in fields})
+
+    def row(self, values: Mapping[str, str | None], fields: Mapping[str, str | list[str]]) -> dict[str, str | None]:
+        """Return the values of columns, of which these fields are made. One that contains a masked value is hidden."""
+        told = [value for name, value in values.items() if value and self._way(fields.get(name))]
+        told = [value.strip() for value in told if len(value.strip()) >= _LEAST]
+        found = {}
+        for name, value in values.items():
+            shown = self.column(fields.get(name), value)
+            found[name] = HIDDEN if shown and any(one in shown for one in told) else shown
+        return found
 
     def column(self, fields: str | Iterable[str] | None, value: str | None) -> str | None:
         """Return the value of a column of which these fields are made; null: it is kept in metadata, or left out."""
@@ -95,7 +105,8 @@ class Masks(Struct, frozen=True):
         masked = {name: way for name in own if (way := self._way(columns.get(name)))}
         is_line = pl.col("_text").is_not_null()
         return rows.with_columns(
-            *(self._expression(name, masked.get(name)) for name in own),
+            *(self._expression(name, way) for name, way in masked.items()),
+            *(self._without(name, masked) for name in own if name not in masked),
             # The sentence about a value quotes it.
             _reasons=pl.when(is_line)
             .then("_reasons")
@@ -116,6 +127,8 @@ class Masks(Struct, frozen=True):
     def _way(self, fields: str | Iterable[str] | None) -> Way | None:
         made = [fields] if isinstance(fields, str) else fields or ["metadata"]
         ways = {self.ways.get(field) for field in made} - {None}
+        if fields == "metadata" and self.ways:
+            return "hide"  # values that were left out of a field are kept in it
         return "hide" if "hide" in ways else "hmac" if ways else None
 
     def _shown(self, value: str | None, way: Way | None) -> str | None:
@@ -139,6 +152,14 @@ class Masks(Struct, frozen=True):
         if way == "hide":
             return pl.when(column.cast(pl.String).str.len_bytes() > 0).then(pl.lit(HIDDEN)).alias(name)
         return column.cast(pl.String).map_batches(self._digests, return_dtype=pl.String, is_elementwise=True)
+
+    def _without(self, name: str, masked: Iterable[str]) -> pl.Expr:
+        """Return a column that is not masked, hidden where it contains the value of one that is."""
+        column = pl.col(name).cast(pl.String)
+        told = [pl.col(one).cast(pl.String).str.strip_chars() for one in masked]
+        found = [column.str.contains(one, literal=True) & (one.str.len_chars() >= _LEAST) for one in told]
+        hidden = pl.any_horizontal(*found).fill_null(value=False) if found else pl.lit(value=False)
+        return pl.when(hidden).then(pl.lit(HIDDEN)).otherwise(self._expression(name, None)).alias(name)
 
     def _digests(self, values: pl.Series) -> pl.Series:
         # Python computes the digests, of each value once.

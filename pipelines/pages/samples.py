@@ -83,7 +83,7 @@ def _reject(record: Mapping[str, Any], code: str, columns: Mapping[str, str | li
     filled = [name for name in own if record[name] not in (None, "") and name not in at_fault]
     return Reject(
         _place(record["_source"], record["_line"]),
-        tuple((name, masks.column(columns.get(name), record[name])) for name in (*at_fault, *filled)),
+        tuple(masks.row({name: record[name] for name in (*at_fault, *filled)}, columns).items()),
         frozenset(at_fault),
         masks.line(record["_text"]),
     )

@@ -142,6 +142,24 @@ def test_masked_rejects_are_not_loaded_as_customers(tmp_path: Path) -> None:
         warehouse.load(Path(report.files["rejects"]))
 
 
+def test_a_value_that_contains_a_masked_one_is_hidden(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text(
+        "id,name,email,note,city\n1, Quartz GmbH ,q at x,paid by Quartz GmbH,Qu\n2,Al,b at x,Al paid,Ulm\n"
+    )
+    report = Warehouse(tmp_path).load(source, mask={"name": "hide"}, max_rejects="100%")
+
+    with Path(report.files["rejects"]).open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [(row["name (masked)"], row["note"], row["city"]) for row in rows] == [
+        (HIDDEN, HIDDEN, "Qu"),
+        (HIDDEN, "Al paid", "Ulm"),  # too short to tell something
+    ]
+    page = (Path(report.run_dir) / "report.html").read_text(encoding="utf-8")
+    assert "Quartz" not in page
+    assert "Al paid" in page
+
+
 @pytest.mark.parametrize(
     ("given", "variable", "said"),
     [
