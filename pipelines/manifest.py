@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -77,6 +77,11 @@ class _Settings(TypedDict):
     pipeline: NotRequired[str | None]
 
 
+class _Encryption(TypedDict):
+    state: Literal["plain", "closing", "closed", "opening"]
+    files: list[str]
+
+
 class Undoing(TypedDict):
     """The run that an undo takes back."""
 
@@ -108,4 +113,5 @@ class Manifest(TypedDict):
     wire: NotRequired[list[str]]
     results: NotRequired[dict[str, str] | None]
     undoes: NotRequired[Undoing]
+    encryption: NotRequired[_Encryption]
     fixes: NotRequired[Fixing]
