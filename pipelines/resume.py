@@ -136,7 +136,7 @@ def continued_run(settings: Settings, work: str) -> RunDirectory | None:
                     return None
                 raise ConfigError(
                     f"{directory.run_id}: did the same, was stopped while it wrote, and its records are encrypted. "
-                    f"Continue it with the key: {directory.go_on} --identity FILE"
+                    f"Continue it with the key: {directory.go_on}"
                 )
             if directory.done(STAGE_STEP) is None:
                 directory.begin_stage_again()

@@ -208,11 +208,12 @@ class RunDirectory:
 
     def command(self, verb: str) -> str:
         """Return a command about this run, as typed in a shell."""
+        key = ["--identity", "FILE"] if self.manifest["settings"].get("encrypt_to") and verb != "report" else []
         if self.stands_alone:
-            return shlex.join(["tranship", verb, str(self.path)])
+            return shlex.join(["tranship", verb, str(self.path), *key])
         state_dir = self.path.parent.parent
         elsewhere = [] if state_dir == Path(".tranship") else ["--state-dir", mirrored.outward(str(state_dir))]
-        return shlex.join(["tranship", verb, self.run_id, *elsewhere])
+        return shlex.join(["tranship", verb, self.run_id, *elsewhere, *key])
 
     def done(self, step: str) -> dict[str, Any] | None:
         """Return the result of a finished step, null if it is not finished."""

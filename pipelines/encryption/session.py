@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from tranship.connectors.errors import Busy, ConfigError, LocalFailure, TranshipError
 from tranship.pipelines import local_state
-from tranship.pipelines import resume as resuming
 from tranship.pipelines.encryption import keys, run_files
 from tranship.pipelines.encryption.marks import LOCK, State, encrypted_name, is_encrypted, recipients_of, state_of
 from tranship.pipelines.locks import GLANCE, lock_at
@@ -167,7 +166,8 @@ def _close(run: RunDirectory) -> None:
 
 
 def _find(state_dir: Path, run_id: str) -> RunDirectory:
-    return resuming.find_run(state_dir, run_id)
+    folder = Path(run_id)
+    return RunDirectory.at(folder) if (folder / "manifest.json").exists() else RunDirectory.open(state_dir, run_id)
 
 
 def _related(runs: Sequence[RunDirectory], state_dir: Path) -> list[RunDirectory]:
