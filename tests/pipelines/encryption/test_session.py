@@ -12,6 +12,7 @@ import pytest
 
 import tranship
 from support.artefacts import texts
+from support.postgres_server import Database
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.encryption import run_files
@@ -275,4 +276,71 @@ def test_ssh_keys_and_several_recipients(key: str) -> None:
         assert tranship.verify(run="last", identity=identity).equal
     Path("pipeline.toml").write_text(f'source = "in.csv"\ndestination = "{TABLE}"\nencrypt_to = ["{key}"]\n')
     assert cli.main(["run", "pipeline.toml"]) in (0, 4)
+    assert readable() == []
+
+
+@pytest.mark.slow
+def test_a_run_to_a_provider_is_retried_listed_and_taken_back_with_the_key(key: str) -> None:
+    Path("in.csv").write_text(
+        "id,email,name,country,created_at\n1,ada@acme.example,Ada Acme,US,2026-01-01\n"
+        "2,bo@bolt.example,Bo Bolt,,2026-01-01\n"
+    )
+    with tranship.sandbox("growpanel") as there:
+        failed = tranship.run("in.csv", there.address, encrypt_to=key)
+        assert (failed.counts.created, failed.counts.refused) == (1, 1)
+        assert (Path(failed.run_dir) / "journal.sqlite.age").exists()
+        assert readable() == []
+        for forbidden in (lambda: tranship.changes(failed.run_id), lambda: tranship.retry(failed.run_id)):
+            with pytest.raises(ConfigError, match="--identity FILE"):
+                forbidden()
+        assert tranship.changes(failed.run_id, identity="key.txt")["action"].to_list() == ["create"]
+        again = tranship.retry(failed.run_id, identity="key.txt")
+        assert (again.counts.read, again.counts.refused) == (1, 1)
+        # The records of a retry are files of the first run.
+        assert tranship.retry(again.run_id, identity="key.txt").counts.read == 1
+        assert readable() == []
+        undone = tranship.undo(failed.run_id, identity="key.txt", remove_for_good=True)
+        assert undone.counts.deleted == 1
+        assert readable() == []
+
+
+@pytest.mark.slow
+def test_a_run_to_a_provider_that_stops_at_its_limit_is_resumed_with_the_key(key: str) -> None:
+    Path("in.csv").write_text(
+        "id,email,name,country,created_at\n1,ada@acme.example,Ada Acme,US,2026-01-01\n"
+        "2,bo@bolt.example,Bo Bolt,US,2026-01-01\n"
+    )
+    with tranship.sandbox("growpanel") as there:
+        begun = tranship.run("in.csv", there.address, encrypt_to=key, limit=1)
+        assert (begun.status, begun.counts.created) == ("partly_done", 1)
+        assert readable() == []
+        with pytest.raises(ConfigError, match="cannot be continued without the key"):
+            tranship.resume()
+        assert tranship.resume(identity="key.txt").counts.created == 2
+        assert readable() == []
+
+
+@pytest.mark.slow
+def test_later_runs_know_without_the_key_what_earlier_ones_wrote_to_a_provider(key: str) -> None:
+    rows = "id,email,name,created_at\n1,ada@acme.example,Ada Acme,2026-01-01\n"
+    Path("in.csv").write_text(rows + "2,bo@bolt.example,Bo Bolt,2026-01-01\n")
+    mirror = {"mode": "mirror", "max_deletes": 5, "remove_for_good": True}
+    with tranship.sandbox("metronome", seed=3) as there:
+        tranship.run("in.csv", there.address, encrypt_to=key)
+        Path("in.csv").write_text(rows)
+        # Only what earlier runs wrote may be removed, which is known from the crosswalk.
+        again = tranship.run("in.csv", there.address, encrypt_to=key, **mirror)
+        assert (again.counts.unchanged, again.counts.deleted) == (1, 1)
+        assert readable() == []
+
+
+def test_an_undo_in_postgres_with_the_key(key: str, every_postgres_database: Database) -> None:
+    address = f"{every_postgres_database.url}?table=customers"
+    tranship.run("in.csv", address, encrypt_to=key)
+    Path("in.csv").write_text(SOURCE.replace("Ada Acme", "Ada Acme-Dohm"))
+    assert tranship.run("in.csv", address, encrypt_to=key).counts.updated == 1
+    assert readable() == []
+    undone = tranship.undo(identity="key.txt")
+    assert (undone.counts.updated, undone.exit_code) == (1, 0)
+    assert tranship.changes(undone.run_id)["action"].to_list() == ["update"]
     assert readable() == []
