@@ -75,6 +75,8 @@ class _Settings(TypedDict):
     source: str | list[str]
     destination: str
     pipeline: NotRequired[str | None]
+    encrypt_to: NotRequired[list[str]]
+    state_dir: NotRequired[str]
 
 
 class _Encryption(TypedDict):

@@ -132,7 +132,7 @@ def apply(
 
 
 def _state_dir(folder: Path) -> Path:
-    return Path(RunDirectory.at(folder).manifest["settings"]["state_dir"])
+    return Path(RunDirectory.at(folder).manifest["settings"].get("state_dir", ".tranship"))
 
 
 def _apply(folder: Path, observer: Observer, expect: str | None, options: Mapping[str, Any]) -> Report:

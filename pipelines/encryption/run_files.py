@@ -53,6 +53,8 @@ def open_again(run: RunDirectory, identities: Sequence[Any], identity: Path) -> 
     mark(run, State.OPENING)
     try:
         for name in files_of(run):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise durable.damaged(run.path / "manifest.json")
             _decrypt(run.path / name, identities, identity)
     except BaseException:
         _remove_copies(run)

@@ -9,14 +9,17 @@ from pathlib import Path
 import duckdb
 import pyrage
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import tranship
 from support.artefacts import texts
 from support.postgres_server import Database
+from support.state_buckets import PLACE, google_bucket
+from tranship.connectors import mirrored
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.encryption import run_files
-from tranship.pipelines.encryption.marks import State, state_of
 from tranship.pipelines.retention import artefacts
 from tranship.pipelines.run_directory import RunDirectory
 
@@ -267,16 +270,33 @@ def test_prune_needs_no_key(key: str) -> None:
     assert not run.path.exists()
 
 
-def test_ssh_keys_and_several_recipients(key: str) -> None:
-    other = Path("other.txt").read_text().strip()
-    public = str(pyrage.x25519.Identity.from_str(other).to_public())
-    report = tranship.run("in.csv", TABLE, encrypt_to=[key, public])
-    assert state_of(RunDirectory.at(Path(report.run_dir))) is State.CLOSED
-    for identity in ("key.txt", "other.txt"):
-        assert tranship.verify(run="last", identity=identity).equal
-    Path("pipeline.toml").write_text(f'source = "in.csv"\ndestination = "{TABLE}"\nencrypt_to = ["{key}"]\n')
-    assert cli.main(["run", "pipeline.toml"]) in (0, 4)
+def test_several_recipients_of_which_one_is_an_ssh_key(key: str) -> None:
+    made = ed25519.Ed25519PrivateKey.generate()
+    form = (serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+    Path("id_ed25519").write_bytes(made.private_bytes(serialization.Encoding.PEM, *form))
+    public = made.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    tranship.run("in.csv", TABLE, encrypt_to=[key, public.decode()])
     assert readable() == []
+    for identity in ("key.txt", "id_ed25519"):
+        assert tranship.verify(run="last", identity=identity).equal
+    assert readable() == []
+
+
+def test_a_settings_file_and_the_environment_name_the_key(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("pipeline.toml").write_text(f'source = "in.csv"\ndestination = "{TABLE}"\nencrypt_to = ["{key}"]\n')
+    assert cli.main(["run", "pipeline.toml"]) == 4
+    assert readable() == []
+    monkeypatch.setenv("TRANSHIP_IDENTITY", "key.txt")
+    assert cli.main(["fix", "last", "--out", "rejects.csv"]) == 0
+    assert tranship.undo().counts.deleted == 3
+    assert readable() == []
+
+
+@pytest.mark.slow
+def test_a_state_directory_in_a_bucket_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with google_bucket(monkeypatch), pytest.raises(ConfigError, match="works with a state directory on this machine"):
+        tranship.run("in.csv", TABLE, encrypt_to=key, state_dir=PLACE)
+    mirrored.close()
 
 
 @pytest.mark.slow
