@@ -70,7 +70,7 @@ def changes_command(
 
     def counted_frames() -> Iterator[pl.DataFrame]:
         nonlocal first
-        for frame in changes.all_changes(state_dir, run_ids, key, identity):
+        for frame in changes.changes_with_key(state_dir, run_ids, key, identity):
             first += changes.of_first_load(frame)
             counts.update(frame["action"].to_list())
             yield frame

@@ -7,8 +7,9 @@ command that reads the files owns the run.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,8 @@ from tranship.pipelines.report import Report
 from tranship.pipelines.retention import needed, removed
 from tranship.pipelines.run_directory import RunDirectory, all_runs
 from tranship.pipelines.settings_model import Settings
+
+log = logging.getLogger("tranship")
 
 T = TypeVar("T")
 
@@ -59,7 +62,7 @@ def with_records(
     Raises ConfigError for an identity that cannot be used, Damaged, and Busy if another command has them decrypted.
     """
     if run_ids is None:
-        runs = [*all_runs(state_dir), *needed.plans(state_dir), *map(RunDirectory.at, folders)]
+        runs = list(_all(state_dir, folders).values())
     else:
         runs = _related([_find(state_dir, run_id) for run_id in run_ids], state_dir)
     if not any(map(recipients_of, runs)):
@@ -105,6 +108,8 @@ def _then_closed(
             if left:
                 error.args = (f"{error} {left}",)
             error.report = error.report and _as_encrypted(error.report)
+        elif left:
+            log.warning(left)
         raise
     let_go()
     if left := _close_all(state_dir, folders):
@@ -117,12 +122,8 @@ def _then_closed(
 def _close_all(state_dir: Path, folders: Iterable[Path]) -> str:
     """Encrypt the files of all runs that have ended; return a sentence about those where that failed."""
     succeeded: set[str] = set()
-    runs = {run.path.resolve(): run for run in (*all_runs(state_dir), *needed.plans(state_dir))}
-    for folder in folders:
-        if (folder / "manifest.json").exists():
-            runs.setdefault(folder.resolve(), RunDirectory.at(folder))
     failed = []
-    for run in runs.values():
+    for run in _all(state_dir, folders).values():
         # One that was killed is continued by the same command, which has no identity, unless a later run has succeeded.
         is_left = run.manifest["status"] == "running" and needed.pipeline_of(run) not in succeeded
         if (
@@ -136,7 +137,7 @@ def _close_all(state_dir: Path, folders: Iterable[Path]) -> str:
             except (TranshipError, OSError) as error:
                 reason = error.strerror or str(error) if isinstance(error, OSError) else str(error).rstrip(".")
                 failed.append(f"{run.path} ({reason})")
-        if run.has_ended_well:
+        if run.has_ended_well and not run.manifest["settings"].get("dry_run"):
             succeeded.add(needed.pipeline_of(run))
     if not failed:
         return ""
@@ -156,13 +157,23 @@ def _close(run: RunDirectory) -> None:
         except Busy:
             return
         try:
-            if needed.is_over(run) or run.manifest["status"] == "running":
+            # Without locks, it may be at work.
+            if run.manifest["status"] != "running" or run.has_lock:
                 run_files.close(run)
                 run.secure()
         finally:
             run.let_go()
     finally:
         lock.release()
+
+
+def _all(state_dir: Path, folders: Iterable[Path] = ()) -> dict[Path, RunDirectory]:
+    """Return the intact runs and plans of a state directory, and those in these folders, by place, newest first."""
+    found = {run.path.resolve(): run for run in (*all_runs(state_dir), *needed.plans(state_dir))}
+    for folder in folders:
+        with suppress(ConfigError):
+            found.setdefault(folder.resolve(), RunDirectory.at(folder))
+    return found
 
 
 def _find(state_dir: Path, run_id: str) -> RunDirectory:
@@ -177,7 +188,7 @@ def _related(runs: Sequence[RunDirectory], state_dir: Path) -> list[RunDirectory
     found = {run.path.resolve(): run for run in runs}
     if not any(map(recipients_of, runs)):
         return list(runs)
-    others = {run.path.resolve(): run for run in (*all_runs(state_dir), *needed.plans(state_dir))}
+    others = _all(state_dir)
     grown = True
     while grown:
         grown = False

@@ -260,6 +260,12 @@ def test_an_erasure_needs_the_key_and_says_what_it_could_not_search(
     assert [name for name, text in texts(run.path) if "acme" in text.lower()]
 
 
+def test_a_plan_that_is_named_is_searched_once(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tranship.plan("in.csv", TABLE, out=STATE / "move", encrypt_to=key)
+    assert cli.main(["erase", "--external-id", "2", "--plan", str(STATE / "move"), "--identity", "key.txt"]) == 0
+    assert readable() == []
+
+
 def test_prune_needs_no_key(key: str) -> None:
     run = loaded(key)
     assert cli.main(["prune", "--values", "0h"]) == 0
