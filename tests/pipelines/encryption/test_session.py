@@ -260,10 +260,14 @@ def test_an_erasure_needs_the_key_and_says_what_it_could_not_search(
     assert [name for name, text in texts(run.path) if "acme" in text.lower()]
 
 
-def test_a_plan_that_is_named_is_searched_once(key: str, capsys: pytest.CaptureFixture[str]) -> None:
-    tranship.plan("in.csv", TABLE, out=STATE / "move", encrypt_to=key)
-    assert cli.main(["erase", "--external-id", "2", "--plan", str(STATE / "move"), "--identity", "key.txt"]) == 0
-    assert readable() == []
+def test_an_erasure_searches_a_plan_elsewhere_with_the_key(key: str) -> None:
+    loaded(key)
+    tranship.plan("in.csv", TABLE, out="move", encrypt_to=key)
+    erase = ["erase", "--external-id", "2", "--plan", "move"]
+    assert cli.main(erase) == 4
+    assert cli.main([*erase, "--identity", "key.txt"]) == 0
+    assert RunDirectory.at(Path("move")).manifest["erased"]
+    assert readable(Path("move")) == readable() == []
 
 
 def test_prune_needs_no_key(key: str) -> None:
