@@ -20,6 +20,7 @@ _SHAPE: Final = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"  # a JSON web token
     r"|AKIA[A-Z0-9]{16}"
     r"|gh[a-z]_[A-Za-z0-9]{30,}"
+    r"|(?i:AGE-SECRET-KEY-)[A-Za-z0-9-]{8,}"
     r"|Bearer\s+[A-Za-z0-9_.~+/=-]{16,}"
     r")"
 )
@@ -49,6 +50,11 @@ def refuse(text: str, where: str, *, is_address: bool = False) -> None:
     """Raise ConfigError if a text contains a key or, unless it `is_address`, an address with a password or a key;
     `where` says what was given.
     """
+    if "age-secret-key-" in text.lower():
+        raise ConfigError(
+            f"{where}: this seems to be the secret key of age. Give its public key, which begins with age1; commands "
+            "that need the secret one take its file: --identity FILE. Others may have seen this one: replace it."
+        )
     if is_key(text):
         raise ConfigError(f"{where}: this seems to be a key. {_ADVICE}")
     if not is_address and (has_password(text) or _has_key(text)):

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict
 
 import polars as pl
 
-from tranship.connectors import suggestions
+from tranship.connectors import key_shapes, suggestions
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.setting_values import own_path, path_text, source_text, state_path
 
@@ -162,6 +162,7 @@ class RunOptions(SourceOptions, IdentityOptions, total=False):
     alert: Texts | Sequence[Mapping[str, str | Sequence[str]]]
     expect: Mapping[str, int | str]
     retention: Mapping[str, int | str | bool]
+    encrypt_to: Texts
     on_failure: str | None
     ping: str | None
     metrics: Address | None
@@ -242,6 +243,15 @@ def state_dir(given: object, environment: Mapping[str, str]) -> Path:
         name = f"{_PREFIX}STATE_DIR"
         return Path(path(name, environment.get(name) or ".tranship", state_path))
     return Path(path("state_dir", given, state_path))
+
+
+def identity(given: object, environment: Mapping[str, str]) -> Path | None:
+    """Return the file with a secret key: as given, else TRANSHIP_IDENTITY; null if neither is. Raises ConfigError."""
+    name = f"{_PREFIX}IDENTITY"
+    if given is None:
+        return Path(path(name, environment[name])) if environment.get(name) else None
+    key_shapes.refuse_in(given, "identity")
+    return Path(path("identity", given))
 
 
 def path(name: str, value: object, meaning: Callable[[str], str] = own_path) -> str:

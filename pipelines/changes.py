@@ -15,12 +15,24 @@ from tranship.connectors.contract import CHANGES, FIRST_LOAD
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
+from tranship.pipelines.encryption import session
+from tranship.pipelines.encryption.marks import is_encrypted
 from tranship.pipelines.retention import removed
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.counted import counted
 
 _OUTCOMES: Final = "outcomes.parquet"
+
+
+def changes_with_key(
+    state_dir: Path, run_ids: Sequence[str], customer: str | None, identity: Path | None
+) -> Iterator[pl.DataFrame]:
+    """Yield what `changes` yields. If the files of a run are encrypted, `identity` has the key."""
+    if identity is None or not any(is_encrypted(resuming.find_run(state_dir, run_id)) for run_id in run_ids):
+        yield from changes(state_dir, run_ids, customer)
+    else:  # at once, since the files are decrypted meanwhile
+        yield from session.with_records(lambda: [*changes(state_dir, run_ids, customer)], state_dir, run_ids, identity)
 
 
 def changes(state_dir: Path, run_ids: Sequence[str], customer: str | None = None) -> Iterator[pl.DataFrame]:
@@ -35,9 +47,9 @@ def changes(state_dir: Path, run_ids: Sequence[str], customer: str | None = None
         yield from _changes_of(run, customer)
 
 
-def frame_of(state_dir: Path, run_id: str, customer: str | None) -> pl.DataFrame:
+def frame_of(state_dir: Path, run_id: str, customer: str | None, identity: Path | None = None) -> pl.DataFrame:
     """Return the changes of one run as one frame. Raises what `changes` raises."""
-    return pl.concat([pl.DataFrame(schema=CHANGES), *changes(state_dir, [run_id], customer)])
+    return pl.concat([pl.DataFrame(schema=CHANGES), *changes_with_key(state_dir, [run_id], customer, identity)])
 
 
 def _changes_of(run: RunDirectory, customer: str | None) -> Iterator[pl.DataFrame]:

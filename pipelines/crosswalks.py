@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import polars as pl
 
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
@@ -13,6 +15,9 @@ from tranship.pipelines.run_directory import RunDirectory, all_runs
 
 APPLIED = "applied"
 """The folder of the state directory with the crosswalks of applied plans, and of runs that were removed."""
+
+
+_OF_CUSTOMERS: Final = ("source_provider", "source_id", "external_id", "email")
 
 
 class _AppliedPlan(msgspec.Struct, frozen=True):
@@ -41,13 +46,23 @@ def keep(directory: RunDirectory, state_dir: Path) -> bool:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     copy = folder / file.name
     temporary = copy.with_suffix(".partial")
-    shutil.copyfile(file, temporary)
+    if directory.manifest["settings"].get("encrypt_to"):
+        # Later runs need no identity, and only these ids of the destination.
+        rows = pl.read_parquet(file, glob=False)
+        rows.with_columns(pl.lit(None, pl.String).alias(name) for name in _OF_CUSTOMERS).write_parquet(temporary)
+    else:
+        shutil.copyfile(file, temporary)
     temporary.chmod(0o600)
     temporary.replace(copy)
     destination = str(directory.manifest["settings"]["destination"])
     kept = _AppliedPlan(directory.run_id, str(directory.manifest["started_at"]), destination, durable.seal(copy))
     durable.write_json(folder / "plan.json", msgspec.structs.asdict(kept))
     return True
+
+
+def forget(directory: RunDirectory, state_dir: Path) -> None:
+    """Remove the copy of the crosswalk of a run, which has it."""
+    shutil.rmtree(state_dir / APPLIED / directory.run_id, ignore_errors=True)
 
 
 def found(state_dir: Path, destination: str, except_run: str) -> tuple[list[Path], list[Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -75,6 +75,13 @@ class _Settings(TypedDict):
     source: str | list[str]
     destination: str
     pipeline: NotRequired[str | None]
+    encrypt_to: NotRequired[list[str]]
+    state_dir: NotRequired[str]
+
+
+class _Encryption(TypedDict):
+    state: Literal["plain", "closing", "closed", "opening"]
+    files: list[str]
 
 
 class Undoing(TypedDict):
@@ -108,4 +115,5 @@ class Manifest(TypedDict):
     wire: NotRequired[list[str]]
     results: NotRequired[dict[str, str] | None]
     undoes: NotRequired[Undoing]
+    encryption: NotRequired[_Encryption]
     fixes: NotRequired[Fixing]

@@ -65,7 +65,8 @@ def _real_undo(run: RunDirectory, report: Report, loaded: Settings) -> list[Next
     chosen = [] if len(only) == len(ACTION_OF) else [part for word in only for part in ("--only", word)]
     given = {name: getattr(loaded, name) for name in ("max_deletes", "max_changes", "remove_for_good")}
     words = [undoes["run_id"], *chosen, *option_words({name: value for name, value in given.items() if value})]
-    return [NextStep("to apply this, run", about_runs(loaded.state_dir, "undo", *words))]
+    key = ["--identity", "FILE"] if loaded.encrypt_to else []
+    return [NextStep("to apply this, run", about_runs(loaded.state_dir, "undo", *words, *key))]
 
 
 def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_python: bool) -> list[NextStep]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 
 from tranship.pipelines.retention.rules import fault as retention_fault
-from tranship.pipelines.setting_values import option_values, own_path, path_text
+from tranship.pipelines.setting_values import Texts, option_values, own_path, path_text
 
 ALERT_STATES: Final = ("failed", "stopped", "degraded", "late")
 """States of a pipeline that are alerts; after each, the recovery is always sent."""
@@ -102,6 +102,13 @@ def _name(value: Any) -> Any:
     return value
 
 
+def _recipients(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return recipients. Whether they are keys is found out by the library, at the start of a run."""
+    if not all(re.fullmatch(r"age1[0-9a-z]+|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( [^\r\n]*)?", text) for text in value):
+        raise ValueError("is not a public key. Give the line that begins with age1, as age-keygen prints it")
+    return value
+
+
 def _variable(value: Any) -> Any:
     if value is None or (isinstance(value, str) and re.fullmatch(_VARIABLE, value)):
         return value
@@ -170,6 +177,12 @@ class Operating(BaseModel):
         "values=7d removes only their records. Repeatable.",
     )
 
+    encrypt_to: Annotated[Texts, AfterValidator(_recipients)] = Field(
+        (),
+        description="When a run ends, encrypt its files with records to this public key of age (age1…) or SSH. "
+        "Repeatable.",
+    )
+
     lineage: Annotated[str | None, BeforeValidator(path_text)] = Field(
         None, min_length=1, description="Append OpenLineage events to this file, or post them to this URL."
     )
@@ -177,7 +190,7 @@ class Operating(BaseModel):
     @property
     def is_watched(self) -> bool:
         """Whether one of them is set by which the end of a run is reported or recorded."""
-        return any(getattr(self, name) for name in OPERATION if name != "retention")
+        return any(getattr(self, name) for name in OPERATION if name not in ("retention", "encrypt_to"))
 
     @field_validator("metrics")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+IDENTITY: Final = "File with the secret key to which the files of the run are encrypted."
 LIMIT: Final = "Write at most N records to a provider, then stop; resume, or apply for a plan, continues."
 LOCK_TIMEOUT: Final = (
     "How long to wait for another process that has locked the destination, e.g. 30s or 10min; 0: no limit."

@@ -17,6 +17,7 @@ from tranship.connectors.addresses import is_in_python, redacted
 from tranship.connectors.errors import ConfigError, Damaged, TranshipError
 from tranship.pipelines import endpoints, expressions
 from tranship.pipelines.earlier_columns import without_columns
+from tranship.pipelines.encryption.marks import is_encrypted
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
@@ -129,6 +130,16 @@ def continued_run(settings: Settings, work: str) -> RunDirectory | None:
             if not directory.has_lock or not _can_be_continued(settings, directory):
                 directory.let_go()
                 return None
+            if is_encrypted(directory):
+                directory.let_go()
+                if not directory.has_begun_to_write:
+                    return None
+                raise ConfigError(
+                    f"{directory.run_id}: did the same, was stopped while it wrote, and its records are encrypted. "
+                    f"Continue it with the key: {directory.go_on}"
+                )
+            if directory.done(STAGE_STEP) is None:
+                directory.begin_stage_again()
             try:
                 directory.check()
             except Damaged:
@@ -149,8 +160,6 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
             return False
     elif not died or not (staged or settings.engine):
         return False
-    if not staged:
-        directory.begin_stage_again()
     return True
 
 

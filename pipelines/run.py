@@ -7,7 +7,7 @@ and hands them to `pipelines/flow.py`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from tranship.connectors.local_failures import local_failures
 from tranship.pipelines import frames, increment, plan_digest, profiles, report_step
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.command_lines import about_runs
+from tranship.pipelines.encryption import session
 from tranship.pipelines.endpoints import check_options, open_compared, open_source
 from tranship.pipelines.ends import check_ends, open_ends
 from tranship.pipelines.job import Job, carry_out, continue_run, continue_staged
@@ -52,6 +53,7 @@ def run(
     """
 
     def work(observer: Observer) -> Report:
+        session.check(settings)
         check_values(settings)
         check_options(settings)
         check_ends(settings, out)
@@ -59,7 +61,7 @@ def run(
         with owned(settings, observer):
             return carry_out(Job(settings, observer, now, out))
 
-    return _watched(settings, observer or Quiet(), work, now)
+    return session.encrypted_after(lambda: _watched(settings, observer or Quiet(), work, now), settings, out)
 
 
 def _watched(
@@ -112,18 +114,31 @@ def apply(
     *,
     limit: int | None = None,
     expect: str | None = None,
+    identity: Path | None = None,
     **options: Any,
 ) -> Report:
     """Apply the plan in this folder, or continue it; with `limit`, only that many records, if it is for a provider.
-    With `expect`, only if that is its digest, or at least 16 characters of it. `options` override the settings
-    `overlap`, `lock_timeout`, `locks` and `memory` of the plan.
+    With `expect`, only if that is its digest, or at least 16 characters of it. If its files are encrypted, `identity`
+    has the key. `options` override the settings `overlap`, `lock_timeout`, `locks` and `memory` of the plan.
 
     Raises ConfigError if there is no plan or it has another digest, GateClosed if a table has changed since it was
     made, and what `run` raises.
     """
+    RunDirectory.at(folder)
+
+    def work() -> Report:
+        return _apply(folder, observer or Quiet(), expect, {"dry_run": False, "limit": limit, **options})
+
+    return session.with_records(work, _state_dir(folder), [str(folder)], identity)
+
+
+def _state_dir(folder: Path) -> Path:
+    return Path(RunDirectory.at(folder).manifest["settings"].get("state_dir", ".tranship"))
+
+
+def _apply(folder: Path, observer: Observer, expect: str | None, options: Mapping[str, Any]) -> Report:
     directory = RunDirectory.at(folder)
-    settings = resuming.settings_of(directory, **{"dry_run": False, "limit": limit, **options})
-    observer = observer or Quiet()
+    settings = resuming.settings_of(directory, **options)
     removed.must_be_complete(directory, "be applied", " Make a new plan: tranship plan")
     resuming.check_left_to_apply(directory)
     with owned(settings, observer, directory, resuming.check_left_to_apply), directory.interruptible():
@@ -153,15 +168,27 @@ def verify(settings: Settings, observer: Observer | None = None) -> Verification
     _must_be_on_one_machine(settings)
     compared = settings.model_copy(update={**_COMPARISON, "allow_empty": True, "max_conflicts": "100%"})
     observer = observer or Quiet()
+    session.check(settings)
     check_values(compared)
     check_options(compared)
-    with owned(compared, observer):
-        report = carry_out(Job(compared, observer, open_destination=open_compared))
-    return verify_run(settings.state_dir, report.run_id, observer)
+
+    def work() -> Verification:
+        with owned(compared, observer):
+            report = carry_out(Job(compared, observer, open_destination=open_compared))
+        return _verify_run(settings.state_dir, report.run_id, observer)
+
+    return session.encrypted_after(work, settings)
 
 
-def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -> Verification:
+def verify_run(
+    state_dir: Path, run_id: str, observer: Observer | None = None, *, identity: Path | None = None
+) -> Verification:
     """Compare what an earlier run has read with its destination, read again. `run_id` may be a plan's folder."""
+    observer = observer or Quiet()
+    return session.with_records(lambda: _verify_run(state_dir, run_id, observer), state_dir, [run_id], identity)
+
+
+def _verify_run(state_dir: Path, run_id: str, observer: Observer) -> Verification:
     directory = resuming.find_run(state_dir, run_id)
     columns = resuming.columns_of(directory)
     if columns is None or directory.done(IDENTIFY_STEP) is None:
@@ -174,7 +201,6 @@ def verify_run(state_dir: Path, run_id: str, observer: Observer | None = None) -
     removed.must_be_complete(directory, "be compared with its destination", " Give the source and the destination.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     _must_be_on_one_machine(settings)
-    observer = observer or Quiet()
     with owned(settings, observer, directory):
         directory.check()
         with closing(open_compared(settings, observer)) as destination:
@@ -192,15 +218,24 @@ def _must_be_on_one_machine(settings: Settings) -> None:
         )
 
 
-def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
+def retry(
+    state_dir: Path, run_id: str, observer: Observer | None = None, *, identity: Path | None = None, **options: Any
+) -> Report:
     """Retry the records that failed at a provider or were not begun, as a new run. Raises ConfigError if there are
-    none, and what `run` raises. `run_id` may be a plan's folder; `options` are as for `apply`.
+    none, and what `run` raises. `run_id` may be a plan's folder; `identity` and `options` are as for `apply`.
     """
+    observer = observer or Quiet()
+    return session.with_records(lambda: _retry(state_dir, run_id, observer, options), state_dir, [run_id], identity)
+
+
+def _retry(state_dir: Path, run_id: str, observer: Observer, options: Mapping[str, Any]) -> Report:
     directory = resuming.find_run(state_dir, run_id)
     removed.must_have_records(directory, "be retried")
     directory.check_results()
     again = directory.path / "again"
-    given = directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | options
+    given = (
+        directory.manifest["settings"] | {"source": str(again), "state_dir": state_dir, "limit": None} | dict(options)
+    )
     if given["mode"] == "mirror":
         # Customers that are not among the records that failed are not gone.
         given["mode"] = "upsert"
@@ -213,16 +248,23 @@ def retry(state_dir: Path, run_id: str, observer: Observer | None = None, **opti
     # These columns of the results are for people and no data of the customer.
     given["ignore"] = ("_outcome", "_reason")
     given["profile"] = profiles.NONE
-    settings, observer = load(given, {}), observer or Quiet()
+    settings = load(given, {})
     resuming.check_left_to_retry(directory)
     with owned(settings, observer, directory, resuming.check_left_to_retry):
         return carry_out(Job(settings, observer))
 
 
-def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **options: Any) -> Report:
+def resume(
+    state_dir: Path, run_id: str, observer: Observer | None = None, *, identity: Path | None = None, **options: Any
+) -> Report:
     """Continue a run that died or was interrupted, from its last finished step. Raises ConfigError if there is none.
-    `options` are as for `apply`.
+    `identity` and `options` are as for `apply`.
     """
+    observer = observer or Quiet()
+    return session.with_records(lambda: _resume(state_dir, run_id, observer, options), state_dir, [run_id], identity)
+
+
+def _resume(state_dir: Path, run_id: str, observer: Observer, options: Mapping[str, Any]) -> Report:
     directory = RunDirectory.open(state_dir, run_id)
     # A command from the files of a run is not executed.
     changes = {"state_dir": state_dir, "limit": None, "on_failure": None, **options}
@@ -230,9 +272,7 @@ def resume(state_dir: Path, run_id: str, observer: Observer | None = None, **opt
     resuming.check_left_to_resume(directory)
     removed.must_be_complete(directory, "be continued", " Run its command again.")
     try:
-        return _watched(
-            settings, observer or Quiet(), lambda observer: continue_run(Job(settings, observer), directory)
-        )
+        return _watched(settings, observer, lambda observer: continue_run(Job(settings, observer), directory))
     finally:
         frames.discard(state_dir, settings.sources)
 

@@ -211,9 +211,10 @@ class RunDirectory:
 
     def command(self, verb: str) -> str:
         """Return a command about this run, as typed in a shell."""
+        key = ["--identity", "FILE"] if self.manifest["settings"].get("encrypt_to") and verb != "report" else []
         if self.stands_alone:
-            return shlex.join(["tranship", verb, str(self.path)])
-        return about_runs(self.path.parent.parent, verb, self.run_id)
+            return shlex.join(["tranship", verb, str(self.path), *key])
+        return about_runs(self.path.parent.parent, verb, self.run_id, *key)
 
     def done(self, step: str) -> dict[str, Any] | None:
         """Return the result of a finished step, null if it is not finished."""

@@ -10,6 +10,7 @@ from typing import overload
 
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import notebook
+from tranship.pipelines.encryption.marks import encrypted_name
 from tranship.pipelines.report import Counts, Fixes, Report
 from tranship.pipelines.retention import prune
 from tranship.pipelines.retention.needed import pipeline_of, started_at
@@ -128,7 +129,7 @@ def _placed(report: Report, folder: Path) -> Report:
     relative path was relative to the working directory of the run.
     """
     files = {
-        name: str(folder / Path(file).relative_to(report.run_dir))
+        name: str(encrypted_name(folder / Path(file).relative_to(report.run_dir)))
         if Path(file).is_relative_to(report.run_dir)
         else file
         for name, file in report.files.items()

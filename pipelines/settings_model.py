@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -400,6 +400,15 @@ class Settings(Operating, Cleaning):
             if given and self.since is None and not self.full:
                 raise ValueError(f"{name} has no effect without since or full. Add since, or leave {name} out")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encrypted_values_are_on_no_page(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("encrypt_to"):
+            if given.get("report_samples", "off") != "off":
+                raise ValueError("report_samples on cannot be combined with encrypt_to: pages stay readable")
+            return {**given, "report_samples": "off"}
+        return given
 
     @model_validator(mode="after")
     def _mirror_has_a_limit(self) -> Self:

@@ -17,6 +17,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
+from tranship.pipelines.encryption import session
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.flow import Flow, Input
 from tranship.pipelines.mapping import ColumnMap
@@ -32,7 +33,7 @@ from tranship.pipelines.undo_steps import ACTION_OF, KEYS, UndoSteps
 
 _KEPT: Final = (
     *("destination", "columns", "options", "changes", "undo", "history", "memory", "overlap", "lock_timeout", "locks"),
-    *("statement_timeout", "pace", "report_samples", "mask"),
+    *("statement_timeout", "pace", "report_samples", "mask", "encrypt_to"),
 )
 """Settings of the run that its undo has as well: those of the destination, and whether pages show values."""
 
@@ -45,16 +46,35 @@ def undo(
     only: Sequence[str] = (),
     keys: Path | None = None,
     out: Path | None = None,
+    identity: Path | None = None,
     **options: Any,
 ) -> Report:
     """Take back what a run did, or only what it has created, updated or deleted (`only`), or only the customers in the
-    file `keys`, one on each line. With `out`, the plan is saved in that folder for `run.apply`. `options` are settings:
-    dry_run, max_deletes, max_changes, remove_for_good, and those of `run.apply`.
+    file `keys`, one on each line. With `out`, the plan is saved in that folder for `run.apply`. If the files of the run
+    are encrypted, `identity` has the key. `options` are settings: dry_run, max_deletes, max_changes, remove_for_good,
+    and those of `run.apply`.
 
     Raises ConfigError if the run cannot be taken back, Damaged if what it has kept is missing or was changed, and what
     `run.run` raises.
     """
-    run = _last_written(state_dir) if run_id == "last" else resuming.find_run(state_dir, run_id)
+    run_id = str(_last_written(state_dir).path) if run_id == "last" else run_id
+
+    def work() -> Report:
+        return _undo(state_dir, run_id, observer or Quiet(), only, keys, out, options)
+
+    return session.with_records(work, state_dir, [run_id], identity, [out] if out else [])
+
+
+def _undo(
+    state_dir: Path,
+    run_id: str,
+    observer: Observer,
+    only: Sequence[str],
+    keys: Path | None,
+    out: Path | None,
+    options: dict[str, Any],
+) -> Report:
+    run = resuming.find_run(state_dir, run_id)
     if out is not None:
         key_shapes.refuse(str(out), "folder")
         options["dry_run"] = True
@@ -62,7 +82,6 @@ def undo(
     _check_can_be_undone(run, settings)
     actions = [ACTION_OF[word] for word in only] or list(ACTION_OF.values())
     chosen = None if keys is None else _read_keys(keys)
-    observer = observer or Quiet()
     with owned(settings, observer), closing(open_destination(settings, observer)) as destination:
         undoes = {"run_id": run.run_id, "folder": str(run.path), "actions": actions}
         facts = {"settings": resuming.public_settings(settings), "work": "", "undoes": undoes}

@@ -233,11 +233,15 @@ def apply(
     *,
     limit: int | None = None,
     expect: str | None = None,
+    identity: Address | None = None,
     observer: Observer | None = None,
     **options: Unpack[LockOptions],
 ) -> Report:
     """Carry out the plan in this folder, or continue it; at a provider, only the first `limit` remaining records. With
     `expect`, only if that is its digest (`Report.plan_digest`), or at least the first 16 characters of it.
+
+    `identity` is the file with the secret key, if the files of the plan are encrypted; without it, TRANSHIP_IDENTITY
+    names it.
 
     Raises ConfigError if there is no plan, nothing is left to do or the plan has another digest, and GateClosed if a
     table has changed since the plan was made.
@@ -250,7 +254,8 @@ def apply(
     place = Path(arguments.path("folder", folder))
     most = None if limit is None else arguments.count("limit", limit)
     given = arguments.lock_options(options, os.environ)
-    return flow.apply(place, events.events(observer), limit=most, expect=expect, **given)
+    key = arguments.identity(identity, os.environ)
+    return flow.apply(place, events.events(observer), limit=most, expect=expect, identity=key, **given)
 
 
 @_entrance
@@ -259,6 +264,7 @@ def verify(
     destination: Address | None = None,
     *,
     run: Address | None = None,
+    identity: Address | None = None,
     only: str | None = None,
     observer: Observer | None = None,
     **options: Unpack[RunOptions],
@@ -266,7 +272,7 @@ def verify(
     """Compare source and destination, customer by customer and field by field. Writes to neither.
 
     With `run` (an id, `last`, or the folder of a plan) the input of that run is compared with the current state of its
-    destination; the only option allowed with it is `state_dir`.
+    destination; the only option allowed with it is `state_dir`, and `identity` is as for `apply`.
     """
     from tranship.connectors.errors import ConfigError
     from tranship.pipelines import arguments, events, frames, settings
@@ -284,7 +290,8 @@ def verify(
             f"{beside[0]}: cannot be combined with run, which already determines it. Leave one of them out."
         )
     state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
-    return flow.verify_run(state_dir, arguments.path("run", run), listener)
+    key = arguments.identity(identity, os.environ)
+    return flow.verify_run(state_dir, arguments.path("run", run), listener, identity=key)
 
 
 @_entrance
@@ -292,18 +299,21 @@ def retry(
     run: Address = "last",
     *,
     state_dir: Address | None = None,
+    identity: Address | None = None,
     observer: Observer | None = None,
     **options: Unpack[LockOptions],
 ) -> Report:
     """Retry the records that failed at a provider or were not begun, as a new run.
 
-    `run` is an id, `last`, or the folder of a plan. Raises ConfigError if nothing failed.
+    `run` is an id, `last`, or the folder of a plan; `identity` is as for `apply`. Raises ConfigError if nothing failed.
     """
     from tranship.pipelines import arguments, events
     from tranship.pipelines import run as flow
 
     place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
-    return flow.retry(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
+    key = arguments.identity(identity, os.environ)
+    given = arguments.lock_options(options, os.environ)
+    return flow.retry(place, run_id, events.events(observer), identity=key, **given)
 
 
 @_entrance
@@ -315,6 +325,7 @@ def fix(
     always: str | Sequence[str] = (),
     corrections: Address | None = None,
     why: str | None = None,
+    identity: Address | None = None,
     state_dir: Address | None = None,
     observer: Observer | None = None,
     **options: Unpack[FixOptions],
@@ -323,8 +334,8 @@ def fix(
     there. `run` is an id, `last`, or the folder of a plan.
 
     Changes in the columns `always` become rules in the file `corrections`, by default that of the run or
-    `corrections.toml`; `why` is a note on them. Raises ConfigError if the rejects of the run cannot be loaded, nothing
-    is open, or the file is not one of this run; and what `run` raises.
+    `corrections.toml`; `why` is a note on them; `identity` is as for `apply`. Raises ConfigError if the rejects of the
+    run cannot be loaded, nothing is open, or the file is not one of this run; and what `run` raises.
     """
     from pathlib import Path
 
@@ -335,16 +346,17 @@ def fix(
     place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
     given = arguments.fix_options(options, os.environ)
     columns = arguments.texts("always", always)
+    key = arguments.identity(identity, os.environ)
     if file is None:
         if columns or corrections is not None or why is not None or options:
             raise ConfigError("file: is needed for these arguments. Without it, the rejects are written.")
-        return fixing.write(place, run_id, None if out is None else Path(arguments.path("out", out)))
+        return fixing.write(place, run_id, None if out is None else Path(arguments.path("out", out)), key)
     if out is not None:
         raise ConfigError("out: cannot be combined with file. Write the rejects first, then load them.")
     given_file = Path(arguments.path("file", file))
     rules = None if corrections is None else Path(arguments.path("corrections", corrections))
     listener = events.events(observer)
-    return fixing.load(place, run_id, given_file, listener, always=columns, rules=rules, why=why, **given)
+    return fixing.load(place, run_id, given_file, listener, always=columns, rules=rules, why=why, identity=key, **given)
 
 
 @_entrance
@@ -352,18 +364,21 @@ def resume(
     run: Address = "last",
     *,
     state_dir: Address | None = None,
+    identity: Address | None = None,
     observer: Observer | None = None,
     **options: Unpack[LockOptions],
 ) -> Report:
     """Continue a run that died or was interrupted, by its id or `last`, from its last finished step.
 
-    Raises ConfigError if there is no such run or nothing is left to do.
+    `identity` is as for `apply`. Raises ConfigError if there is no such run or nothing is left to do.
     """
     from tranship.pipelines import arguments, events
     from tranship.pipelines import run as flow
 
     place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
-    return flow.resume(place, run_id, events.events(observer), **arguments.lock_options(options, os.environ))
+    key = arguments.identity(identity, os.environ)
+    given = arguments.lock_options(options, os.environ)
+    return flow.resume(place, run_id, events.events(observer), identity=key, **given)
 
 
 @_entrance
@@ -399,20 +414,27 @@ def runs(*, state_dir: Address | None = None, remove_older_than: timedelta | Non
 
 
 @_entrance
-def changes(run: Address = "last", *, key: str | None = None, state_dir: Address | None = None) -> pl.DataFrame:
+def changes(
+    run: Address = "last",
+    *,
+    key: str | None = None,
+    state_dir: Address | None = None,
+    identity: Address | None = None,
+) -> pl.DataFrame:
     """Return what a run has changed, as a polars frame with a row for each customer: run_id, customer_key, action
     (create, update, delete), changed_fields, before and after (JSON), reason, changed_at. A customer that was created
     in a table has no values here: the table has them.
 
     `run` is an id, `last`, or the folder of a plan. With `key`, only the changes of one customer are returned, given by
-    its external id or, if it has none, its e-mail. Raises ConfigError if the changes were not recorded.
+    its external id or, if it has none, its e-mail; `identity` is as for `apply`. Raises ConfigError if the changes were
+    not recorded.
     """
     from tranship.pipelines import arguments
     from tranship.pipelines import changes as recorded
 
     place, run_id = arguments.state_dir(state_dir, os.environ), arguments.path("run", run)
     customer = None if key is None else arguments.text("key", key)
-    return recorded.frame_of(place, run_id, customer)
+    return recorded.frame_of(place, run_id, customer, arguments.identity(identity, os.environ))
 
 
 @_entrance
@@ -422,6 +444,7 @@ def undo(
     only: Sequence[Literal["created", "updated", "deleted"]] = (),
     keys: Address | None = None,
     out: Address | None = None,
+    identity: Address | None = None,
     state_dir: Address | None = None,
     observer: Observer | None = None,
     **options: Unpack[UndoOptions],
@@ -431,8 +454,8 @@ def undo(
 
     What has changed since is left alone and listed in the file `left` of the report. With `out`, the plan is saved in
     that new folder for `apply`. `run` is an id, the folder of a plan, or `last`: the last run that has written
-    something. Raises ConfigError if the run cannot be taken back, and Damaged if what it has kept is missing or was
-    changed.
+    something; `identity` is as for `apply`. Raises ConfigError if the run cannot be taken back, and Damaged if what it
+    has kept is missing or was changed.
     """
     from pathlib import Path
 
@@ -447,6 +470,7 @@ def undo(
         only=arguments.choices("only", only, tuple(ACTION_OF)),
         keys=None if keys is None else Path(arguments.path("keys", keys)),
         out=None if out is None else Path(arguments.path("out", out)),
+        identity=arguments.identity(identity, os.environ),
         **arguments.undo_options(options, os.environ),
     )
 

@@ -12,7 +12,7 @@ import click
 
 from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import json_option, run_arguments, state_dir_option
+from tranship.pipelines.cli.options import identity_option, json_option, run_arguments, state_dir_option
 from tranship.pipelines.cli.output import print_json_text
 from tranship.pipelines.cli.terminal import say, tell, width
 from tranship.schemas.counted import counted
@@ -43,6 +43,7 @@ _VERBS: Final = {"create": "created", "update": "updated", "delete": "deleted"}
     show_default=True,
     help="table shortens long values; csv has a line for each changed field, jsonl one for each customer.",
 )
+@identity_option
 @state_dir_option
 @json_option
 @click.pass_obj
@@ -52,6 +53,7 @@ def changes_command(
     run_ids: tuple[str, ...],
     key: str | None,
     form: str,
+    identity: Path | None,
     state_dir: Path,
     as_json: bool,
 ) -> None:
@@ -68,7 +70,7 @@ def changes_command(
 
     def counted_frames() -> Iterator[pl.DataFrame]:
         nonlocal first
-        for frame in changes.changes(state_dir, run_ids, key):
+        for frame in changes.changes_with_key(state_dir, run_ids, key, identity):
             first += changes.of_first_load(frame)
             counts.update(frame["action"].to_list())
             yield frame

@@ -12,7 +12,15 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.command_help import MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.execution import is_for_machines, watched
-from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, run_argument, state_dir_option
+from tranship.pipelines.cli.options import (
+    OwnPath,
+    given,
+    identity_option,
+    lock_options,
+    output_options,
+    run_argument,
+    state_dir_option,
+)
 from tranship.pipelines.cli.output import print_json_text, summary
 from tranship.pipelines.cli.terminal import say
 from tranship.pipelines.command_lines import shell
@@ -54,6 +62,7 @@ _MOST_ROWS: Final = 20
     help="File for these rules. Default: that of the run, or corrections.toml.",
 )
 @click.option("--why", metavar="NOTE", help="Why these rules are right, as a note in the file.")
+@identity_option
 @state_dir_option
 @lock_options
 @output_options
@@ -67,6 +76,7 @@ def fix_command(
     always: tuple[str, ...],
     corrections: Path | None,
     why: str | None,
+    identity: Path | None,
     state_dir: Path,
     as_json: bool,
     log: str | None,
@@ -87,13 +97,20 @@ def fix_command(
         of_loading = {"always": always, "why": why, "corrections": corrections, **options}
         if beside := [name for name in ("always", "why", "dry_run", "corrections") if of_loading.get(name)]:
             raise ConfigError(f"--{beside[0].replace('_', '-')}: has no effect without --from FILE.")
-        done = fix.write(state_dir, run_id, out)
+        done = fix.write(state_dir, run_id, out, identity)
     elif out is not None:
         raise ConfigError("--out: cannot be combined with --from. Write the rejects first, then load them.")
     else:
 
         def work(display: Display) -> Fix:
-            return fix.load(*(state_dir, run_id, file, display), always=always, rules=corrections, why=why, **options)
+            return fix.load(
+                *(state_dir, run_id, file, display),
+                always=always,
+                rules=corrections,
+                why=why,
+                identity=identity,
+                **options,
+            )
 
         done = watched(work, log, quiet)
         if done.report is not None and not quiet and not is_for_machines(log):

@@ -18,7 +18,7 @@ from tranship.connectors.addresses import redacted
 from tranship.pipelines import option_names
 from tranship.pipelines.cli import completion, terminal
 from tranship.pipelines.cli.command_help import Command
-from tranship.pipelines.option_texts import LOCK_TIMEOUT, LOCKS, MEMORY, OVERLAP, STATE_DIR
+from tranship.pipelines.option_texts import IDENTITY, LOCK_TIMEOUT, LOCKS, MEMORY, OVERLAP, STATE_DIR
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -52,6 +52,7 @@ GROUPS: Final = {
     "Beyond one machine": ("engine", "remote", "work"),
     "Running unattended": (
         *("pipeline", "alert", "expect", "on_failure", "ping", "metrics", "traces", "lineage", "retention"),
+        "encrypt_to",
     ),
     "This run": (
         "dry_run",
@@ -130,6 +131,7 @@ _METAVARS = {
     "alert": "[STATES=]env:NAME",
     "expect": "WHAT=LIMIT",
     "retention": "RULE=VALUE",
+    "encrypt_to": "RECIPIENT",
     "on_failure": "COMMAND",
     "ping": "env:NAME",
     "metrics": "FILE.prom",
@@ -263,6 +265,13 @@ def state_dir_option(command: Decorated) -> Decorated:
         metavar="FOLDER",
         help=STATE_DIR,
     )(command)
+
+
+def identity_option(command: Decorated) -> Decorated:
+    """Add --identity."""
+    return click.option("--identity", type=OwnPath(), envvar="TRANSHIP_IDENTITY", metavar="FILE", help=IDENTITY)(
+        command
+    )
 
 
 def lock_options(command: Decorated) -> Decorated:

@@ -12,7 +12,7 @@ import msgspec
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import OwnPath, json_option, state_dir_option
+from tranship.pipelines.cli.options import OwnPath, identity_option, json_option, state_dir_option
 from tranship.pipelines.cli.output import print_json
 from tranship.pipelines.cli.terminal import say, tell
 from tranship.schemas.counted import counted
@@ -117,6 +117,7 @@ def prune_command(
 )
 @click.option("--out", metavar="LIST", type=OwnPath(), help="With --and-destination: a new file, which has the value.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
+@identity_option
 @state_dir_option
 @json_option
 @click.pass_obj
@@ -129,6 +130,7 @@ def erase_command(
     destination: str | None,
     out: Path | None,
     dry_run: bool,
+    identity: Path | None,
     state_dir: Path,
     as_json: bool,
 ) -> int:
@@ -146,7 +148,14 @@ def erase_command(
     if missing := next((folder for folder in folders if not (folder / "manifest.json").is_file()), None):
         raise ConfigError(f"--plan {missing}: there is no plan in this folder.")
     _check_plan(destination, out, state_dir)
-    done = erase.erase(state_dir, person, folders=folders, destination=destination, out=out, dry_run=dry_run)
+    done = erase.erase(
+        *(state_dir, person),
+        folders=folders,
+        destination=destination,
+        out=out,
+        dry_run=dry_run,
+        identity=identity,
+    )
     if as_json:
         print_json({"dry_run": dry_run, **msgspec.to_builtins(done), "total": done.total})
         return 4 if done.unreadable else 0

@@ -23,6 +23,7 @@ from tranship.pipelines.cli.options import (
     OwnPath,
     SettingsCommand,
     given,
+    identity_option,
     json_option,
     lock_options,
     output_options,
@@ -176,6 +177,7 @@ def plan_command(
 @click.argument("folder", metavar="FOLDER", type=OwnPath(), help="Folder of the plan.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help=LIMIT)
 @click.option("--expect", metavar="DIGEST", help="Apply the plan only if it has this digest, as plan.html shows it.")
+@identity_option
 @lock_options
 @output_options
 def apply_command(
@@ -219,6 +221,7 @@ def apply_command(
     "SOURCE... DESTINATION|RUN", _SOURCE + ", or a run or a plan folder", "path or URL to compare with"
 )
 @_only_option
+@identity_option
 @json_option
 @click.pass_obj
 def verify_command(
@@ -226,6 +229,7 @@ def verify_command(
     /,
     ends: tuple[str, ...],
     only: str | None,
+    identity: Path | None,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -239,7 +243,7 @@ def verify_command(
     with progress.display() as display:
         if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
             state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
-            found = run.verify_run(state_dir, ends[0], display)
+            found = run.verify_run(state_dir, ends[0], display, identity=identity)
         else:
             configured = settings.from_command(*_split_ends(ends), given(options), os.environ, only=only)
             context.state_dir = configured.state_dir
@@ -260,6 +264,7 @@ def verify_command(
     short_help="Retry failed records",
 )
 @run_argument
+@identity_option
 @state_dir_option
 @lock_options
 @output_options
@@ -339,6 +344,7 @@ def inspect_command(
     short_help="Continue a stopped run",
 )
 @run_argument
+@identity_option
 @state_dir_option
 @lock_options
 @output_options

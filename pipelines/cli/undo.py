@@ -10,7 +10,15 @@ import click
 from tranship.pipelines.cli.command_help import MOVE, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.execution import execute
-from tranship.pipelines.cli.options import OwnPath, given, lock_options, output_options, run_argument, state_dir_option
+from tranship.pipelines.cli.options import (
+    OwnPath,
+    given,
+    identity_option,
+    lock_options,
+    output_options,
+    run_argument,
+    state_dir_option,
+)
 from tranship.pipelines.option_texts import MAX_CHANGES, MAX_DELETES, OUT, REMOVE_FOR_GOOD
 
 
@@ -45,6 +53,7 @@ from tranship.pipelines.option_texts import MAX_CHANGES, MAX_DELETES, OUT, REMOV
     default=None,
     help=REMOVE_FOR_GOOD,
 )
+@identity_option
 @state_dir_option
 @lock_options
 @output_options

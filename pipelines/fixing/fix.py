@@ -19,6 +19,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import corrections, endpoints, increment, local_state, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.earlier_columns import without_columns
+from tranship.pipelines.encryption import session
 from tranship.pipelines.endpoints import open_destination
 from tranship.pipelines.fixing import always as always_rules
 from tranship.pipelines.fixing import broken_lines, corrected, fates, given_out, rejects
@@ -45,11 +46,16 @@ CORRECTIONS: Final = "corrections.toml"
 """The file to which rules are added where the run has none."""
 
 
-def write(state_dir: Path, run_id: str, out: Path | None) -> Fix:
-    """Write the open rejects of a run to a new file; without `out`, to a workbook in the working directory.
+def write(state_dir: Path, run_id: str, out: Path | None, identity: Path | None = None) -> Fix:
+    """Write the open rejects of a run to a new file; without `out`, to a workbook in the working directory. If the
+    files of the run are encrypted, `identity` has the key.
 
     Raises ConfigError if the run cannot be fixed, or nothing is open.
     """
+    return session.with_records(lambda: _write(state_dir, run_id, out), state_dir, [run_id], identity)
+
+
+def _write(state_dir: Path, run_id: str, out: Path | None) -> Fix:
     run, columns = _run(state_dir, run_id)
     own = _own(run)
     standing = fates.standing(run, state_dir)
@@ -72,6 +78,7 @@ def load(
     always: Sequence[str] = (),
     rules: Path | None = None,
     why: str | None = None,
+    identity: Path | None = None,
     **options: Any,
 ) -> Fix:
     """Load the corrected rows of a file into the destination of the run, and drop those that are to be dropped. Changes
@@ -80,8 +87,25 @@ def load(
 
     Raises ConfigError if the run cannot be fixed or the file is not one of its rejects, and what `run.run` raises.
     """
+
+    def work() -> Fix:
+        return _load_file(state_dir, run_id, file, observer or Quiet(), always, rules, why, options)
+
+    return session.with_records(work, state_dir, [run_id], identity)
+
+
+def _load_file(
+    state_dir: Path,
+    run_id: str,
+    file: Path,
+    observer: Observer,
+    always: Sequence[str],
+    rules: Path | None,
+    why: str | None,
+    options: Mapping[str, Any],
+) -> Fix:
     run, _ = _run(state_dir, run_id)
-    observer, own = observer or Quiet(), _own(run)
+    own = _own(run)
     always_rules.must_be_columns(always, own)
     settings = _settings(run, state_dir, file, options)
     check_values(settings)

@@ -31,6 +31,8 @@ _ACCOUNT: Final = "the customers of the account, or the comparison with them"
 RUN: Final = (
     Artefact("manifest.json", "counts", "settings without secrets, steps, seals of the files"),
     Artefact("lock", "lock", "marks the process that works on the run"),
+    Artefact("open.lock", "lock", "marks the process for which the files are decrypted"),
+    Artefact("**.age", "records", "a file that is encrypted"),
     Artefact("parts.json", "records", "counts, digest and seals of each part of the source"),
     Artefact("report.json", "counts", "the report"),
     Artefact("report.html", "page", "the report as a page"),

@@ -24,6 +24,8 @@ from msgspec import Struct, field
 from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError, Damaged
 from tranship.pipelines import endpoints, local_state
+from tranship.pipelines.encryption import session
+from tranship.pipelines.encryption.marks import LOCK, SUFFIX
 from tranship.pipelines.observer import Observer, Quiet
 from tranship.pipelines.pages.written import write_pages
 from tranship.pipelines.report import Report
@@ -36,7 +38,7 @@ _STEPS: Final = "erasing.json"
 _NEW: Final = ".erased.partial"
 _MADE_AGAIN: Final = (".html", ".xlsx")
 """Files that are made of the others, and are made again."""
-_SKIPPED: Final = ("lock", ".gitignore", downloaded_pages.INDEX, "journal.reached", receipts.FILE)
+_SKIPPED: Final = ("lock", LOCK, ".gitignore", downloaded_pages.INDEX, "journal.reached", receipts.FILE)
 
 
 class Erased(Struct, frozen=True):
@@ -76,24 +78,43 @@ def erase(
     dry_run: bool = False,
     now: datetime | None = None,
     observer: Observer | None = None,
+    identity: Path | None = None,
 ) -> Erased:
     """Erase a customer from all runs and plans in a state directory, and from plans in `folders`. With `dry_run`, count
-    only. With `destination`, write what a person has to do there to `out`; nothing is done there.
+    only. With `destination`, write what a person has to do there to `out`; nothing is done there. `identity`
+    has the key of runs whose files are encrypted: without it, these files are named as not searched.
 
     Raises Busy if one of them is in use, ConfigError and ConnectorError; then nothing is changed.
     """
     local_state.must_be_here(state_dir, "an erasure")
-    now = now or datetime.now(UTC)
+
+    def work() -> Erased:
+        plan = (destination, out) if destination is not None and out is not None else None
+        return _erase(state_dir, person, folders, plan, now or datetime.now(UTC), observer or Quiet(), dry_run=dry_run)
+
+    return session.with_records(work, state_dir, None, identity, folders)
+
+
+def _erase(
+    state_dir: Path,
+    person: Person,
+    folders: Sequence[Path],
+    plan: tuple[str, Path] | None,
+    now: datetime,
+    observer: Observer,
+    *,
+    dry_run: bool,
+) -> Erased:
     earlier = receipts.earlier(state_dir, person)
     found = homes.all_homes(state_dir, folders)
     with homes.owned(found, state_dir):
         if not dry_run:
             prune.complete(state_dir)
-            _complete(state_dir, observer or Quiet())
+            _complete(state_dir, observer)
             _remove_new(found)
         whole, shared = homes.expanded(person, found)
-        if destination is not None and out is not None:
-            _write_plan(destination, whole, found, out)
+        if plan is not None:
+            _write_plan(plan[0], whole, found, plan[1])
         entries: dict[str, int] = {}
         unreadable: dict[str, str] = {}
         steps = _Steps()
@@ -111,7 +132,7 @@ def erase(
         if steps.folders:
             durable.write_json(state_dir / _STEPS, msgspec.to_builtins(steps))
             receipts.keep(state_dir, person, entries, now)
-            _complete(state_dir, observer or Quiet())
+            _complete(state_dir, observer)
         deleted = _delete_caches(state_dir, dry_run=dry_run)
         unreadable |= _begun_since(state_dir, found)
     return Erased(entries, deleted, unreadable, shared, earlier)
@@ -167,6 +188,9 @@ class _Work:
         self._find_records()
         for file in self._home.files():
             if file.name in _SKIPPED or file.suffix in _MADE_AGAIN or file.name.endswith(("-wal", "-shm")):
+                continue
+            if file.suffix == SUFFIX:
+                self.unreadable[str(file)] = "is encrypted, so it was not searched. Give the key: --identity FILE"
                 continue
             try:
                 number = self._count_in(file)

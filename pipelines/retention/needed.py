@@ -53,7 +53,7 @@ def reasons(state_dir: Path, runs: Sequence[RunDirectory]) -> dict[Path, str]:
     open_work += [(plan, f"the plan in {plan.path}") for plan in plans(state_dir) if _is_open(plan)]
     by_path = {run.path.resolve(): run.path for run in runs}
     for work_run, name in open_work:
-        for path in _read_by(work_run):
+        for path in read_by(work_run):
             if (needed := by_path.get(path)) is not None:
                 found.setdefault(needed, f"is needed by {name}")
     return found
@@ -102,7 +102,7 @@ def _is_open(plan: RunDirectory) -> bool:
     return plan.done(APPLY_STEP) is None or not plan.has_ended_well
 
 
-def _read_by(run: RunDirectory) -> list[Path]:
+def read_by(run: RunDirectory) -> list[Path]:
     """Return the folders of runs that it reads: the run that it takes back, or whose records or rejects it loads."""
     facts: dict[str, Any] = run.manifest
     source = facts["settings"]["source"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tranship.connectors.errors import ConfigError
+from tranship.pipelines.encryption import marks
 from tranship.pipelines.report import Report
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.schemas.counted import counted
@@ -45,11 +46,18 @@ def report_without(values: dict[str, Any], run: RunDirectory) -> Report:
 
 
 def must_have_records(run: RunDirectory, what: str) -> None:
-    """Raise ConfigError if a run no longer has its records; `what` is what cannot be done: "be undone"."""
+    """Raise ConfigError if a run no longer has its records, or they are encrypted; `what` is what cannot be done: "be
+    undone".
+    """
     if has_lost_values(run):
         raise ConfigError(
             f"{run.run_id}: its records were removed on {str(run.manifest[VALUES])[:10]}, as its retention says, so it "
             f"cannot {what}. Its report is kept: {run.command('report')}"
+        )
+    if marks.is_encrypted(run):
+        raise ConfigError(
+            f"{run.run_id}: its records are encrypted, so it cannot {what} without the key. Give the file with the "
+            "secret key: --identity FILE"
         )
 
 

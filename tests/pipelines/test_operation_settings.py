@@ -89,7 +89,7 @@ def test_a_run_is_watched_if_one_of_them_is_set() -> None:
         **{"pipeline": "crm", "alert": "env:A", "expect": {"rows": "5.."}, "on_failure": "true", "ping": "env:A"},
         **{"metrics": "a.prom", "traces": True, "lineage": "a.jsonl"},
     }
-    assert set(values) == set(OPERATION) - {"retention"}
+    assert set(values) == set(OPERATION) - {"retention", "encrypt_to"}
     assert not load({**ENDS, "retention": {"keep": "30d"}}, {}).is_watched
     for name, value in values.items():
         assert load({**ENDS, name: value}, {}).is_watched

@@ -100,10 +100,11 @@ def readers_folder(place: Path) -> Path:
     shutil.copytree(ROOT / "sample_data", place / "sample_data")
     tools = place / ".bin"
     tools.mkdir()
-    door = tools / "tranship"
-    door.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tranship "$@"\n')
-    door.chmod(0o755)
-    (tools / "python").symlink_to(sys.executable)
+    # A link to Python would not find the packages beside it.
+    for name, what in (("tranship", "-m tranship "), ("python", "")):
+        door = tools / name
+        door.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {what}"$@"\n')
+        door.chmod(0o755)
     return place
 
 

@@ -1,0 +1,1 @@
+"""Encryption of the files of a run that hold records."""

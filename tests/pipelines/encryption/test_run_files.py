@@ -1,0 +1,155 @@
+"""The encryption of the files of one run, interrupted at every step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyrage
+import pytest
+
+import tranship
+from tranship.connectors import durable
+from tranship.connectors.errors import Busy
+from tranship.pipelines.encryption import run_files, session
+from tranship.pipelines.encryption.marks import LOCK, State, state_of
+from tranship.pipelines.locks import lock_at
+from tranship.pipelines.retention import artefacts
+from tranship.pipelines.run_directory import RunDirectory
+
+KEY = pyrage.x25519.Identity.generate()
+TABLE = "duckdb:///warehouse.duckdb?table=customers"
+
+
+class KilledError(BaseException):
+    """In place of a kill."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """A run that is not encrypted yet."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("external_id,email,name\n1,ada@acme.example,Ada\n2,broken@,Bo\n")
+    made = RunDirectory.at(Path(tranship.run("in.csv", TABLE).run_dir))
+    made.manifest["settings"] |= {"encrypt_to": [str(KEY.to_public())], "report_samples": "off"}
+    made.save()
+    return made
+
+
+def records(run: RunDirectory) -> dict[str, bytes]:
+    """Return the files with records that are plain."""
+    files = {path.relative_to(run.path).as_posix(): path for path in run.path.rglob("*") if path.is_file()}
+    kinds = {name: artefacts.of_run(name) for name in files}
+    plain = [name for name, kind in kinds.items() if kind and kind.keeps == "records" and not name.endswith(".age")]
+    return {name: files[name].read_bytes() for name in plain if not name.endswith(".partial")}
+
+
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Let everything fail that changes a name in a folder, from this step on: a dead process does nothing."""
+    done = 0
+
+    def guarded(change: str) -> None:
+        real = getattr(os, change)
+
+        def do(*arguments: object, **options: object) -> object:
+            nonlocal done
+            if done >= step:
+                raise KilledError
+            done += 1
+            return real(*arguments, **options)
+
+        patch.setattr(os, change, do)
+
+    with monkeypatch.context() as patch:
+        for change in ("replace", "unlink"):
+            guarded(change)
+        yield done
+
+
+@pytest.mark.parametrize("opens", [False, True], ids=["closing", "opening"])
+def test_a_kill_at_any_step_loses_nothing_and_is_completed(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    whole = records(run)
+    assert len(whole) > 5
+    if opens:
+        run_files.close(run)
+    shutil.copytree(run.path, "before")
+    steps = 0
+    while True:
+        shutil.rmtree(run.path)
+        shutil.copytree("before", run.path)
+        (here,) = [RunDirectory.at(run.path)]
+        guard = killed_at(steps, monkeypatch)
+        next(guard)
+        try:
+            if opens:
+                run_files.open_again(here, [KEY], Path("key.txt"))
+            else:
+                run_files.close(here)
+            finished = True
+        except KilledError:
+            finished = False
+        finally:
+            for _ in guard:
+                pass
+        left = RunDirectory.at(run.path)
+        for name in whole:
+            assert (run.path / name).exists() or (run.path / f"{name}.age").exists(), (steps, name)
+        # A command for people, without the key, completes the encryption; one with it then has every record.
+        run_files.close(left)
+        assert state_of(left) is State.CLOSED
+        assert records(left) == {}, steps
+        run_files.open_again(left, [KEY], Path("key.txt"))
+        assert records(left) == whole, steps
+        if finished:
+            break
+        steps += 1
+    assert steps > 2 * len(whole)
+
+
+def test_another_name_of_a_file_keeps_its_contents(run: RunDirectory) -> None:
+    (file,) = (run.path / "stage").glob("*.parquet")
+    os.link(file, "shared.parquet")
+    before = Path("shared.parquet").read_bytes()
+    run_files.close(run)
+    run_files.open_again(run, [KEY], Path("key.txt"))
+    assert Path("shared.parquet").read_bytes() == file.read_bytes() == before
+    assert not file.samefile("shared.parquet")
+
+
+def test_a_file_that_a_command_removed_does_not_come_back(run: RunDirectory) -> None:
+    run_files.close(run)
+    old = (run.path / "rejects.parquet.age").read_bytes()
+    run_files.open_again(run, [KEY], Path("key.txt"))
+    (run.path / "rejects.parquet").unlink()
+    (run.path / "rejects.parquet.age").write_bytes(old)  # as if killed before it was removed
+    run_files.close(run)
+    run_files.open_again(run, [KEY], Path("key.txt"))
+    assert not (run.path / "rejects.parquet").exists()
+
+
+def test_a_run_that_another_command_has_open_is_left_alone(run: RunDirectory) -> None:
+    run_files.close(run)
+    Path("key.txt").write_text(str(KEY))
+    lock = lock_at(run.path / LOCK)
+    assert lock.take()
+    with pytest.raises(Busy, match="another command reads its encrypted files"):
+        tranship.undo(identity="key.txt")
+    lock.release()
+    assert tranship.undo(identity="key.txt").counts.deleted == 1
+
+
+def test_a_failure_to_encrypt_is_said_and_the_next_run_completes_it(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = str(KEY.to_public())
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_folder", lambda folder: (folder / "gone").stat())
+        with pytest.raises(tranship.LocalFailure, match="could not be encrypted, and are readable: "):
+            session.encrypted_after(lambda: None, session.Settings(source="in.csv", destination=TABLE, encrypt_to=key))
+    assert records(run)
+    tranship.run("in.csv", TABLE, encrypt_to=key)
+    assert records(run) == {}
