@@ -66,7 +66,7 @@ def _check_limits(run: RunContext, total: StepResult, plan: Plan) -> None:
     if settings.max_warnings is not None and warnings > limit(settings.max_warnings, considered):
         raise GateClosed(
             f"{counted(warnings, 'warning')} for {counted(considered, 'record')}, more than --max-warnings "
-            f"{settings.max_warnings}. Nothing was written. Look at tranship report {run.directory.run_id}, then "
+            f"{settings.max_warnings}. Nothing was written. Look at {run.directory.command('report')}, then "
             "correct the source or raise the limit."
         )
     rejected = total.rejected + plan.counts["ambiguous"]
@@ -79,5 +79,5 @@ def _check_limits(run: RunContext, total: StepResult, plan: Plan) -> None:
         if value is not None and count > limit(value, of):
             raise GateClosed(
                 f"{count:,} of {counted(of, noun)} {fate}, more than --{name} {value}. Nothing was written. Look at "
-                f"tranship report {run.directory.run_id}, then correct the source or raise the limit."
+                f"{run.directory.command('report')}, then correct the source or raise the limit."
             )

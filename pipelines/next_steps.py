@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 from tranship.connectors.addresses import is_in_python
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints, settings
-from tranship.pipelines.command_lines import format_run_command, shell
+from tranship.pipelines.command_lines import format_run_command
 from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
 from tranship.pipelines.retention.removed import has_lost_values, is_complete
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
-from tranship.pipelines.undo_steps import is_undo
+from tranship.pipelines.undo_steps import ACTION_OF, is_undo
+
+_LIMITS: Final = ("max_changes", "max_deletes")
+"""Settings of an undo that are options with a value."""
 
 
 class NextStep(Struct, frozen=True):
@@ -41,8 +47,7 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
         digest = report.plan_digest
         return [NextStep("to apply this, run", f"{run.go_on} --expect {digest[:SHOWN]}" if digest else run.go_on)]
     if is_undo(run):
-        undone = run.manifest["undoes"]["run_id"]
-        return [NextStep("to apply this, run", shell("tranship", "undo", undone))] if report.dry_run else []
+        return _same_undo(run, loaded) if report.dry_run else []
     if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [NextStep("retry failed records with", run.command("retry"))]
     in_python = any(map(is_in_python, loaded.sources))
@@ -52,6 +57,23 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
         names = [name for name in type(loaded).model_fields if name not in ("source", "destination", "dry_run")]
         return [NextStep("to apply this, run", format_run_command(loaded, loaded.sources, names))]
     return [*_corrections(report, run, loaded, in_python=in_python), *_way_back(run, report, loaded)]
+
+
+def _same_undo(run: RunDirectory, loaded: Settings) -> list[NextStep]:
+    """Return the command that takes back what this dry run has shown, and nothing else."""
+    facts = run.manifest["undoes"]
+    beside = run.path.parent / str(facts["run_id"])
+    try:
+        undone = RunDirectory.at(beside if beside.is_dir() else Path(facts["folder"]))
+    except ConfigError:  # it was removed
+        return []
+    given = [["--only", word] for word, action in ACTION_OF.items() if action in facts["actions"]]
+    words = chain.from_iterable(given if len(given) < len(ACTION_OF) else [])
+    keys = ["--keys", facts["keys"]] if "keys" in facts else []
+    limits = [[f"--{name.replace('_', '-')}", str(value)] for name in _LIMITS if (value := getattr(loaded, name))]
+    for_good = ["--remove-for-good"] if loaded.remove_for_good else []
+    options = shlex.join([*words, *keys, *chain.from_iterable(limits), *for_good])
+    return [NextStep("to apply this, run", f"{undone.command('undo')} {options}".rstrip())]
 
 
 def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_python: bool) -> list[NextStep]:

@@ -14,7 +14,6 @@ import polars as pl
 
 from tranship.connectors import key_shapes, mirrored
 from tranship.connectors.addresses import redacted
-from tranship.connectors.contract import Action
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints
 from tranship.pipelines import resume as resuming
@@ -29,10 +28,8 @@ from tranship.pipelines.run_context import RunContext
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, RunDirectory, all_runs, start_after
 from tranship.pipelines.settings import load
 from tranship.pipelines.settings_model import Settings
-from tranship.pipelines.undo_steps import KEYS, UndoSteps
+from tranship.pipelines.undo_steps import ACTION_OF, KEYS, UndoSteps
 
-ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update", "deleted": "delete"}
-"""Word of a user → action of the run."""
 _KEPT: Final = (
     *("destination", "columns", "options", "changes", "undo", "history", "memory", "overlap", "lock_timeout", "locks"),
     *("statement_timeout", "pace", "report_samples"),
@@ -67,7 +64,9 @@ def undo(
     chosen = None if keys is None else _read_keys(keys)
     observer = observer or Quiet()
     with owned(settings, observer), closing(open_destination(settings, observer)) as destination:
-        undoes = {"run_id": run.run_id, "folder": str(run.path), "actions": actions}
+        undoes: dict[str, Any] = {"run_id": run.run_id, "folder": str(run.path), "actions": actions}
+        if keys is not None:
+            undoes["keys"] = str(keys)
         facts = {"settings": resuming.public_settings(settings), "work": "", "undoes": undoes}
         directory = RunDirectory.new(state_dir, facts, start_after(state_dir, datetime.now(UTC)), out)
         with directory.interruptible():

@@ -13,6 +13,7 @@ from tranship.connectors import durable, mirrored
 from tranship.connectors.addresses import redacted
 from tranship.connectors.contract import (
     ACTIONS,
+    Action,
     Destination,
     Outcomes,
     Plan,
@@ -29,6 +30,8 @@ from tranship.pipelines.run_directory import STAGE_STEP, RunDirectory
 from tranship.pipelines.stage import Stage
 from tranship.pipelines.step_result import StepResult
 
+ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update", "deleted": "delete"}
+"""Word of a user → action of the run."""
 KEYS: Final = "keys.parquet"
 """The customers that are taken back, where these were chosen: `key`."""
 _DROPPED: Final = "identity/dropped.parquet"

@@ -438,12 +438,13 @@ def undo(
 
     from tranship.pipelines import arguments, events
     from tranship.pipelines import undo as undoing
+    from tranship.pipelines.undo_steps import ACTION_OF
 
     return undoing.undo(
         arguments.state_dir(state_dir, os.environ),
         arguments.path("run", run),
         events.events(observer),
-        only=arguments.choices("only", only, tuple(undoing.ACTION_OF)),
+        only=arguments.choices("only", only, tuple(ACTION_OF)),
         keys=None if keys is None else Path(arguments.path("keys", keys)),
         out=None if out is None else Path(arguments.path("out", out)),
         **arguments.undo_options(options, os.environ),

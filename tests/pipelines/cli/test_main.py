@@ -418,6 +418,30 @@ def test_a_mix_up_is_named(command: Command, arguments: str, message: str) -> No
     assert f"Error: {message}" in said.err
 
 
+def test_the_command_after_a_dry_run_of_an_undo_does_the_same(command: Command) -> None:
+    """It named neither the folder of a plan or of the state, nor what the undo was limited to."""
+    table = "duckdb:///w.duckdb"
+    command("run", "clean.csv", table, "--state-dir", "runs here")
+    Path("k.txt").write_text("c1\n")
+    limits = ("--only", "created", "--keys", "k.txt", "--max-deletes", "5")
+    said = command("undo", "last", "--state-dir", "runs here", *limits, "--dry-run")
+    (line,) = [line for line in said.err.splitlines() if line.startswith("to apply this, run: ")]
+    assert line.endswith("--state-dir 'runs here' --only created --keys k.txt --max-deletes 5")
+    assert command(*shlex.split(line.partition(": ")[2])[1:]).code == 0
+
+    command("plan", "dirty.csv", table, "--out", "move")
+    command("apply", "move")
+    said = command("undo", "move", "--dry-run")
+    assert "to apply this, run: tranship undo move\n" in said.err
+
+
+def test_a_limit_names_the_report_where_it_is(command: Command) -> None:
+    said = command("run", "dirty.csv", "duckdb:///w.duckdb", "--max-rejects", "0", "--state-dir", "there")
+    assert re.search(r"Look at tranship report \S+ --state-dir there, then correct the source", said.err)
+    said = command("plan", "dirty.csv", "duckdb:///w.duckdb", "--max-rejects", "0", "--out", "move")
+    assert "Look at tranship report move, then correct the source" in said.err
+
+
 def test_no_runs_of_a_pipeline_is_not_no_runs(command: Command) -> None:
     command("run", "clean.csv", "duckdb:///w.duckdb")
 
