@@ -442,6 +442,13 @@ def test_a_limit_names_the_report_where_it_is(command: Command) -> None:
     assert "Look at tranship report move, then correct the source" in said.err
 
 
+def test_a_settings_file_without_a_destination_can_be_inspected(command: Command) -> None:
+    Path("half.toml").write_text('source = "clean.csv"\nmax_rejects = 5\n')
+    said = command("inspect", "half.toml")
+    assert (said.code, said.out.startswith("clean.csv: all 2 records")) == (0, True)
+    assert "destination: is missing" in command("run", "half.toml").err
+
+
 def test_no_runs_of_a_pipeline_is_not_no_runs(command: Command) -> None:
     command("run", "clean.csv", "duckdb:///w.duckdb")
 
