@@ -66,8 +66,12 @@ def _windows(settings: Settings, window: str) -> list[tuple[Position, Position]]
         for option, text in (("--from", start), ("--to", end))
     )
     found = re.fullmatch(r"([1-9]\d{0,17})|([1-9]\d{0,8})(d|h|min|s)", window)
+    if found is None:
+        raise ConfigError(
+            f"--window {window}: is not a length. Write it as 1d, 6h, 30min, or as 1000 with a numeric --cursor."
+        )
     is_number = isinstance(first, int)
-    if found is None or (found[1] is not None) != is_number or isinstance(last, int) != is_number:
+    if (found[1] is not None) != is_number or isinstance(last, int) != is_number:
         example = "--from 1 --to 5000 --window 1000" if is_number else "--from 2026-01-01 --to 2026-02-01 --window 1d"
         raise ConfigError(f"--from {start} --to {end} --window {window}: do not fit together. Example: {example}")
     step = int(found[1]) if is_number else timedelta(seconds=int(found[2]) * _UNITS[found[3]])

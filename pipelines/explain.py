@@ -99,6 +99,10 @@ _ADVICE: Final = {
 }
 
 
+ANY_FIELD: Final = "FIELD."
+"""How the reference heads a code that several fields have."""
+
+
 class Page(NamedTuple):
     """The text about one code, and where the documentation has it."""
 
@@ -162,6 +166,8 @@ def page(code: str) -> Page:
     key_shapes.refuse(code, "code")
     known_codes = [known for codes in by_kind().values() for known in codes]
     advice = suggestions.did_you_mean(suggestions.similar(code, known_codes)) or "List them all: tranship explain"
+    if code.startswith(ANY_FIELD) and (alike := [known for known in RULES if known.endswith(code[len(ANY_FIELD) :])]):
+        advice = f"{ANY_FIELD[:-1]} stands for a field: tranship explain {alike[0]}"
     if of_field := [known for known in (*RULES, *WARNINGS) if known.startswith(f"{code}.")]:
         advice = f"The codes of {code} are {', '.join(of_field)}."
     raise errors.ConfigError(f"{code}: is not a code, reason, exit code or error. {advice}")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 from tranship.connectors.addresses import is_in_python
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints, settings
-from tranship.pipelines.command_lines import about_runs, format_run_command, option_words
+from tranship.pipelines.command_lines import format_run_command
 from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
 from tranship.pipelines.retention.removed import has_lost_values, is_complete
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
-from tranship.pipelines.undo_steps import ACTION_OF, KEYS, is_undo
+from tranship.pipelines.undo_steps import ACTION_OF, is_undo
+
+_LIMITS: Final = ("max_changes", "max_deletes")
+"""Settings of an undo that are options with a value."""
 
 
 class NextStep(Struct, frozen=True):
@@ -41,7 +47,8 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
         digest = report.plan_digest
         return [NextStep("to apply this, run", f"{run.go_on} --expect {digest[:SHOWN]}" if digest else run.go_on)]
     if is_undo(run):
-        return _real_undo(run, report, loaded)
+        would = report.counts.created + report.counts.updated + report.counts.deleted
+        return _same_undo(run, loaded) if report.dry_run and would else []
     if report.stale_by_reason.get(MOVED) or report.counts.unknown or "failed" in report.files:
         return [NextStep("retry failed records with", run.command("retry"))]
     in_python = any(map(is_in_python, loaded.sources))
@@ -53,20 +60,21 @@ def of(report: Report, run: RunDirectory | None = None) -> list[NextStep]:
     return [*_corrections(report, run, loaded, in_python=in_python), *_way_back(run, report, loaded)]
 
 
-def _real_undo(run: RunDirectory, report: Report, loaded: Settings) -> list[NextStep]:
-    """Return the command that does what a dry run of an undo would do, if that is something."""
-    would = report.counts.created + report.counts.updated + report.counts.deleted
-    if not report.dry_run or not would:
+def _same_undo(run: RunDirectory, loaded: Settings) -> list[NextStep]:
+    """Return the command that takes back what this dry run has shown, and nothing else."""
+    facts = run.manifest["undoes"]
+    beside = run.path.parent / str(facts["run_id"])
+    try:
+        undone = RunDirectory.at(beside if beside.is_dir() else Path(facts["folder"]))
+    except ConfigError:  # it was removed
         return []
-    if (run.path / KEYS).exists():
-        return [NextStep("to apply this, run the same command without --dry-run")]
-    undoes = run.manifest["undoes"]
-    only = [word for word, action in ACTION_OF.items() if action in undoes["actions"]]
-    chosen = [] if len(only) == len(ACTION_OF) else [part for word in only for part in ("--only", word)]
-    given = {name: getattr(loaded, name) for name in ("max_deletes", "max_changes", "remove_for_good")}
-    words = [undoes["run_id"], *chosen, *option_words({name: value for name, value in given.items() if value})]
-    key = ["--identity", "FILE"] if loaded.encrypt_to else []
-    return [NextStep("to apply this, run", about_runs(loaded.state_dir, "undo", *words, *key))]
+    given = [["--only", word] for word, action in ACTION_OF.items() if action in facts["actions"]]
+    words = chain.from_iterable(given if len(given) < len(ACTION_OF) else [])
+    keys = ["--keys", facts["keys"]] if "keys" in facts else []
+    limits = [[f"--{name.replace('_', '-')}", str(value)] for name in _LIMITS if (value := getattr(loaded, name))]
+    for_good = ["--remove-for-good"] if loaded.remove_for_good else []
+    options = shlex.join([*words, *keys, *chain.from_iterable(limits), *for_good])
+    return [NextStep("to apply this, run", f"{undone.command('undo')} {options}".rstrip())]
 
 
 def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_python: bool) -> list[NextStep]:

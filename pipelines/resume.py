@@ -166,7 +166,7 @@ def _can_be_continued(settings: Settings, directory: RunDirectory) -> bool:
 def find_run(state_dir: Path, run_id: str) -> RunDirectory:
     """Return a run by its id, `last`, or the folder of a plan."""
     folder = Path(run_id)
-    if (folder / "manifest.json").exists():
+    if run_id and (folder / "manifest.json").exists():
         return RunDirectory.at(folder)
     run = RunDirectory.open(state_dir, run_id)
     mirrored.bring(run.path)

@@ -136,6 +136,8 @@ class RunDirectory:
     def open(cls, state_dir: Path, run_id: str) -> RunDirectory:
         """Return an earlier run by its id or `last`. Raises ConfigError if there is none."""
         key_shapes.refuse(run_id, "id of a run")
+        if not run_id:
+            raise ConfigError(f"the id of the run is empty. Give one of {state_dir}, or last. List them: tranship runs")
         if run_id == "last":
             good, bad = _all(state_dir)
             newest = max((run.path.name for run in good), default="")
@@ -162,6 +164,8 @@ class RunDirectory:
         """Return the run, or plan, in this folder. Raises ConfigError if there is none, or Damaged."""
         key_shapes.refuse(str(path), "folder")
         file = path / "manifest.json"
+        if path.is_file():
+            raise ConfigError(f"{path}: is a file. Name the folder of a plan; tranship plan creates one.")
         try:
             manifest = durable.read_json(file)
             _must_not_be_newer(file, manifest)

@@ -20,6 +20,9 @@ ENVIRONMENT: Final = "environment"
 CALL: Final = "call"
 """Where a setting is given; any other place is the path of a file."""
 
+_ARGUMENTS: Final = ("source", "destination")
+"""Settings that a command takes as arguments, not as options."""
+
 
 def sentences(error: ValidationError, origin: Mapping[str, str], kind: type[Reading]) -> list[str]:
     """Return a line for each invalid setting; `origin` is where each was given."""
@@ -51,6 +54,8 @@ def place(name: str, where: str, value: Any = None, key: str | None = None) -> s
     """Return how a setting, with its value or one pair of its table, is spelled where it was given."""
     pair = [part for part in (key, value) if part is not None]
     text = "=".join(map(str, pair))
+    if where == COMMAND and name in _ARGUMENTS:
+        return " ".join([name.upper(), *([shlex.quote(text)] if pair else [])])
     if where == COMMAND:
         return " ".join([f"--{option_names.option(name)}", *([shlex.quote(text)] if pair else [])])
     if where == ENVIRONMENT:

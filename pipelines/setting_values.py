@@ -62,6 +62,8 @@ def source_text(value: Any) -> Any:
 def path_text(value: Any) -> Any:
     """Return a path object as text. Raises ValueError for a text that cannot be a path or a URL."""
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if text == "":  # as a path it would be the current folder, with every file in it
+        raise ValueError("is empty: give a value (is a variable not set?)")
     if isinstance(text, str) and not is_path(text):
         raise ValueError("contains a character that no path can have")
     return text

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from tranship.connectors import key_shapes, suggestions
+from tranship.connectors.addresses import STANDARD_OUTPUT
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import earlier_columns, option_names, pipelines_file, setting_errors, toml_file
 from tranship.pipelines.option_names import ENVIRONMENT_PREFIX
@@ -61,7 +62,11 @@ def reading_from_command(
     """Return the settings of the source for `inspect SOURCE...` or `inspect pipeline.toml`. Raises ConfigError."""
     addresses = _addresses(source, None, options)
     file = _settings_file(source)
-    return _validated(Settings if file else Reading, {**options, **addresses}, environment, file, place, only)
+    given = {**options, **addresses}
+    if file is None:
+        return _validated(Reading, given, environment, None, place, only)
+    # The file may be half written: what is read can be inspected before it is decided where it goes.
+    return _validated(Settings, given, environment, file, place, only, {"destination": STANDARD_OUTPUT})
 
 
 def pipelines_in(source: object) -> tuple[str, ...]:
@@ -107,8 +112,9 @@ def _validated(
     file: Path | None = None,
     place: str = COMMAND,
     only: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> _S:
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = dict(defaults or {})
     origin: dict[str, str] = {}
     if only is not None and file is None:
         raise ConfigError(f"--only {only}: selects a pipeline of a settings file. Give that file as the source.")

@@ -83,7 +83,9 @@ def _undo(
     actions = [ACTION_OF[word] for word in only] or list(ACTION_OF.values())
     chosen = None if keys is None else _read_keys(keys)
     with owned(settings, observer), closing(open_destination(settings, observer)) as destination:
-        undoes = {"run_id": run.run_id, "folder": str(run.path), "actions": actions}
+        undoes: dict[str, Any] = {"run_id": run.run_id, "folder": str(run.path), "actions": actions}
+        if keys is not None:
+            undoes["keys"] = str(keys)
         facts = {"settings": resuming.public_settings(settings), "work": "", "undoes": undoes}
         directory = RunDirectory.new(state_dir, facts, start_after(state_dir, datetime.now(UTC)), out)
         with directory.interruptible():

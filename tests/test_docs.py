@@ -220,6 +220,12 @@ def test_exit_codes() -> None:
     assert [int(row[0]) for row in table("reference/exit-codes.md", "Exit codes")] == list(EXIT_CODES)
 
 
+def test_how_many_exports_are_known() -> None:
+    known = len(list((ROOT / "schemas" / "exports").glob("*.toml")))
+    assert f"recognises {known} exports" in " ".join((DOCS / "how-to" / "known-exports.md").read_text().split())
+    assert f"Samples of {known} known exports" in (DOCS / "safety.md").read_text()
+
+
 def test_status_words() -> None:
     said = {word: row[0].strip("`") for row in table("reference/words.md", "Status words") for word in named(row[1])}
     assert said == codes.STATUS_WORDS

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
+from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
 from tranship.connectors.contract import Layout, notes_on, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
@@ -163,6 +163,8 @@ def destination(spec: str, written: Written, *, overwrite: bool, raw: bool, form
     instants in ISO 8601 with Z, lists as JSON.
     """
     packed, name = packing(spec)
+    if not scheme_of(spec) and local_path(spec).is_dir():
+        raise ConfigError(f"{redacted(spec)}: is a folder; name the file to write.")
     if not (spec == STANDARD_OUTPUT or name.endswith((".csv", ".tsv")) or spec.lower().endswith(".txt")):
         raise ConfigError(
             f"{redacted(spec)}: unknown destination. Use duckdb:///file.duckdb, file.csv, file.tsv, file.jsonl "

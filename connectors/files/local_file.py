@@ -73,7 +73,9 @@ class LocalFile:
         if self._path.is_dir():
             raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
         if not self._path.parent.is_dir():
-            raise ConfigError(f"{self._spec}: the folder {self._path.parent} does not exist.")
+            raise ConfigError(
+                f"{self._spec}: the folder {self._path.parent} does not exist. Create it, or name another one."
+            )
         self._path = self._path.resolve()  # a link is kept, and its target is replaced
         if not self._path.parent.is_dir():
             raise ConfigError(f"{self._spec}: is a link into {self._path.parent}, which does not exist.")

@@ -55,7 +55,7 @@ def located(spec: str, is_table: IsTable) -> list[File]:
         paths, passed_over = folders.walk(path, is_table)
         if not paths:
             there = f" ({folders.listed(passed_over)})" if passed_over else ""
-            raise ConfigError(f"{redacted(spec)}: there is no file of a known kind in this folder{there}.")
+            raise ConfigError(f"{redacted(spec)}: there is no file of a known kind in this folder{there}. Name a file.")
         return [
             _local(found, folders.remarks(redacted(spec), passed_over if found is paths[0] else ()), path)
             for found in paths

@@ -21,11 +21,12 @@ from tranship.connectors.local_failures import NativeAbortError
 class CrashContext(Struct):
     """The folder for crash reports: the state directory; a command whose settings name another one changes it.
 
-    `as_json` is whether the command was given `--json`.
+    `as_json` and `quiet` are whether the command was given `--json` and `--quiet`.
     """
 
     state_dir: Path
     as_json: bool = False
+    quiet: bool = False
 
 
 def save_crash_report(error: BaseException, state_dir: Path) -> str:

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
-    context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"), as_json)
+    context = CrashContext(Path(os.environ.get("TRANSHIP_STATE_DIR") or ".tranship"), as_json, "--quiet" in given)
     terminal.choose_colour("auto")
     with process.interrupts(), mirrored.closed_at_end():
         try:
@@ -70,23 +70,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit as ended:
             if _COMPLETION in os.environ:  # the completion of a shell was answered
                 return ended.code if isinstance(ended.code, int) else 0
-            return _report_failure(ended, context, as_json)
+            return _report_failure(ended, context)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             return _print_failure("no command was given", 2, as_json)
         except click.ClickException as error:
             message = shown(_without_passwords(_usage_message(error), given))
-            _show_usage_error(error, message)
+            _show_usage_error(error, message, quiet=context.quiet)
             return _print_failure(message, 2, as_json)
         except TranshipError as error:
-            return _report_error(error, as_json)
+            return _report_error(error, context)
         except click.Abort as error:
             if not isinstance(error.__cause__, EOFError):
-                return _report_error(_stopped(), as_json)
-            return _report_bug(error, context.state_dir, as_json)
+                return _report_error(_stopped(), context)
+            return _report_bug(error, context)
         except BaseException as error:
             # Panics of polars are not subclasses of Exception.
-            return _report_failure(error, context, as_json)
+            return _report_failure(error, context)
 
 
 def report_crash() -> int:
@@ -96,7 +96,7 @@ def report_crash() -> int:
         f"{(process.address_space() or 0) >> 20:,} MB of address space (ulimit -v). Allow it: ulimit -v unlimited. If "
         "that does not help, please report this as a bug in Tranship."
     )
-    return _report_error(crash, "--json" in sys.argv)
+    return _report_error(crash, CrashContext(Path(), "--json" in sys.argv, "--quiet" in sys.argv))
 
 
 def _refuse_keys(arguments: Sequence[str]) -> None:
@@ -108,14 +108,14 @@ def _refuse_keys(arguments: Sequence[str]) -> None:
         key_shapes.refuse_known(argument, os.environ, place)
 
 
-def _report_failure(error: BaseException, context: CrashContext, as_json: bool) -> int:
+def _report_failure(error: BaseException, context: CrashContext) -> int:
     if process.was_interrupted():
-        return _report_error(_stopped(), as_json)
+        return _report_error(_stopped(), context)
     if (failure := local_failure(error, context.state_dir)) is not None:
-        return _report_error(failure, as_json)
+        return _report_error(failure, context)
     if (cause := library_variables.likely_cause(error)) is not None:
-        return _report_error(cause, as_json)
-    return _report_bug(error, context.state_dir, as_json)
+        return _report_error(cause, context)
+    return _report_bug(error, context)
 
 
 def _without_passwords(message: str, arguments: Sequence[str]) -> str:
@@ -126,7 +126,11 @@ def _without_passwords(message: str, arguments: Sequence[str]) -> str:
     return message
 
 
-def _show_usage_error(error: click.ClickException, message: str) -> None:
+def _show_usage_error(error: click.ClickException, message: str, *, quiet: bool) -> None:
+    if quiet:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        _show_error([message, *([f"see: {context.command_path} --help"] if context else [])], quiet=True)
+        return
     usage = io.StringIO()
     error.show(usage)
     text = usage.getvalue().replace(error.format_message(), message).rstrip("\n")
@@ -144,37 +148,52 @@ def _stopped() -> Interrupted:
     return Interrupted("Stopped. If a run had started, `tranship runs` lists it.")
 
 
-def _report_error(error: TranshipError, as_json: bool) -> int:
+def _report_error(error: TranshipError, context: CrashContext) -> int:
     if isinstance(error, Skipped):
         terminal.tell(f"Skipped: {error}")
-        return _print_failure(str(error), error.exit_code, as_json, "skipped")
-    _show_error(str(error))
+        return _print_failure(str(error), error.exit_code, context.as_json, "skipped")
     report: Report | None = error.report
+    _show_error([str(error), *_next_steps(error, report)], quiet=context.quiet)
     if report is None:
-        if isinstance(error, LocalFailure):
-            terminal.tell("Once this is solved, run the same command again.")
-        return _print_failure(str(error), error.exit_code, as_json)
-    if not isinstance(error, GateClosed | Undecided):
-        from tranship.pipelines.run_directory import RunDirectory
-
-        run = RunDirectory.at(Path(report.run_dir))
-        terminal.tell(visible(f"Once this is solved, continue with: {run.go_on}"))
-        if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
-            again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
-            terminal.tell(f"{again} another: unchanged input is not read again.")
-    if as_json:
+        return _print_failure(str(error), error.exit_code, context.as_json)
+    if context.as_json:
         print_json_text(report.to_json())
     return error.exit_code
 
 
-def _show_error(message: str) -> None:
-    terminal.tell(f"{terminal.look(sys.stderr).bad('Error:')} {message}")
+def _next_steps(error: TranshipError, report: Report | None) -> list[str]:
+    """Return how to go on after an error, where its message does not say it."""
+    if report is None:
+        return ["Once this is solved, run the same command again."] if isinstance(error, LocalFailure) else []
+    if isinstance(error, GateClosed | Undecided):
+        return []
+    from tranship.pipelines.run_directory import RunDirectory
+
+    run = RunDirectory.at(Path(report.run_dir))
+    steps = [visible(f"Once this is solved, continue with: {run.go_on}")]
+    if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
+        again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
+        steps.append(f"{again} another: unchanged input is not read again.")
+    return steps
 
 
-def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:
-    message = shown(save_crash_report(error, state_dir))
-    _show_error(message)
-    return _print_failure(message, 1, as_json)
+def _show_error(lines: Sequence[str], *, quiet: bool) -> None:
+    """Show an error; with --quiet on one line, as a line of a log or the subject of a mail."""
+    text = "\n".join(lines)
+    if quiet:
+        *others, last = text.splitlines()
+        text = "; ".join([*(line.removesuffix(".") for line in others), last])
+    shown_error = f"{terminal.look(sys.stderr).bad('Error:')} {text}"
+    if quiet:
+        terminal.say(shown_error, err=True)
+    else:
+        terminal.tell(shown_error)
+
+
+def _report_bug(error: BaseException, context: CrashContext) -> int:
+    message = shown(save_crash_report(error, context.state_dir))
+    _show_error([message], quiet=context.quiet)
+    return _print_failure(message, 1, context.as_json)
 
 
 def _print_failure(message: str, code: int, as_json: bool, status: str = "failed") -> int:
@@ -207,7 +226,7 @@ _EPILOG = (
 @click.pass_obj
 def cli(context: CrashContext) -> None:
     """Move customer records between files, tables and billing providers."""
-    native_code.report_aborts(lambda error: process.end(_report_failure(error, context, context.as_json)))
+    native_code.report_aborts(lambda error: process.end(_report_failure(error, context)))
     process.check_memory()
 
 

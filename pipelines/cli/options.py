@@ -221,6 +221,12 @@ class OwnPath(click.Path):
             self.fail(f"{value} {error}.", param, ctx)
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within limits."""
+
+    name = "whole number"
+
+
 class StatePath(OwnPath):
     """The path of a state directory, or its address in a bucket, which is replaced by its working copy."""
 
@@ -244,7 +250,7 @@ def run_argument(command: Decorated) -> Decorated:
 
 def optional_run_argument(command: Decorated) -> Decorated:
     """Add RUN, the newest by default."""
-    return click.argument("run_id", metavar="RUN", default="last", shell_complete=completion.runs, help=_RUN)(command)
+    return click.argument("run_id", metavar="[RUN]", default="last", shell_complete=completion.runs, help=_RUN)(command)
 
 
 def run_arguments(command: Decorated) -> Decorated:

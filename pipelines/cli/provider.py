@@ -14,7 +14,7 @@ from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError, ConnectorError
 from tranship.pipelines.cli import completion
 from tranship.pipelines.cli.command_help import LOOK_FIRST, Command
-from tranship.pipelines.cli.options import Decorated, OwnPath, given, json_option
+from tranship.pipelines.cli.options import Decorated, OwnPath, WholeNumber, given, json_option
 from tranship.pipelines.cli.output import print_json
 from tranship.pipelines.cli.terminal import look, say, width
 from tranship.schemas.visible import visible
@@ -213,7 +213,7 @@ def _weather_options(command: Decorated) -> Decorated:
 @click.argument(
     "provider", shell_complete=completion.providers, help="Name of the provider, as tranship connectors lists it."
 )
-@click.option("--port", type=click.IntRange(0, 65_535), metavar="N", help="Port to listen on; 0 picks a free one.")
+@click.option("--port", type=WholeNumber(0, 65_535), metavar="N", help="Port to listen on; 0 picks a free one.")
 @click.option("--seed", metavar="N|FILE", help="Start with N generated customers, or with those of a CSV file.")
 @click.option("--state", type=OwnPath(), metavar="FILE", help="Keep the state in this file, across restarts.")
 @click.option(
@@ -246,7 +246,9 @@ def sandbox_command(
     """
     from tranship.connectors import provider_services
 
-    error_shares = {status: _Share().convert(share, None, None) for status, share in statuses.items()}
+    here = click.get_current_context()
+    option = next(param for param in here.command.params if param.name == "statuses")
+    error_shares = {status: _Share().convert(share, option, here) for status, share in statuses.items()}
     simulated = {**given(weather), **given({"seed": seed_of_chance, "statuses": error_shares})}
     if rate:
         simulated["rate"] = {method.upper(): _number(calls, "--rate", "calls") for method, calls in rate.items()}

@@ -33,7 +33,7 @@ _WIDEST: Final = 100
 )
 @click.argument(
     "codes",
-    metavar="CODE...",
+    metavar="[CODE]...",
     nargs=-1,
     shell_complete=completion.codes,
     help="Code or reason of a report, exit code, or error of the Python API.",
@@ -117,7 +117,7 @@ def schema_command() -> None:
 )
 @click.argument(
     "words",
-    metavar="TOPIC...",
+    metavar="[TOPIC]...",
     nargs=-1,
     shell_complete=completion.topics,
     help="Command, or a word such as exports, schedule, migrate or python; with all, every option of the command.",

@@ -115,7 +115,12 @@ def prune_command(
     metavar="ADDRESS",
     help="Also write what is to be done at this table or provider to the file --out. Nothing is done there.",
 )
-@click.option("--out", metavar="LIST", type=OwnPath(), help="With --and-destination: a new file, which has the value.")
+@click.option(
+    "--out",
+    metavar="LIST",
+    type=OwnPath(),
+    help="With --and-destination: a new file for this. It has the address or the id.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @identity_option
 @state_dir_option

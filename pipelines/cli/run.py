@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tranship.connectors.addresses import STANDARD_OUTPUT
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli import completion
 from tranship.pipelines.cli.command_help import LOOK_FIRST, MOVE, Command
@@ -22,6 +22,7 @@ from tranship.pipelines.cli.options import (
     Decorated,
     OwnPath,
     SettingsCommand,
+    WholeNumber,
     given,
     identity_option,
     json_option,
@@ -84,7 +85,7 @@ _RUN_EPILOG += "\n\nMore about one: tranship explain 4"
 )
 @_source_and_destination("SOURCE... DESTINATION", _SOURCE + ", or a settings file", "path or URL to write to")
 @click.option("--only", metavar="NAME,...", help="Pipelines of a settings file with several; by default all.")
-@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Pipelines to run at the same time. Default: 1.")
+@click.option("--jobs", metavar="N", type=WholeNumber(min=1), help="Pipelines to run at the same time. Default: 1.")
 @click.option("--no-summary", is_flag=True, hidden=True, help="For a pipeline of several, which have one summary.")
 @output_options
 @click.pass_obj
@@ -175,7 +176,7 @@ def plan_command(
     short_help="Apply or continue a plan",
 )
 @click.argument("folder", metavar="FOLDER", type=OwnPath(), help="Folder of the plan.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=LIMIT)
+@click.option("--limit", type=WholeNumber(min=1), metavar="N", help=LIMIT)
 @click.option("--expect", metavar="DIGEST", help="Apply the plan only if it has this digest, as plan.html shows it.")
 @identity_option
 @lock_options
@@ -202,6 +203,14 @@ def apply_command(
     return execute(
         lambda display: run.apply(folder, display, limit=limit, expect=expect, **options), as_json, log, quiet
     )
+
+
+def _must_be_run(address: str) -> None:
+    """Raise ConfigError if the only argument of verify is a source, which needs another one to compare it with."""
+    if scheme_of(address) or Path(address).is_file():
+        raise ConfigError(
+            f"{redacted(address)}: is not a run. Name both ends to compare them: tranship verify SOURCE DESTINATION"
+        )
 
 
 @click.command(
@@ -242,6 +251,7 @@ def verify_command(
 
     with progress.display() as display:
         if len(ends) == 1 and not ends[0].lower().endswith(".toml"):
+            _must_be_run(ends[0])
             state_dir = arguments.state_dir(options.get("state_dir"), os.environ)
             found = run.verify_run(state_dir, ends[0], display, identity=identity)
         else:
@@ -300,7 +310,7 @@ def retry_command(
     "--rows",
     default=10_000,
     show_default=True,
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help="Number of records to inspect.",
 )

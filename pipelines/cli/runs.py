@@ -13,7 +13,7 @@ import click
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
-from tranship.pipelines.cli.options import json_option, optional_run_argument, state_dir_option
+from tranship.pipelines.cli.options import WholeNumber, json_option, optional_run_argument, state_dir_option
 from tranship.pipelines.cli.output import print_json, print_json_text, summary
 from tranship.pipelines.cli.terminal import look, say, tell, width
 from tranship.schemas.counted import counted
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--remove-older-than",
     metavar="DAYS",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     help="Remove runs started more than DAYS days ago.",
 )
 @click.option("--pipeline", "pipelines", metavar="PIPELINE", multiple=True, help="Only this pipeline. Repeatable.")
@@ -122,7 +122,8 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     for text in found.damaged.values():
         tell(visible(f"damaged: {text}"))
     if not kept and not found.damaged:
-        tell(visible(f"No runs in {state_dir}."))
+        of = f" of {', '.join(pipelines)}" if pipelines and found else ""
+        tell(visible(f"No runs{of} in {state_dir}."))
         return
     if kept:
         say(run_lists.of_runs(kept, look(sys.stdout)))

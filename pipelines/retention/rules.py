@@ -38,12 +38,16 @@ class Rules(Struct, frozen=True):
         return self.keep is not None or self.keep_last is not None
 
 
-def rules_of(given: Mapping[str, str], where: str = "[retention]") -> Rules:
-    """Return the rules as given in settings or options; empty values are not given. Raises ConfigError."""
+def rules_of(given: Mapping[str, str], command: str | None = None) -> Rules:
+    """Return the rules as given in settings, or in options of a command; empty values are not given. Raises
+    ConfigError.
+    """
     texts = {name: text for name, text in given.items() if text}
     for name, text in texts.items():
         if (reason := fault(name, text)) is not None:
-            raise ConfigError(f"{where}: {reason}.")
+            if command:
+                raise ConfigError(f"{command} --{name.replace('_', '-')} {text}: must be {FORMS[name][1]}.")
+            raise ConfigError(f"[retention]: {reason}.")
     rules = Rules(
         keep=_age(texts["keep"]) if "keep" in texts else None,
         keep_last=int(texts["keep_last"]) if "keep_last" in texts else None,
@@ -51,7 +55,9 @@ def rules_of(given: Mapping[str, str], where: str = "[retention]") -> Rules:
         values=_age(texts["values"]) if "values" in texts else None,
     )
     if not rules.remove_runs and rules.values is None:
-        raise ConfigError(f"{where}: nothing says what may go. Give keep (30d), keep_last (10) or values (7d).")
+        if command:
+            raise ConfigError(f"{command}: nothing says what may go. Give --keep 30d, --keep-last 10 or --values 7d.")
+        raise ConfigError("[retention]: nothing says what may go. Give keep (30d), keep_last (10) or values (7d).")
     return rules
 
 

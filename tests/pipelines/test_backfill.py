@@ -112,10 +112,11 @@ def test_whole_numbers(warehouse: Warehouse) -> None:
     ("span", "options", "message"),
     [
         (("2026-01-02", "2026-01-01", "1d"), {}, "the end is not after the beginning"),
+        (("2026-01-02", "2026-01-03", "a day"), {}, "--window a day: is not a length. Write it as 1d"),
         (("2026-01-02", "2026-01-03", "5"), {}, "do not fit together. Example: --from 2026"),
         (("1", "10", "1d"), {"cursor": "version"}, "do not fit together. Example: --from 1 "),
         (("2026-01-01", "2026-01-02", "1s"), {}, "more than 10,000 windows"),
-        (("2026-01-01", "2026-01-02", "9999999999d"), {}, "do not fit together"),
+        (("2026-01-01", "2026-01-02", "9999999999d"), {}, "is not a length"),
         (("soon", "2026-01-02", "1d"), {}, "--from soon: is not a time"),
         (("last", "2026-01-02", "1d"), {}, "until needs since with a time"),
         (("2026-01-01", "2026-01-02", "1d"), {"full": True}, "until needs since with a time"),

@@ -134,6 +134,7 @@ def test_json_has_one_text_for_each_code(capfd: pytest.CaptureFixture[str]) -> N
     [
         ("status.unknwn", "Did you mean status.unknown?"),
         ("net_terms", "The codes of net_terms are net_terms.unreadable, net_terms.key, net_terms.range."),
+        ("FIELD.too_long", "FIELD stands for a field: tranship explain external_id.too_long"),
         ("7", "List them all: tranship explain"),
     ],
 )

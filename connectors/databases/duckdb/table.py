@@ -66,7 +66,8 @@ class DuckDbTable:
         if self._address.as_of:
             raise cannot_be_written(spec)
         if not self._address.path.parent.is_dir():
-            raise ConfigError(f"{redacted(spec)}: the folder {self._address.path.parent} does not exist.")
+            folder = self._address.path.parent
+            raise ConfigError(f"{redacted(spec)}: the folder {folder} does not exist. Create it, or name another one.")
         self._memory, self._waiting = memory, waiting
         self._open: duckdb.DuckDBPyConnection | None = None
         self._mapping: TableMapping | None = None

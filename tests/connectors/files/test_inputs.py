@@ -527,7 +527,7 @@ def test_what_is_skipped_in_a_folder_is_counted_and_named() -> None:
 def test_a_folder_without_a_table_is_refused_with_its_contents_named() -> None:
     made("in/a.docx", "x")
 
-    assert "in: there is no file of a known kind in this folder (a.docx)." in refusal("in")
+    assert "in: there is no file of a known kind in this folder (a.docx). Name a file." in refusal("in")
 
 
 def test_circular_links_are_followed_once() -> None:
