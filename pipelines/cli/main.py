@@ -46,6 +46,7 @@ from tranship.pipelines.cli import (
 )
 from tranship.pipelines.cli.command_help import Commands
 from tranship.pipelines.cli.crash import CrashContext, package_version, save_crash_report
+from tranship.pipelines.cli.layout import labelled, wrapped_text
 from tranship.pipelines.cli.output import print_json, print_json_text
 from tranship.schemas.visible import shown, visible, visible_lines
 
@@ -130,7 +131,7 @@ def _show_usage_error(error: click.ClickException, message: str) -> None:
     usage = io.StringIO()
     error.show(usage)
     text = usage.getvalue().replace(error.format_message(), message).rstrip("\n")
-    terminal.say(visible_lines(text), err=True)
+    _say_wrapped(visible_lines(text))
 
 
 def _stopped() -> Interrupted:
@@ -139,29 +140,36 @@ def _stopped() -> Interrupted:
 
 def _report_error(error: TranshipError, as_json: bool) -> int:
     if isinstance(error, Skipped):
-        terminal.say(f"Skipped: {error}", err=True)
+        _say_wrapped(f"Skipped: {error}")
         return _print_failure(str(error), error.exit_code, as_json, "skipped")
     _show_error(str(error))
     report: Report | None = error.report
     if report is None:
         if isinstance(error, LocalFailure):
-            terminal.say("Once this is solved, run the same command again.", err=True)
+            _say_wrapped("Once this is solved, run the same command again.")
         return _print_failure(str(error), error.exit_code, as_json)
     if not isinstance(error, GateClosed | Undecided):
         from tranship.pipelines.run_directory import RunDirectory
 
         run = RunDirectory.at(Path(report.run_dir))
-        terminal.say(visible(f"Once this is solved, continue with: {run.go_on}"), err=True)
+        width = terminal.width(sys.stderr)
+        terminal.say("\n".join(labelled("Once this is solved, continue with", visible(run.go_on), width)), err=True)
         if isinstance(error, ConfigError) and not isinstance(error, LocalFailure) and not run.stands_alone:
             again = "A run that is continued keeps its options. If one of them is at fault, run the command again with"
-            terminal.say(f"{again} another: unchanged input is not read again.", err=True)
+            _say_wrapped(f"{again} another: unchanged input is not read again.")
     if as_json:
         print_json_text(report.to_json())
     return error.exit_code
 
 
+def _say_wrapped(text: str) -> None:
+    terminal.say(wrapped_text(text, terminal.width(sys.stderr)), err=True)
+
+
 def _show_error(message: str) -> None:
-    terminal.say(f"{terminal.look(sys.stderr).bad('Error:')} {message}", err=True)
+    look = terminal.look(sys.stderr)
+    text = wrapped_text(f"Error: {message}", look.width)
+    terminal.say(look.bad("Error:") + text.removeprefix("Error:"), err=True)
 
 
 def _report_bug(error: BaseException, state_dir: Path, as_json: bool) -> int:
