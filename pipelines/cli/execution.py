@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tranship.connectors.errors import GateClosed
 from tranship.pipelines.cli.output import line_about_failure, print_json_text, summary
-from tranship.pipelines.cli.terminal import say
+from tranship.pipelines.cli.terminal import say, tell
 
 if TYPE_CHECKING:
     from tranship.pipelines.cli.progress import Display
@@ -49,7 +49,7 @@ def execute(
         if summarised and not quiet:
             say(summary(report, sys.stderr), err=True)
         if quiet and report.exit_code:
-            say(line_about_failure(report), err=True)
+            tell(line_about_failure(report))
     if as_json:
         print_json_text(report.to_json())
     return report.exit_code

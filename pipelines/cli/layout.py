@@ -96,6 +96,11 @@ def wrapped(text: str, width: int | None, indent: str = "", first: str | None = 
     return [*lines, line]
 
 
+def wrapped_text(text: str, width: int | None) -> str:
+    """Return text, each line of which is wrapped below itself."""
+    return "\n".join(part for line in text.split("\n") for part in wrapped(line, width, "  ", ""))
+
+
 def labelled(label: str, value: str, width: int | None, shown: str | None = None) -> list[str]:
     """Return a path or a command after its label, on a line of its own where both do not fit: it is copied whole.
 

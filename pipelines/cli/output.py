@@ -31,6 +31,7 @@ def print_json_text(text: str) -> None:
 def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> str:
     """Return the summary of a run and the next step; `everything` includes all reasons, notes and the error."""
     from tranship.pipelines.cli import render
+    from tranship.pipelines.cli.layout import wrapped_text
 
     # During a run, notes are shown when they arise and the error at the end.
     options: dict[str, Any] = {} if everything else {"reasons": 8, "notes": False}
@@ -38,7 +39,7 @@ def summary(report: Report, out: TextIO | None, *, everything: bool = False) -> 
     lines = [render.of_report(report, look=look, **options), *_explanation(report, look.width)]
     lines += _next_steps(report, look.width)
     if everything and report.error:
-        lines.append(visible_lines(report.error))
+        lines.append(wrapped_text(visible_lines(report.error), look.width))
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import click
 from msgspec import Struct
 
-from tranship.pipelines.cli.layout import wrapped
+from tranship.pipelines.cli.layout import wrapped_text
 from tranship.schemas.visible import visible
 
 When = Literal["auto", "always", "never"]
@@ -142,5 +142,4 @@ def say(text: str, *, err: bool = False) -> None:
 
 def tell(sentences: str) -> None:
     """Print sentences on standard error, wrapped where that is a terminal. What they quote is made visible before."""
-    columns = width(sys.stderr)
-    say("\n".join(part for line in sentences.split("\n") for part in wrapped(line, columns)), err=True)
+    say(wrapped_text(sentences, width(sys.stderr)), err=True)

@@ -104,7 +104,7 @@ def test_sentences_are_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stderr", out)
     monkeypatch.setenv("COLUMNS", "20")
     terminal.tell("\x1b[31mError:\x1b[0m 10 of 46 re\nwere rejected, more than allowed")
-    assert out.getvalue() == "\x1b[31mError:\x1b[0m 10 of 46 re\nwere rejected, more\nthan allowed\n"
+    assert out.getvalue() == "\x1b[31mError:\x1b[0m 10 of 46 re\nwere rejected, more\n  than allowed\n"
 
 
 def test_a_path_is_a_link_to_the_file() -> None:
@@ -128,3 +128,37 @@ def test_signs_that_the_locale_lacks_have_stand_ins(locale: str, tmp_path: Path)
     assert ran.returncode == 0, ran.stderr
     assert (b"l\\xe4uft" if locale == "C" else "läuft".encode()) in ran.stdout
     assert locale != "C" or ran.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("run", "missing.csv", "out.jsonl"), "Error: missing.csv: no such file or directory. Check the path."),
+        (("run", "dirty.csv", "out.jsonl", "--max-rejects", "0"), "Error: 1 of 2 records rejected, more than"),
+        (("run", "dirty.csv", "out.jsonl", "--quiet"), "done, with rejects, exit code 4: dirty.csv"),
+        (("run", "dirty.csv", "out.jsonl", "--bogus"), "Error: No such option '--bogus'."),
+    ],
+)
+def test_errors_are_wrapped_between_words(
+    arguments: tuple[str, ...], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dirty.csv").write_text("Customer ID,E-mail,Name\nc1,jane@acme.com,Acme\nc2,not an address,Gamma\n")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert main(arguments)
+    lines = screen.getvalue().splitlines()
+    assert reason in re.sub(r"\s+", " ", screen.getvalue())
+    # A path that fits no line stays whole, at the end of one.
+    assert [line for line in lines if " " in line[40:]] == []
+
+
+def test_errors_in_a_pipe_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["run", "missing.csv", "out.jsonl"]) == 2
+    assert capsys.readouterr().err.splitlines() == ["Error: missing.csv: no such file or directory. Check the path."]
