@@ -99,7 +99,9 @@ def _undo(
 
 
 def _last_written(state_dir: Path) -> RunDirectory:
-    """Return the last run that has written something: dry runs, such as that of an undo, are left out."""
+    """Return the last run that has written, even if nothing had changed: dry runs, such as that of an undo, are left
+    out.
+    """
     run = RunDirectory.open(state_dir, "last")
     found = next((run for run in all_runs(state_dir) if run.has_begun_to_write), run)
     mirrored.bring(found.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update",
 """Word of a user → action of the run."""
 _DROPPED: Final = "identity/dropped.parquet"
 _NOTHING: Final = "nothing to do: everything is as it was before the run"
+_COUNTS_AS_READ: Final = "later runs with {0} leave out what {1} has read; to load it again, add --full"
 _OUTCOMES: Final = "outcomes.parquet"
 _RESTORED: Final = "restored.parquet"
 
@@ -128,8 +129,19 @@ class UndoSteps:
     def plan(self) -> tuple[Plan, StepResult]:
         """Let the destination compare what the run did with what is there now."""
         plan, result = make_plan(self._run, self._made_request, self._destination)
-        notes = () if any(plan.counts[action] for action in (*ACTIONS, "refused")) else (_NOTHING,)
+        anything = any(plan.counts[action] for action in (*ACTIONS, "refused"))
+        notes = tuple(self._left_out_later()) if anything else (_NOTHING,)
         return plan, StepResult(read=_considered(plan), notes=notes) + result
+
+    def _left_out_later(self) -> Iterator[str]:
+        """Yield notes on what the undone run has kept about its source, which an undo leaves as it is."""
+        undone = self._made_request.undo
+        assert undone  # noqa: S101  (this is an undo)
+        given = RunDirectory.at(undone.folder).manifest["settings"]
+        if given.get("new_files"):
+            yield _COUNTS_AS_READ.format("--new-files", undone.run_id)
+        elif given.get("since") and not given.get("until"):
+            yield _COUNTS_AS_READ.format("--since last", undone.run_id)
 
     def apply(self, plan: Plan) -> Outcomes | None:
         """Write to the destination."""

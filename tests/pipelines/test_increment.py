@@ -16,6 +16,7 @@ from support.warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.pipelines import run, settings
 from tranship.pipelines.report import Report
+from tranship.pipelines.undo import undo
 
 pytestmark = pytest.mark.slow
 
@@ -277,3 +278,19 @@ def test_records_that_a_provider_refuses_are_named_with_the_command_that_retries
     assert said(report, f"1 record refused or failed and will not be read again as new: tranship retry {report.run_id}")
     report = Warehouse(tmp_path).load(rows, destination=there.address, since="last")
     assert (report.counts.skipped, report.counts.created) == (1, 0)
+
+
+@pytest.mark.parametrize(("option", "files"), [({"since": "last"}, False), ({"new_files": True}, True)])
+def test_an_undo_says_that_what_the_run_has_read_is_left_out_later(
+    tmp_path: Path, option: dict[str, Any], files: bool
+) -> None:
+    warehouse = Warehouse(tmp_path)
+    file = write_csv(tmp_path / "in.csv", OLD)
+    source = str(tmp_path / "in*.csv") if files else file
+    loaded = warehouse.load(source, **option)
+    back = undo(tmp_path / "state", loaded.run_id)
+    assert warehouse.rows("SELECT external_id FROM customers") == []
+    assert said(back, f"leave out what {loaded.run_id} has read; to load it again, add --full")
+    assert warehouse.load(source, **option).counts.created == (0 if files else 1)  # the other one is the watermark
+    assert warehouse.load(source, **option, full=True).counts.created == (2 if files else 1)
+    assert not said(undo(tmp_path / "state", back.run_id), "leave out")

@@ -22,6 +22,11 @@ def delete_rows(connection: Connection, relation: Relation, request: WriteReques
         return connection.execute(_statement(relation, request, GONE))
 
 
+def delete_all_rows(connection: Connection, relation: Relation) -> int:
+    """Delete all rows of a locked table; return their number."""
+    return connection.execute(f"DELETE FROM {relation.name}")
+
+
 def _statement(relation: Relation, request: WriteRequest, of: str) -> str:
     gone = f"{of} u WHERE {relation.is_at('u.target')}"
     if request.hard_delete:
@@ -38,7 +43,7 @@ def undeletable_rows(
     Only the server knows the effect of a trigger, a cascade or a deferred constraint: the deletes are tried, and
     undone. If they fail, they are tried one by one.
     """
-    if not count or not _may_fail(connection, relation, request):
+    if not count or not may_fail(connection, relation, request):
         return []
     connection.execute("SAVEPOINT trial")
     try:
@@ -57,7 +62,7 @@ def undeletable_rows(
     return [(int(place), str(reason)) for place, reason in found]
 
 
-def _may_fail(connection: Connection, relation: Relation, request: WriteRequest) -> bool:
+def may_fail(connection: Connection, relation: Relation, request: WriteRequest) -> bool:
     """Return whether triggers, rules, policies, cascades or checks may forbid the delete, or the mark, of a row."""
     oids = ", ".join(map(str, relation.partitions or (relation.oid,)))
     event = 8 if request.hard_delete else 16  # pg_trigger.h: TRIGGER_TYPE_DELETE, TRIGGER_TYPE_UPDATE

@@ -18,7 +18,7 @@ from tranship.connectors.databases.postgres.catalog import references_to
 from tranship.connectors.databases.postgres.compare import PostgresComparedTable
 from tranship.connectors.databases.postgres.constraints import try_query
 from tranship.connectors.databases.postgres.context import WriteContext
-from tranship.connectors.databases.postgres.deletes import GONE, undeletable_rows
+from tranship.connectors.databases.postgres.deletes import GONE, may_fail, undeletable_rows
 from tranship.connectors.databases.postgres.known_rows import json_image, sent_as_json
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
@@ -156,9 +156,12 @@ class PostgresUndoneTable(PostgresComparedTable):
         """
         context, relation = self._context, self._existing
         connection = context.connection
+        references = references_to(connection, relation)
+        if not references and not may_fail(connection, relation, context.request):
+            return
         left = copy_to_server(connection, "_tranship_gone", context.duck.sql("SELECT target FROM _gone ORDER BY 1"))
         connection.execute(f"ANALYZE {GONE}")
-        for reference in references_to(connection, relation):
+        for reference in references:
             with rows_by_place(connection):
                 rows = try_query(
                     connection,

@@ -18,7 +18,7 @@ from tranship.connectors.databases.postgres.catalog import Relation, column_type
 from tranship.connectors.databases.postgres.changes import ChangeLog
 from tranship.connectors.databases.postgres.connection import arrow_reader
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
-from tranship.connectors.databases.postgres.deletes import GONE, delete_rows
+from tranship.connectors.databases.postgres.deletes import GONE, delete_all_rows, delete_rows
 from tranship.connectors.databases.postgres.history import PostgresHistory
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.sql import (
@@ -277,21 +277,31 @@ class Writer:
         return [mapped for mapped in self._context.written_fields if is_updated(mapped, self._plan)]
 
     def _delete(self, relation: Relation) -> None:
-        if not self._plan.counts["delete"]:
+        planned = self._plan.counts["delete"]
+        if not planned:
             return
-        recorded = self._changes.columns_of_deletes if self._changes else ""
-        recorded += self._images.columns_of_deletes if self._images else ""
-        rows = self._duck.sql(
-            f"SELECT g.target{recorded} FROM _gone g JOIN _table h ON h.target = g.target ORDER BY g.target"
-        )
-        copy_to_server(self._connection, "_tranship_gone", rows)
-        self._connection.execute(f"ANALYZE {GONE} (target)")
+        # An undo has the values of the rows that it removes: of all rows, the server need not know their places.
+        every_row = self._request.undo is not None and planned == self._plan.existing
+        if not every_row:
+            recorded = self._changes.columns_of_deletes if self._changes else ""
+            recorded += self._images.columns_of_deletes if self._images else ""
+            copy_to_server(
+                self._connection,
+                "_tranship_gone",
+                self._duck.sql(
+                    f"SELECT g.target{recorded} FROM _gone g JOIN _table h ON h.target = g.target ORDER BY g.target"
+                ),
+            )
+            self._connection.execute(f"ANALYZE {GONE} (target)")
         if self._changes:
             self._changes.record_deletes(relation)
         if self._images:
             self._images.take_deletes(relation)
-        done = delete_rows(self._connection, relation, self._request)
-        self._connection.execute(f"DROP TABLE {GONE}")
+        if every_row:
+            done = delete_all_rows(self._connection, relation)
+        else:
+            done = delete_rows(self._connection, relation, self._request)
+            self._connection.execute(f"DROP TABLE {GONE}")
         self._as_planned("delete", done)
 
     def _as_planned(self, action: str, done: int) -> None:
