@@ -17,6 +17,8 @@ TABLE: Final = "pipelines"
 NAME: Final = r"[\w.-]{1,100}"
 _REFERENCE: Final = r"(\$?)\$\{([^{}]*)\}"
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_COMMAND: Final = "on_failure"
+"""The setting that a shell runs."""
 
 
 def names_in(content: Mapping[str, Any], file: str) -> tuple[str, ...]:
@@ -70,10 +72,17 @@ def layers(
     shared = {name: value for name, value in content.items() if name != TABLE}
     parts = [(file, shared), *((f"{file}, {TABLE}.{name}", {**content[TABLE][name]}) for name in names)]
     complete = [
-        (place, {key: filled(value, f"{key} ({place})", environment) for key, value in part.items()})
-        for place, part in parts
+        (place, {key: _setting(key, value, place, environment) for key, value in part.items()}) for place, part in parts
     ]
     return complete, names[0] if names else None
+
+
+def _setting(name: str, value: Any, place: str, environment: Mapping[str, str]) -> Any:
+    """Return the value of a setting with the values of variables. In a command they are left to the shell: other users
+    see its text in the list of processes, and some of these values are secrets.
+    """
+    complete = filled(value, f"{name} ({place})", environment)
+    return value.replace("$${", "${") if name == _COMMAND and isinstance(value, str) else complete
 
 
 def filled(value: Any, place: str, environment: Mapping[str, str]) -> Any:

@@ -41,6 +41,7 @@ def public_settings(settings: Settings) -> dict[str, Any]:
         "work": settings.work and redacted(settings.work),
         "source": sources if len(sources) > 1 else sources[0],
         "destination": redacted(settings.destination),
+        "on_failure": None,  # it may have the address of a webhook, and is never run again from the manifest
     }
 
 

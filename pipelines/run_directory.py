@@ -196,8 +196,8 @@ class RunDirectory:
     @property
     def go_on(self) -> str:
         """The command that continues the run or applies the plan; if the run is finished, that for its report."""
-        if self._is_unfinished_plan:
-            return "the same tranship plan command"
+        if self._is_unfinished_plan or self._is_unbegun_correction:
+            return "the same command"
         if self.has_ended_well and not self.stands_alone:
             return self.command("report")
         return self.command("apply" if self.stands_alone else "resume")
@@ -212,6 +212,11 @@ class RunDirectory:
         """Whether this is a plan that broke off before anything was written: it may be made again."""
         broke_off = self.manifest["status"] in ("running", "failed", "interrupted")
         return self.stands_alone and broke_off and not self.has_begun_to_write
+
+    @property
+    def _is_unbegun_correction(self) -> bool:
+        """Whether this is an undo or a fix that broke off before its records were kept, which resume needs."""
+        return not self.has_ended_well and bool({"undoes", "fixes"} & self.manifest.keys()) and not self.done("stage")
 
     def command(self, verb: str) -> str:
         """Return a command about this run, as typed in a shell."""

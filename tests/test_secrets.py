@@ -138,6 +138,18 @@ def test_secrets_of_the_environment_go_nowhere(tmp_path: Path) -> None:
     assert not list(holding(ran, [PASSWORD]))
 
 
+def test_the_address_in_a_command_after_a_failure_is_not_kept(tmp_path: Path, tranship: Tranship) -> None:
+    hook = f"https://hooks.example/{PASSWORD}?a&b"
+    typed = tranship("run", str(SAMPLE), "duckdb:///w.duckdb", "--on-failure", f"echo '{hook}' > /dev/null; false")
+    (tmp_path / "pipeline.toml").write_text(
+        f'source = "{SAMPLE}"\ndestination = "duckdb:///w.duckdb"\non_failure = \'echo "${{HOOK}}" > told\'\n'
+    )
+    filled = tranship("run", "pipeline.toml", "--log", "log.jsonl", "--json", HOOK=hook)
+    assert (typed.code, filled.code) == (4, 4)
+    assert filled.traces.pop("told") == f"{hook}\n"
+    assert not [found for ran in (typed, filled) for found in holding(ran, [PASSWORD])]
+
+
 # Keys of providers -----------------------------------------------------------------------------------------------
 
 

@@ -96,11 +96,11 @@ def _lines_that_stay(file: Path, pipeline: str, kept: str) -> dict[str, list[str
     another program.
     """
     try:
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        text = file.read_bytes().decode(errors="surrogateescape")
     except FileNotFoundError:
         return {}
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a name may have other characters that end lines
         if not line or line.startswith("# "):
             continue
         parsed = _LINE.fullmatch(line)

@@ -75,7 +75,8 @@ def send(watch: Stopwatch, ended: int, end: RunEnd) -> None:
     if not end.succeeded:
         run.set_status(trace.StatusCode.ERROR, end.error)
     inside = trace.set_span_in_context(run)
-    for (name, began), over in zip(watch.steps, [*(began for _, began in watch.steps[1:]), ended], strict=True):
+    ends = [*(began for _, began in watch.steps[1:]), ended]
+    for (name, began), over in zip(watch.steps, ends, strict=False):  # a run may fail before its first step
         tracer.start_span(name, context=inside, start_time=began).end(over)
     run.end(ended)
     if OTLPSpanExporter().export(spans) != SpanExportResult.SUCCESS:

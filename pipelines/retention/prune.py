@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from tranship.connectors import durable, mirrored
-from tranship.connectors.errors import ConfigError, TranshipError
+from tranship.connectors.errors import ConfigError, LocalFailure, TranshipError
 from tranship.pipelines import crosswalks, endpoints, frames, locks
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.observer import Observer, Quiet
@@ -194,7 +194,7 @@ def _act(job: _Job, state_dir: Path, now: datetime, observer: Observer) -> None:
     grave = state_dir / needed.REMOVED
     grave.mkdir(mode=0o700, exist_ok=True)
     run.path.rename(grave / run.run_id)
-    shutil.rmtree(grave / run.run_id, ignore_errors=True)
+    _delete(grave / run.run_id)
     source = run.manifest["settings"]["source"]
     frames.discard(state_dir, [source] if isinstance(source, str) else source)
 
@@ -220,8 +220,22 @@ def complete(state_dir: Path) -> int:
     """Delete the runs whose removal was interrupted, and return their number."""
     left = [path for path in (state_dir / needed.REMOVED).glob("*") if path.is_dir()]
     for path in left:
-        shutil.rmtree(path, ignore_errors=True)
+        _delete(path)
     return len(left)
+
+
+def _delete(folder: Path) -> None:
+    """Delete the folder of a run. Raises LocalFailure if something of it is left: it may have records."""
+    shutil.rmtree(folder, ignore_errors=True)  # another process may be deleting it, too
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise LocalFailure(
+            f"{folder}: cannot be deleted ({(error.strerror or str(error)).lower()}), and may still have records."
+        ) from error
 
 
 @contextmanager
@@ -247,6 +261,8 @@ def _problem(run: RunDirectory, state_dir: Path, release: list[Callable[[], None
             release.append(lock.release)
         run.own()
         release.append(run.let_go)
+    except LocalFailure:  # a full disk, which is no reason to keep the run
+        raise
     except ConfigError as error:
         return str(error)
     except TranshipError:

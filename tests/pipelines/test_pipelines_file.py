@@ -132,6 +132,17 @@ def test_a_variable_has_a_name(value: str) -> None:
         filled(value, "x", {})
 
 
+def test_variables_in_a_command_are_left_to_the_shell(tmp_path: Path) -> None:
+    """Its text is in the list of processes."""
+    file = tmp_path / "crm.toml"
+    lines = 'source = "crm.csv"\ndestination = "x.jsonl"\non_failure = "curl ${HOOK} $${TRANSHIP_STATE}"\n'
+    file.write_text(lines)
+
+    assert load(str(file), None, {"HOOK": "https://hush"}).on_failure == "curl ${HOOK} ${TRANSHIP_STATE}"
+    with pytest.raises(ConfigError, match="HOOK is not set"):
+        load(str(file), None)
+
+
 def test_a_settings_file_that_is_written_for_a_user_keeps_names_with_dollars(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
 from tranship.pipelines.cli import main as cli
+from tranship.pipelines.run_directory import RunDirectory
 
 GOOD, BAD = "20260101T000000-aaaaaa", "20260102T000000-bbbbbb"
 
@@ -137,3 +138,14 @@ def test_a_state_directory_whose_name_means_something_to_a_library_is_a_folder(
     report = flow.run(settings.load(ends, {}))
     assert Path(report.run_dir).is_relative_to(tmp_path / folder)
     assert report.counts.created == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "command"), [("undoes", "the same command"), ("fixes", "the same command"), ("", "tranship resume")]
+)
+def test_an_undo_that_broke_off_before_its_records_were_kept_is_run_again(
+    key: str, command: str, tmp_path: Path
+) -> None:
+    manifest = {"status": "failed", "settings": {}, "steps": {}, **({key: {"run_id": "x"}} if key else {})}
+    directory = RunDirectory(tmp_path / "state" / "runs" / "20260101T000000-aaaaaa", manifest)
+    assert directory.go_on.startswith(command)

@@ -1,4 +1,4 @@
-"""A connection that is reset at a given byte: a relay in front of a server."""
+"""A connection that is reset at a given byte, or closed without notice: a relay in front of a server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,30 @@ from support.served import listening
 
 @dataclass
 class Relay:
-    """The point at which the next connection that sends `POST` is reset: after this number of bytes of its request, or
-    of its answer."""
+    """Where a connection is reset: at the request of this number, counted from 0, after this number of bytes of it or of
+    its answer; null never."""
 
     url: str = ""
+    at: int = 0
     of_request: int | None = None
     of_answer: int | None = None
-    sizes: list[int] = field(default_factory=list)
-    """Bytes of the request and of the answer of the last `POST` that was not reset."""
+    closes: bool = False
+    """Close each connection after an answer, without saying so in it, and not before the next request may be sent."""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Bytes of each request that was not reset, and of its answer."""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def reset(self, at: int, *, of_request: int | None = None, of_answer: int | None = None) -> None:
+        """Reset the connection of this request, counted from now on."""
+        self.sizes.clear()
+        self.at, self.of_request, self.of_answer = at, of_request, of_answer
+
+    @property
+    def is_done(self) -> bool:
+        return self.of_request is self.of_answer is None
 
 
 @contextlib.contextmanager
@@ -31,25 +47,29 @@ def relay(port: int) -> Iterator[Relay]:
         there_reader, there = await asyncio.open_connection("127.0.0.1", port)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while request := await _message(reader):
-                is_post = request.startswith(b"POST")
-                if is_post and seen.of_request is not None:
+                is_due = len(seen.sizes) == seen.at
+                if is_due and seen.of_request is not None:
                     there.write(request[: seen.of_request])
                     await there.drain()
                     seen.of_request = None
                     break
                 there.write(request)
                 answer = await _message(there_reader)
-                if is_post and seen.of_answer is not None:
+                if is_due and seen.of_answer is not None:
                     writer.write(answer[: seen.of_answer])
                     await writer.drain()
                     seen.of_answer = None
                     break
-                if is_post:
-                    seen.sizes[:] = len(request), len(answer)
+                seen.sizes.append((len(request), len(answer)))
                 writer.write(answer)
                 await writer.drain()
+                if seen.closes:
+                    await asyncio.sleep(0)
+                    writer.close()
+                    break
         there.transport.abort()
-        writer.transport.abort()
+        if not seen.closes:
+            writer.transport.abort()
 
     with listening(connected) as seen.url:
         yield seen

@@ -320,3 +320,10 @@ class Writer:
             for record in self.sandbox.state()
         ]
         return sorted(records, key=lambda record: json.dumps(record, sort_keys=True))
+
+
+def numbered(value: Any, number: int) -> Any:
+    """Return the value with a customer's number in its texts."""
+    if isinstance(value, dict):
+        return {name: numbered(inner, number) for name, inner in value.items()}
+    return value.replace("{n}", str(number)) if isinstance(value, str) else value

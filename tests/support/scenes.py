@@ -14,6 +14,7 @@ import duckdb
 
 from support import moving
 from support.accounts import Account
+from support.artefacts import texts
 from support.failing_disk import FailingDisk
 from support.postgres_server import Database
 
@@ -58,6 +59,16 @@ def in_file(name: str) -> Callable[[Path], Any]:
     return lambda folder: (folder / name).read_bytes() if (folder / name).exists() else None
 
 
+def _kept_files_with(value: str) -> Callable[[Path], bool]:
+    """Whether any file of the runs has this value."""
+    return lambda folder: any(value in text for _, text in texts(folder / ".tranship" / "runs"))
+
+
+def _kept_runs(folder: Path) -> int:
+    """The number of runs."""
+    return len([path for path in (folder / ".tranship" / "runs").iterdir() if (path / "manifest.json").exists()])
+
+
 def loading(destination: str, source: str = "in.csv") -> Words:
     return ("run", source, destination, *OPTIONS)
 
@@ -84,6 +95,9 @@ SCENES = {
         only="rejects.xlsx",
         named=r"rejects\.xlsx",
     ),
+    "an undo": Scene(("undo", "last"), in_duckdb, (_OLD, loading(DUCKDB))),
+    "an erasure": Scene(("erase", "--external-id", "cus_00003"), _kept_files_with("cus_00003"), (loading(DUCKDB),)),
+    "a removal of runs": Scene(("prune", "--keep-last", "1"), _kept_runs, (_OLD, loading(DUCKDB))),
 }
 
 

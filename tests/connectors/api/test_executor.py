@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from support.connection_relay import relay
 from support.sandboxes import Sandbox
 from support.served import nobody, served
 from support.writing import OPERATIONS, QUICK, create, customer, delete, outcomes, send, update, write
@@ -449,24 +448,3 @@ def test_without_a_known_limit_it_finds_the_level(sandbox: Start, tmp_path: Path
     sent = send(there.url, tmp_path)
     assert sent.counts == {("create", "done"): 1000}
     assert sent.traffic.throttled < 100
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", ["of_request", "of_answer"])
-def test_a_connection_that_is_reset_at_any_byte_makes_one_customer(part: str, sandbox: Start, tmp_path: Path) -> None:
-    """TRANSHIP_MISBEHAVIOUR=1 tries every byte."""
-    there = sandbox("marginfront")
-    with relay(there.port) as between:
-        write(tmp_path / "whole", [create(0, customer(0))])
-        send(between.url, tmp_path / "whole")
-        size = between.sizes[part == "of_answer"]
-        step = 1 if os.environ.get("TRANSHIP_MISBEHAVIOUR") else size // 12
-        for place in [*range(0, size, step), size]:
-            there.clear()
-            setattr(between, part, place)
-            write(tmp_path / str(place), [create(0, customer(0))])
-            send(between.url, tmp_path / str(place))
-            assert getattr(between, part) is None
-            assert outcomes(tmp_path / str(place)) == {0: ("create", "done", None)}
-            [record] = there.state()
-            assert record["externalId"] == customer(0)["externalId"]

@@ -13,7 +13,7 @@ import pytest
 
 from support.accounts import PROVIDERS, USUAL
 from support.long_tests import some
-from support.provider_writing import PARTICULARS, Writer
+from support.provider_writing import PARTICULARS, Writer, numbered
 from support.sandboxes import Start
 from support.writing import BAD
 from tranship.connectors.api import json_codec
@@ -212,13 +212,6 @@ def test_with_simulated_failures_the_effect_is_that_of_an_undisturbed_run(
         [(call["method"], call["path"], call["content"]) for call in calls if (call["worked"] or 999) < 300]
     )
     assert any(call["status"] in (None, 500) and call["worked"] for call in calls), "no answer was lost"
-
-
-def numbered(value: Any, number: int) -> Any:
-    """Return the value with a customer's number in its texts."""
-    if isinstance(value, dict):
-        return {name: numbered(inner, number) for name, inner in value.items()}
-    return value.replace("{n}", str(number)) if isinstance(value, str) else value
 
 
 def assert_sent_once(calls: list[tuple[str, str, str]]) -> None:

@@ -125,3 +125,14 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.prom").mkdir()
     with pytest.raises(UndeliveredError, match="is a directory"):
         metrics.write(tmp_path / "t.prom", ended("crm"), None)
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r", "\r\n", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_a_name_may_have_any_separator_of_lines(separator: str, tmp_path: Path) -> None:
+    """Without a name of its own, a pipeline is named for its destination."""
+    file = tmp_path / "t.prom"
+    for pipeline, code in ((f"a{separator}b", 0), ("other", 3), (f"a{separator}b", 4)):
+        metrics.write(file, ended(pipeline, code), NOW)
+
+    lines = [line for line in file.read_bytes().decode().split("\n") if "exit_code{" in line]
+    assert [float(line.rpartition(" ")[2]) for line in lines] == [4, 3]

@@ -13,7 +13,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from support.served import Served, nobody, served
-from tranship.connectors.errors import GateClosed
+from tranship.connectors.errors import ConfigError, GateClosed
 from tranship.pipelines import run
 from tranship.pipelines.settings import load
 
@@ -42,7 +42,7 @@ def go(folder: Path, **options: Any) -> list[str]:
         **{"state_dir": str(folder / "state"), "traces": True, **options},
     }
     heard = Heard()
-    with suppress(GateClosed):
+    with suppress(GateClosed, ConfigError):
         run.run(load(settings, {}), heard)
     return heard.warnings
 
@@ -98,6 +98,17 @@ def test_a_run_that_is_stopped_is_an_error(folder: Path, monkeypatch: pytest.Mon
     spans, _ = spans_of(collector)
     assert spans["tranship run"].status.code == 2
     assert "--max-rejects 0" in spans["tranship run"].status.message
+
+
+def test_a_run_that_fails_before_its_first_step_is_a_trace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(accept) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.delenv("METRONOME_BEARER_TOKEN", raising=False)
+        assert go(folder, destination="metronome://") == []
+
+    spans, _ = spans_of(collector)
+    assert list(spans) == ["tranship run"]
+    assert "METRONOME_BEARER_TOKEN" in spans["tranship run"].status.message
 
 
 @pytest.mark.slow

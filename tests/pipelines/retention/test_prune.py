@@ -17,7 +17,7 @@ import tranship
 from support.artefacts import texts
 from support.long_tests import LONG
 from tranship.connectors import durable
-from tranship.connectors.errors import ConfigError, TranshipError
+from tranship.connectors.errors import ConfigError, LocalFailure, TranshipError
 from tranship.pipelines import run
 from tranship.pipelines.cli import main as cli
 from tranship.pipelines.retention import prune
@@ -384,3 +384,25 @@ def test_a_fix_that_broke_off_keeps_the_run_whose_rejects_it_loads() -> None:
     set_status(second, "failed", fixes={"run_id": first.name, "folder": str(first)})
     kept = prune.prune(STATE, Rules(keep_last=0)).kept
     assert kept[first.name] == f"is needed by the unfinished run {second.name}"
+
+
+def test_a_run_that_cannot_be_deleted_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = ran(40).name
+    ran(1)
+    with monkeypatch.context() as failing:
+        failing.setattr("os.unlink", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        with pytest.raises(LocalFailure, match=rf"removed/{old}: cannot be deleted \(input/output error\)"):
+            prune.prune(STATE, Rules(keep_last=1))
+        with pytest.raises(LocalFailure):
+            prune.prune(STATE, Rules(keep_last=1))
+    assert prune.prune(STATE, Rules(keep_last=1)).completed == 1
+    assert not list((STATE / prune.REMOVED).iterdir())
+
+
+def test_a_lock_that_cannot_be_written_is_no_reason_to_keep_a_run() -> None:
+    ran(40)
+    ran(1)
+    shutil.rmtree(STATE / "locks")
+    (STATE / "locks").write_text("in the way")
+    with pytest.raises(LocalFailure, match="locks: cannot be created or used"):
+        prune.prune(STATE, Rules(keep_last=1))
