@@ -48,7 +48,9 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def readable(folder: Path = STATE) -> list[str]:
     """Return the files in which a customer is found, decoded."""
-    return sorted({name for name, text in texts(folder) if PEOPLE.search(unescape(text))})
+    # Bytes that are encrypted can be any words.
+    plain = ((name, text) for name, text in texts(folder) if not text.startswith("age-encryption.org/v1\n"))
+    return sorted({name for name, text in plain if PEOPLE.search(unescape(text))})
 
 
 def customers() -> list[tuple[object, ...]]:
