@@ -594,9 +594,14 @@ def main() -> None:
     try:
         supervisor.work_in_child()
         with process.interrupts():
-            from tranship.pipelines.cli import main as cli
+            try:
+                from tranship.pipelines.cli import main as cli
 
-            code = cli.main()
+                code = cli.main()
+            except KeyboardInterrupt:
+                print("Stopped.", file=sys.stderr)
+            # Within the block: the same signal may arrive twice, the second time when all is over.
+            process.end(code)
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
     process.end(code)

@@ -146,6 +146,12 @@ def test_a_state_directory_whose_name_means_something_to_a_library_is_a_folder(
 def test_an_undo_that_broke_off_before_its_records_were_kept_is_run_again(
     key: str, command: str, tmp_path: Path
 ) -> None:
-    manifest = {"status": "failed", "settings": {}, "steps": {}, **({key: {"run_id": "x"}} if key else {})}
+    manifest = {
+        "status": "failed",
+        "run_id": "20260101T000000-aaaaaa",
+        "settings": {},
+        "steps": {},
+        **({key: {"run_id": "x"}} if key else {}),
+    }
     directory = RunDirectory(tmp_path / "state" / "runs" / "20260101T000000-aaaaaa", manifest)
     assert directory.go_on.startswith(command)

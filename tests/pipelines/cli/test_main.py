@@ -780,6 +780,7 @@ def test_every_setting_goes_from_command_to_command() -> None:
         dry_run=True,
         report_samples="off",
         mask={"name": "hide"},
+        encrypt_to=("age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq",),
         state_dir=Path("elsewhere"),
         workers=3,
         memory="2GB",

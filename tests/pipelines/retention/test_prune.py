@@ -20,7 +20,7 @@ from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError, LocalFailure, TranshipError
 from tranship.pipelines import run
 from tranship.pipelines.cli import main as cli
-from tranship.pipelines.retention import prune
+from tranship.pipelines.retention import needed, prune
 from tranship.pipelines.retention.rules import Rules, rules_of
 from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings import load
@@ -396,7 +396,7 @@ def test_a_run_that_cannot_be_deleted_is_an_error(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(LocalFailure):
             prune.prune(STATE, Rules(keep_last=1))
     assert prune.prune(STATE, Rules(keep_last=1)).completed == 1
-    assert not list((STATE / prune.REMOVED).iterdir())
+    assert not list((STATE / needed.REMOVED).iterdir())
 
 
 def test_a_lock_that_cannot_be_written_is_no_reason_to_keep_a_run() -> None:
