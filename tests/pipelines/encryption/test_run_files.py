@@ -12,7 +12,7 @@ import pytest
 
 import tranship
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy
+from tranship.connectors.errors import Busy, ConfigError
 from tranship.pipelines.encryption import run_files, session
 from tranship.pipelines.encryption.marks import LOCK, State, state_of
 from tranship.pipelines.locks import lock_at
@@ -129,6 +129,16 @@ def test_a_file_that_a_command_removed_does_not_come_back(run: RunDirectory) -> 
     run_files.close(run)
     run_files.open_again(run, [KEY], Path("key.txt"))
     assert not (run.path / "rejects.parquet").exists()
+
+
+def test_a_file_that_someone_else_put_there_is_not_removed(run: RunDirectory) -> None:
+    run_files.close(run)
+    (run.path / "notes.txt").write_text("called Bo")
+    Path("key.txt").write_text(str(pyrage.x25519.Identity.generate()))
+    with pytest.raises(ConfigError, match="has no key to which"):
+        tranship.undo(identity="key.txt")
+    assert (run.path / "notes.txt").read_text() == "called Bo"
+    assert records(run) == {}
 
 
 def test_a_run_that_another_command_has_open_is_left_alone(run: RunDirectory) -> None:
