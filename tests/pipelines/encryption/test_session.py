@@ -269,7 +269,8 @@ def test_an_erasure_needs_the_key_and_says_what_it_could_not_search(
 ) -> None:
     run = loaded(key)
     assert cli.main(["erase", "--external-id", "2"]) == 4
-    assert "stage/000000.parquet.age: is encrypted, so it was not searched." in capsys.readouterr().err
+    assert "stage/000000.parquet.age: is encrypted, so it was not searched." in (said := capsys.readouterr().err)
+    assert "Nothing was found in the files that could be searched." in said
     assert cli.main(["erase", "--email", "bo@bolt.example", "--identity", "key.txt"]) == 0
     assert "Erased" in capsys.readouterr().err
     assert readable() == []
