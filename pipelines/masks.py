@@ -78,6 +78,16 @@ class Masks(Struct, frozen=True):
         """Return the value of a column of which these fields are made; null: it is kept in metadata, or left out."""
         return self._shown(value, self._way(fields))
 
+    def telling(self, records: pl.DataFrame, columns: Mapping[str, str | list[str]]) -> dict[str, frozenset[str]]:
+        """Return column → its values that contain a masked one of the same record; `columns` as in `row`."""
+        if not self.ways:
+            return {}
+        plain = [name for name, kind in records.schema.items() if kind == pl.String or kind.is_numeric()]
+        masked = [name for name in plain if self._way(columns.get(name))]
+        others = [name for name in plain if name not in masked and records.schema[name] == pl.String]
+        found = records.select(pl.when(_tells(name, masked)).then(name).alias(name) for name in others)
+        return {values.name: frozenset(values.drop_nulls()) for values in found}
+
     def reason(self, text: str) -> str:
         """Return the reason of a refusal, which quotes values that a provider must have."""
         if not self.ways or not text.startswith(UNREADABLE):

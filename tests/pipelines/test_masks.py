@@ -160,6 +160,16 @@ def test_a_value_that_contains_a_masked_one_is_hidden(tmp_path: Path) -> None:
     assert "Al paid" in page
 
 
+def test_a_frequent_value_that_contains_a_masked_one_is_hidden(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    rows = "".join(f"{at},Quartz GmbH,to QUARTZ GmbH,Quartz GmbH Holding,Ulmstadt\n" for at in range(2))
+    source.write_text(f"id,name,note,legal name,city\n{rows}")
+    report = Warehouse(tmp_path).load(source, mask={"name": "hide"})
+    page = (Path(report.run_dir) / "report.html").read_text(encoding="utf-8")
+    assert "quartz" not in page.casefold()
+    assert "Ulmstadt" in page
+
+
 def test_a_value_of_a_warning_that_contains_a_masked_one_is_hidden(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text(
