@@ -118,7 +118,9 @@ class Findings:
             frame = frame.join(
                 pl.scan_parquet(file, glob=False), on=["source", "line"], how="anti", maintain_order="left"
             )
-        masks.warnings(frame).sink_parquet(self.path / "warnings.parquet")
+        staged = sorted((self.path / "stage").glob("*.parquet"))
+        customers = pl.scan_parquet(staged, glob=False) if staged else None
+        masks.warnings(frame, customers).sink_parquet(self.path / "warnings.parquet")
         return files | {"warnings": self.path / "warnings.parquet", "merges": self.path / "merges.parquet"}
 
     def keep_results(self, outcomes: Path, staged: Iterable[pl.DataFrame]) -> dict[str, Path]:

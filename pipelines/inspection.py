@@ -20,12 +20,14 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import build, notebook, profiles, rivals, selection, validate
 from tranship.pipelines.invalid import InvalidValues
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.masks import Masks
 from tranship.pipelines.matching import Match, columns_of, fields_by_column, match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.reading import spelling_of
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.counted import counted
+from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import no_reasons, sentence
 from tranship.schemas.schema_version import SCHEMA_VERSION
 
@@ -155,7 +157,7 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
             expected = _expected(batches, columns, reading)
         except ConfigError as error:
             problem = str(error)
-    return Inspection(
+    found = Inspection(
         source=reading.source_name,
         files=tuple(layout.name for layout in layouts),
         records=records,
@@ -175,6 +177,32 @@ def inspect(layouts: Sequence[Layout], parts: Iterator[Part], reading: Reading, 
         ),
         recognised=applied.title,
         expressions=dict(reading.set),
+    )
+    return _masked(found, Masks.of(reading.mask)) if isinstance(reading, Settings) and reading.mask else found
+
+
+def _masked(found: Inspection, masks: Masks) -> Inspection:
+    """Return the inspection with samples and first values as they may be shown."""
+
+    def shown(finding: Finding) -> Finding:
+        field = finding.code.partition(".")[0]
+        value = masks.field(field, finding.value) if field in COLUMNS else masks.line(finding.value)
+        return dataclasses.replace(finding, value=value)
+
+    columns = (
+        dataclasses.replace(
+            column,
+            samples=tuple(
+                dict.fromkeys(masks.column(column.field or "metadata", one) or one for one in column.samples)
+            ),
+        )
+        for column in found.columns
+    )
+    return dataclasses.replace(
+        found,
+        columns=tuple(columns),
+        rejects=tuple(map(shown, found.rejects)),
+        warnings=tuple(map(shown, found.warnings)),
     )
 
 

@@ -67,16 +67,26 @@ class Masks(Struct, frozen=True):
     def row(self, values: Mapping[str, str | None], fields: Mapping[str, str | list[str]]) -> dict[str, str | None]:
         """Return the values of columns, of which these fields are made. One that contains a masked value is hidden."""
         told = [value for name, value in values.items() if value and self._way(fields.get(name))]
-        told = [value.strip() for value in told if len(value.strip()) >= _LEAST]
+        told = [compared for value in told if len(compared := _plain(value)) >= _LEAST]
         found = {}
         for name, value in values.items():
             shown = self.column(fields.get(name), value)
-            found[name] = HIDDEN if shown and any(one in shown for one in told) else shown
+            found[name] = HIDDEN if shown and any(one in _plain(shown) for one in told) else shown
         return found
 
     def column(self, fields: str | Iterable[str] | None, value: str | None) -> str | None:
         """Return the value of a column of which these fields are made; null: it is kept in metadata, or left out."""
         return self._shown(value, self._way(fields))
+
+    def telling(self, records: pl.DataFrame, columns: Mapping[str, str | list[str]]) -> dict[str, frozenset[str]]:
+        """Return column → its values that contain a masked one of the same record; `columns` as in `row`."""
+        if not self.ways:
+            return {}
+        plain = [name for name, kind in records.schema.items() if kind == pl.String or kind.is_numeric()]
+        masked = [name for name in plain if self._way(columns.get(name))]
+        others = [name for name in plain if name not in masked and records.schema[name] == pl.String]
+        found = records.select(pl.when(_tells(name, masked)).then(name).alias(name) for name in others)
+        return {values.name: frozenset(values.drop_nulls()) for values in found}
 
     def reason(self, text: str) -> str:
         """Return the reason of a refusal, which quotes values that a provider must have."""
@@ -114,15 +124,30 @@ class Masks(Struct, frozen=True):
             _text=pl.when(is_line).then(pl.lit(HIDDEN)),
         ).rename({name: f"{name}{_MASKED}" for name in masked})
 
-    def warnings(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Return warnings (columns `code` and `value`) as they may be shown."""
+    def warnings(self, rows: pl.LazyFrame, customers: pl.LazyFrame | None) -> pl.LazyFrame:
+        """Return warnings (columns `source`, `line`, `code` and `value`) as they may be shown. One whose value contains
+        a masked one of the same of these customers is hidden.
+        """
         if not self.ways:
             return rows
         field = pl.col("code").str.extract(CODE_OF_FIELD)
         value = self._expression("value", None)
         for name, way in self.ways.items():
             value = pl.when(field == name).then(self._expression("value", way)).otherwise(value)
-        return rows.with_columns(value.alias("value"))
+        if customers is None:
+            return rows.with_columns(value.alias("value"))
+        place = {"source": "_source", "line": "_line"}
+        told = [name for name, kind in customers.collect_schema().items() if name in self.ways and kind == pl.String]
+        records = customers.select(*place.values(), *(pl.col(name).name.prefix("_") for name in told))
+        of_warned = records.join(rows, left_on=[*place.values()], right_on=[*place], how="semi").unique(
+            [*place.values()]
+        )
+        whole = rows.join(of_warned, left_on=[*place], right_on=[*place.values()], how="left", maintain_order="left")
+        # The value of a masked field itself has been masked in its own way.
+        is_other = ~field.is_in([*self.ways]).fill_null(value=False)
+        hidden = is_other & _tells("value", [f"_{name}" for name in told])
+        masked = pl.when(hidden).then(pl.lit(HIDDEN)).otherwise(value).alias("value")
+        return whole.with_columns(masked).select(rows.collect_schema().names())
 
     def _way(self, fields: str | Iterable[str] | None) -> Way | None:
         made = [fields] if isinstance(fields, str) else fields or ["metadata"]
@@ -155,10 +180,7 @@ class Masks(Struct, frozen=True):
 
     def _without(self, name: str, masked: Iterable[str]) -> pl.Expr:
         """Return a column that is not masked, hidden where it contains the value of one that is."""
-        column = pl.col(name).cast(pl.String)
-        told = [pl.col(one).cast(pl.String).str.strip_chars() for one in masked]
-        found = [column.str.contains(one, literal=True) & (one.str.len_chars() >= _LEAST) for one in told]
-        hidden = pl.any_horizontal(*found).fill_null(value=False) if found else pl.lit(value=False)
+        hidden = _tells(name, masked)
         return pl.when(hidden).then(pl.lit(HIDDEN)).otherwise(self._expression(name, None)).alias(name)
 
     def _digests(self, values: pl.Series) -> pl.Series:
@@ -166,6 +188,23 @@ class Masks(Struct, frozen=True):
         distinct = values.unique().drop_nulls()
         digests = pl.Series([self._digest(value) if value else value for value in distinct], dtype=pl.String)
         return values.replace_strict(distinct, digests, default=None, return_dtype=pl.String)
+
+
+def _plain(text: str) -> str:
+    """Return a text as it is compared with others: in any case, with any spaces."""
+    return " ".join(text.lower().split())
+
+
+def _tells(name: str, masked: Iterable[str]) -> pl.Expr:
+    """Whether the value of a column contains that of one of these columns."""
+
+    def plain(column: str) -> pl.Expr:
+        return pl.col(column).cast(pl.String).str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+
+    found = [
+        plain(name).str.contains(plain(one), literal=True) & (plain(one).str.len_chars() >= _LEAST) for one in masked
+    ]
+    return pl.any_horizontal(*found).fill_null(value=False) if found else pl.lit(value=False)
 
 
 def _sentences(codes: pl.Series) -> pl.Series:

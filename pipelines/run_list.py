@@ -10,6 +10,7 @@ from typing import overload
 
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import notebook
+from tranship.pipelines.encryption import session
 from tranship.pipelines.encryption.marks import encrypted_name
 from tranship.pipelines.report import Counts, Fixes, Report
 from tranship.pipelines.retention import prune
@@ -45,12 +46,13 @@ class RunSummary:
 @dataclass(frozen=True, repr=False)
 class RunList(Sequence[RunSummary]):
     """The runs of a state directory, newest first. `damaged` is name of a folder → what is wrong with it; `removed`
-    are the ids of runs that were removed.
+    are the ids of runs that were removed, `readable` of those that were stopped before their files were encrypted.
     """
 
     runs: tuple[RunSummary, ...]
     damaged: Mapping[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> RunSummary: ...
@@ -91,7 +93,9 @@ def list_runs(state_dir: Path, remove_older_than: timedelta | None = None, now: 
     if remove_older_than is not None:
         pruned = prune.prune(state_dir, Rules(keep=remove_older_than), now=now)
         removed = tuple(removal.run_id for removal in pruned.removals)
-    return RunList(tuple(map(_summary, all_runs(state_dir))), damaged_runs(state_dir), removed)
+    found = all_runs(state_dir)
+    readable = tuple(run.run_id for run in found if session.is_left_readable(run))
+    return RunList(tuple(map(_summary, found)), damaged_runs(state_dir), removed, readable)
 
 
 def _summary(run: RunDirectory) -> RunSummary:

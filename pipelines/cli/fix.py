@@ -24,6 +24,7 @@ from tranship.pipelines.cli.options import (
 from tranship.pipelines.cli.output import print_json_text, summary
 from tranship.pipelines.cli.terminal import say
 from tranship.pipelines.command_lines import shell
+from tranship.pipelines.run_directory import RunDirectory
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -116,16 +117,16 @@ def fix_command(
         if done.report is not None and not quiet and not is_for_machines(log):
             say(summary(done.report, sys.stderr) + "\n", err=True)
     if not is_for_machines(log) and (not quiet or done.exit_code):
-        lines = _loaded(done) if file is not None else _written(done)
+        lines = _loaded(done) if file is not None else _written(done, state_dir)
         say("\n".join(map(visible, lines)), err=True)
     if as_json:
         print_json_text(done.to_json())
     return done.exit_code
 
 
-def _written(done: Fix) -> list[str]:
+def _written(done: Fix, state_dir: Path) -> list[str]:
     lines = [f"{counted(done.rows, 'reject')} written to {done.file}", *(f"note: {note}" for note in done.notes)]
-    command = shell("tranship", "fix", done.run_id, "--from", done.file)
+    command = f"{RunDirectory.open(state_dir, done.run_id).command('fix')} {shell('--from', done.file)}"
     return [
         *lines,
         *([f"run {done.run_id}: {done.fixes}"] if done.fixes.runs else []),

@@ -203,7 +203,8 @@ def _value(given: str, name: str) -> str:
 
 def _sentence(done: Erased, *, dry_run: bool) -> str:
     found = f"{counted(done.total, 'entry', 'entries')} in {counted(len(done.entries), 'file')}"
-    parts = [f"{'Would erase' if dry_run else 'Erased'} {found}." if done.entries else "Nothing to erase."]
+    nothing = "Nothing was found in the files that could be searched." if done.unreadable else "Nothing to erase."
+    parts = [f"{'Would erase' if dry_run else 'Erased'} {found}." if done.entries else nothing]
     if done.earlier:
         parts.append(f"The same value was erased on {done.earlier[:10]}.")
     if done.shared_addresses:

@@ -112,6 +112,11 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     for run in found:
         if run.problem:
             tell(visible(f"damaged: {run.problem}"))
+    for run_id in found.readable:
+        tell(
+            f"{run_id}: its files with records are readable, because it was stopped before they were encrypted. The "
+            "next successful run of its pipeline encrypts them."
+        )
     kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
         listed = {"runs": kept, "removed": found.removed, "damaged": found.damaged}

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from tranship.pipelines.retention import artefacts
 from tranship.pipelines.run_directory import RunDirectory
 
 SUFFIX: Final = ".age"
@@ -58,3 +59,12 @@ def encrypted_name(file: Path) -> Path:
     """Return where the file is: under its name, or encrypted."""
     encrypted = file.with_name(file.name + SUFFIX)
     return encrypted if not file.exists() and encrypted.exists() else file
+
+
+def encrypted_later(run: RunDirectory, file: str) -> str:
+    """Return the name that a file has at the end of the command: with records in it, an encrypted one, if the run
+    asks for that."""
+    if not recipients_of(run) or not Path(file).is_relative_to(run.path):
+        return file
+    kind = artefacts.of_run(Path(file).relative_to(run.path).as_posix())
+    return file + SUFFIX if kind is None or kind.keeps == "records" else file

@@ -82,8 +82,11 @@ def _keep_crosswalk(run: RunDirectory) -> None:
 
 
 def _remove_copies(run: RunDirectory) -> None:
+    """Remove what was decrypted, and its beginnings. Files that were put there by others stay."""
+    copies = set(files_of(run))
     for file in _with_records(run):
-        file.unlink()
+        if _name(run, file) in copies or file.suffix == ".partial":
+            file.unlink()
     mark(run, State.CLOSED)
 
 

@@ -83,6 +83,17 @@ def with_records(
         return _then_closed(opened, state_dir, places, stack.close)
 
 
+def is_left_readable(run: RunDirectory) -> bool:
+    """Whether files with records are to be encrypted and are not, although no process works with them."""
+    if not recipients_of(run) or state_of(run) is State.CLOSED or removed.has_lost_values(run):
+        return False
+    try:
+        run.must_be_free()
+        return lock_at(run.path / LOCK).holder() is None
+    except (Busy, ConfigError, OSError):
+        return False
+
+
 def _open(run: RunDirectory, identities: Sequence[Any], identity: Path, stack: ExitStack) -> None:
     lock = lock_at(run.path / LOCK)
     if not lock.take(GLANCE):

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
 from tranship.pipelines import next_steps
+from tranship.pipelines.encryption.marks import encrypted_later, encrypted_name
 from tranship.pipelines.masks import Masks
 from tranship.pipelines.next_steps import NextStep
 from tranship.pipelines.pages import charts, customers, findings, frame, operation, outcome, traffic
@@ -156,7 +157,9 @@ def _proof(proof: Proof | None, sent: Traffic, directory: RunDirectory) -> Html:
     when = f"Verified {proof.verified_at:%Y-%m-%d %H:%M:%S} UTC: both sides were read and compared field by field."
     result = "There are no differences." if not proof.differences else "There are differences."
     differences = directory.path / "differences.csv"
-    listed = [tag("p", link(differences.name, "Differences and refusals, one by one"))] if differences.exists() else []
+    name = Path(encrypted_later(directory, str(differences))).name
+    is_there = encrypted_name(differences).exists()
+    listed = [tag("p", link(name, "Differences and refusals, one by one"))] if is_there else []
     outdated = [
         tag("p", tag("strong", "Something was written after that: verify again.")),
         command(directory.command("verify")),

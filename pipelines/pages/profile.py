@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tranship.pipelines.masks import Masks
+from tranship.pipelines.masks import HIDDEN, Masks
 from tranship.schemas.customer import COLUMNS
 
 _RECORDS: Final = 10_000
@@ -62,7 +62,8 @@ def of_source(folder: Path, masks: Masks, total: int, columns: Mapping[str, str 
         return None
     records = pl.concat([pl.scan_parquet(file, glob=False) for file in files], how="diagonal").collect()
     found = _profiles(records, records.columns)
-    shown = (_masked(one, partial(masks.column, columns.get(one.name))) for one in found)
+    telling = masks.telling(records, columns)
+    shown = (_masked(one, partial(masks.column, columns.get(one.name)), telling) for one in found)
     return Profiles(records.height, total, tuple(shown))
 
 
@@ -82,15 +83,17 @@ def of_customers(folder: Path, masks: Masks, total: int) -> Profiles | None:
     gone = pl.read_parquet(dropped, glob=False)["row"]
     customers = sample.filter(~pl.col("_row").is_in(gone.implode())) if gone.len() else sample
     filled = [name for name in names if customers[name].null_count() < customers.height]
-    shown = (_masked(one, partial(masks.field, one.name)) for one in _profiles(customers, filled))
+    telling = masks.telling(customers, {name: name for name in filled})
+    shown = (_masked(one, partial(masks.field, one.name), telling) for one in _profiles(customers, filled))
     return Profiles(customers.height, total, tuple(shown))
 
 
-def _masked(profile: Profile, shown: Callable[[str], str | None]) -> Profile:
-    """Return a profile with its most frequent values as they may be shown."""
+def _masked(profile: Profile, shown: Callable[[str], str | None], telling: Mapping[str, frozenset[str]]) -> Profile:
+    """Return a profile with its most frequent values as they may be shown; `telling` is column → those to hide."""
+    hidden = telling.get(profile.name, frozenset())
     top: Counter[str] = Counter()
     for value, count in profile.top:
-        top[shown(value) or ""] += count
+        top[HIDDEN if value in hidden else shown(value) or ""] += count
     return replace(profile, top=tuple(top.items()))
 
 

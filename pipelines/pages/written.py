@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
 from tranship.connectors import durable
+from tranship.pipelines.encryption.marks import encrypted_later
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.pages import frame, outcome
 from tranship.pipelines.pages.markup import tag
@@ -41,7 +43,7 @@ def write_migration_page(report: Report, directory: RunDirectory, observer: Obse
 
 def _write(name: str, page: Page, report: Report, directory: RunDirectory, observer: Observer) -> None:
     try:
-        made = page(report, directory)
+        made = page(_as_encrypted(report, directory), directory)
     except Exception as error:
         log.exception("page", extra={"run_id": report.run_id, "page": name})
         observer.note(
@@ -50,6 +52,14 @@ def _write(name: str, page: Page, report: Report, directory: RunDirectory, obser
         )
         made = _incomplete(report, directory)
     durable.write(directory.path / name, made)
+
+
+def _as_encrypted(report: Report, directory: RunDirectory) -> Report:
+    """Return a report with the names that its files have once they are encrypted, which follows if the run asks for it:
+    a page is read after that.
+    """
+    files = {name: encrypted_later(directory, file) for name, file in report.files.items()}
+    return dataclasses.replace(report, files=files)
 
 
 def _incomplete(report: Report, directory: RunDirectory) -> str:

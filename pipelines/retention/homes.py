@@ -64,11 +64,13 @@ class Home:
 
 
 def all_homes(state_dir: Path, folders: Sequence[Path] = ()) -> list[Home]:
-    """Return the homes of a state directory, and of plans elsewhere. Every file is in exactly one."""
+    """Return the homes of a state directory, and of plans in `folders`. Every file is in exactly one."""
     roots = {path.parent for path in state_dir.rglob("manifest.json")}
     for parent in (state_dir / "runs", state_dir / crosswalks.APPLIED):
         roots |= {path for path in parent.glob("*") if path.is_dir()}
-    return [*(Home(path) for path in sorted(roots)), Home(state_dir, sorted(roots)), *map(Home, folders)]
+    distinct = {path.resolve(): path for path in reversed(folders)}
+    elsewhere = [path for place, path in distinct.items() if not place.is_relative_to(state_dir.resolve())]
+    return [*(Home(path) for path in sorted(roots)), Home(state_dir, sorted(roots)), *map(Home, elsewhere)]
 
 
 @contextmanager

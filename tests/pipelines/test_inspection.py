@@ -15,7 +15,7 @@ from tranship.pipelines.cli import render
 from tranship.pipelines.inspection import Column, Inspection
 from tranship.pipelines.settings import load, reading_from_command
 from tranship.pipelines.settings_file import pipeline_toml
-from tranship.pipelines.settings_model import Reading
+from tranship.pipelines.settings_model import Reading, Settings
 
 
 def inspected(source: Path | str, rows: int = 10_000, **options: Any) -> Inspection:
@@ -121,6 +121,25 @@ def test_a_finding_has_its_first_place_and_value(tmp_path: Path) -> None:
 
     assert (first.code, first.count, first.example, first.value) == ("email.syntax", 2, f"{path}, line 3", "no address")
     assert (second.code, second.count, second.value) == ("country.unknown", 1, "Nowhere")
+
+
+def test_masked_fields_have_no_samples(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("id,email,first,last,note,city\n1,quartz,Quartz,Q,to Quartz,Ulm\n2,q@quartz.example,Quartz\n")
+    told = Settings(
+        source=str(source),
+        destination="out.csv",
+        fields={"name": "first + last"},
+        mask={"email": "hide", "name": "hide"},
+    )
+    found = run.inspect(told, 10)
+    assert "quartz" not in found.to_json().casefold()
+    samples = {column.name: column.samples for column in found.columns}
+    assert (samples["first"], samples["note"], samples["city"]) == (("[hidden]",), ("[hidden]",), ("Ulm",))
+    assert [(finding.code, finding.value) for finding in found.rejects] == [
+        ("line.too_few_columns", "[hidden]"),
+        ("email.syntax", "[hidden]"),
+    ]
 
 
 def test_warnings_of_rejected_records_are_not_expected(tmp_path: Path) -> None:

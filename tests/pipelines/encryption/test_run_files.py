@@ -12,7 +12,8 @@ import pytest
 
 import tranship
 from tranship.connectors import durable
-from tranship.connectors.errors import Busy
+from tranship.connectors.errors import Busy, ConfigError
+from tranship.pipelines.cli import main as cli
 from tranship.pipelines.encryption import run_files, session
 from tranship.pipelines.encryption.marks import LOCK, State, state_of
 from tranship.pipelines.locks import lock_at
@@ -131,6 +132,16 @@ def test_a_file_that_a_command_removed_does_not_come_back(run: RunDirectory) -> 
     assert not (run.path / "rejects.parquet").exists()
 
 
+def test_a_file_that_someone_else_put_there_is_not_removed(run: RunDirectory) -> None:
+    run_files.close(run)
+    (run.path / "notes.txt").write_text("called Bo")
+    Path("key.txt").write_text(str(pyrage.x25519.Identity.generate()))
+    with pytest.raises(ConfigError, match="has no key to which"):
+        tranship.undo(identity="key.txt")
+    assert (run.path / "notes.txt").read_text() == "called Bo"
+    assert records(run) == {}
+
+
 def test_a_run_that_another_command_has_open_is_left_alone(run: RunDirectory) -> None:
     run_files.close(run)
     Path("key.txt").write_text(str(KEY))
@@ -140,6 +151,21 @@ def test_a_run_that_another_command_has_open_is_left_alone(run: RunDirectory) ->
         tranship.undo(identity="key.txt")
     lock.release()
     assert tranship.undo(identity="key.txt").counts.deleted == 1
+
+
+def test_the_list_of_runs_says_whose_encryption_was_stopped(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = f"{run.run_id}: its files with records are readable, because it was stopped before they were encrypted."
+    run.own()  # as one that is at work
+    assert tranship.runs().readable == ()
+    run.let_go()
+    assert tranship.runs().readable == (run.run_id,)
+    assert cli.main(["runs"]) == 0
+    assert said in capsys.readouterr().err
+    tranship.run("in.csv", TABLE, encrypt_to=str(KEY.to_public()))
+    assert cli.main(["runs"]) == 0
+    assert said not in capsys.readouterr().err
 
 
 def test_a_failure_to_encrypt_is_said_and_the_next_run_completes_it(

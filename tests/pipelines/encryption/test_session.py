@@ -141,6 +141,23 @@ def test_rejects_are_corrected_with_the_key(key: str) -> None:
     assert readable() == []
 
 
+def test_the_command_after_the_rejects_were_written_names_the_option(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = loaded(key)
+    assert cli.main(["fix", "last", "--out", "rejects.csv", "--identity", "key.txt"]) == 0
+    assert f"tranship fix {run.run_id} --identity FILE --from rejects.csv" in capsys.readouterr().err
+
+
+def test_a_page_links_to_the_files_as_they_are(key: str) -> None:
+    run = loaded(key)
+    tranship.plan("in.csv", TABLE, out="move", encrypt_to=key)
+    for page in (run.path / "report.html", Path("move/report.html"), Path("move/plan.html")):
+        links = set(re.findall(r'href="([^#"]+)"', page.read_text()))
+        assert any(link.endswith(".age") for link in links), page
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
+
+
 def test_a_plan_is_applied_with_the_key(key: str) -> None:
     planned = tranship.plan("in.csv", TABLE, out="move", encrypt_to=key)
     assert readable(Path("move")) == []
@@ -252,7 +269,8 @@ def test_an_erasure_needs_the_key_and_says_what_it_could_not_search(
 ) -> None:
     run = loaded(key)
     assert cli.main(["erase", "--external-id", "2"]) == 4
-    assert "stage/000000.parquet.age: is encrypted, so it was not searched." in capsys.readouterr().err
+    assert "stage/000000.parquet.age: is encrypted, so it was not searched." in (said := capsys.readouterr().err)
+    assert "Nothing was found in the files that could be searched." in said
     assert cli.main(["erase", "--email", "bo@bolt.example", "--identity", "key.txt"]) == 0
     assert "Erased" in capsys.readouterr().err
     assert readable() == []

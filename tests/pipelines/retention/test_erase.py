@@ -442,3 +442,14 @@ def test_tables_of_an_engine_elsewhere_are_named() -> None:
     for place, named in ((str((folder / "work").resolve()), []), ("s3://lake/tmp", ["s3://lake/tmp"])):
         durable.write_json(folder / "manifest.json", manifest | {"status": "failed", "work_folder": place})
         assert list(erase.erase(STATE, person.from_email("b@x.example")).unreadable) == named
+
+
+def test_a_plan_in_the_state_directory_or_named_twice_is_erased_once(own_folder: Path) -> None:
+    write("a@x.example")
+    for folder in (STATE / "move", Path("move")):
+        tranship.plan("in.csv", "out.csv", out=folder)
+    folders = [Path("move"), STATE / "move", (STATE / "move").absolute(), Path("..", own_folder.name, "move")]
+    done = erase.erase(STATE, person.from_email("a@x.example"), folders=folders)
+    files = [Path(file).resolve() for file in done.entries]
+    assert len(files) == len(set(files))
+    assert {own_folder / place / "move" / "changes.csv" for place in (".", STATE)} <= {*files}
