@@ -13,6 +13,7 @@ import pytest
 
 from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, fates
+from tranship.connectors.databases.undo_plan import HAS_DEPENDENTS
 from tranship.pipelines.report import Report
 from tranship.pipelines.undo import undo
 
@@ -88,7 +89,7 @@ def test_a_row_whose_delete_is_forbidden_stays(table: PostgresWarehouse, by: str
     run = table.load([ANN, BOB, CID])
     table.do(*FORBIDDEN[by])
     back = take_back(table, run)
-    assert left(back) == {"2": "has_dependents"}
+    assert left(back) == {"2": HAS_DEPENDENTS}
     assert fates(back) == {"deleted": 2, "refused": 1}
     assert table.column("name") == ["Bob"]
 
@@ -102,7 +103,7 @@ def test_a_row_of_a_partition_to_which_others_refer_stays(tmp_path: Path, postgr
     run = table.load([ANN, BOB])
     table.do("CREATE TABLE orders (customer text REFERENCES part)", "INSERT INTO orders VALUES ('2')")
     back = take_back(table, run)
-    assert left(back) == {"2": "has_dependents"}
+    assert left(back) == {"2": HAS_DEPENDENTS}
     assert table.column("name") == ["Bob"]
 
 
