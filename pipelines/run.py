@@ -190,14 +190,14 @@ def verify_run(
 
 def _verify_run(state_dir: Path, run_id: str, observer: Observer) -> Verification:
     directory = resuming.find_run(state_dir, run_id)
-    columns = resuming.columns_of(directory)
-    if columns is None or directory.done(IDENTIFY_STEP) is None:
-        raise ConfigError(f"{directory.run_id}: its source was not read to the end. There is nothing to compare with.")
     if is_undo(directory):
         raise ConfigError(
             f"{directory.run_id}: takes back a run. To see what is left of that: "
             + about_runs(state_dir, "undo", directory.manifest["undoes"]["run_id"], "--dry-run")
         )
+    columns = resuming.columns_of(directory)
+    if columns is None or directory.done(IDENTIFY_STEP) is None:
+        raise ConfigError(f"{directory.run_id}: its source was not read to the end. There is nothing to compare with.")
     removed.must_be_complete(directory, "be compared with its destination", " Give the source and the destination.")
     settings = resuming.settings_of(directory).model_copy(update=_COMPARISON)
     _must_be_on_one_machine(settings)

@@ -35,7 +35,8 @@ KEYS: Final = "keys.parquet"
 ACTION_OF: Final[dict[str, Action]] = {"created": "create", "updated": "update", "deleted": "delete"}
 """Word of a user → action of the run."""
 _DROPPED: Final = "identity/dropped.parquet"
-_NOTHING: Final = "nothing to do: everything is as it was before the run"
+_NOTHING: Final = "nothing to do"
+_AS_BEFORE: Final = f"{_NOTHING}: everything is as it was before the run"
 _COUNTS_AS_READ: Final = "later runs with {0} leave out what {1} has read; to load it again, add --full"
 _OUTCOMES: Final = "outcomes.parquet"
 _RESTORED: Final = "restored.parquet"
@@ -130,8 +131,15 @@ class UndoSteps:
         """Let the destination compare what the run did with what is there now."""
         plan, result = make_plan(self._run, self._made_request, self._destination)
         anything = any(plan.counts[action] for action in (*ACTIONS, "refused"))
-        notes = tuple(self._left_out_later()) if anything else (_NOTHING,)
+        if anything:
+            notes = tuple(self._left_out_later())
+        else:
+            notes = (_AS_BEFORE if self._takes_back_all() and not result.notes else _NOTHING,)
         return plan, StepResult(read=_considered(plan), notes=notes) + result
+
+    def _takes_back_all(self) -> bool:
+        undone = self._made_request.undo
+        return undone is not None and undone.keys is None and len(undone.actions) == len(ACTIONS)
 
     def _left_out_later(self) -> Iterator[str]:
         """Yield notes on what the undone run has kept about its source, which an undo leaves as it is."""

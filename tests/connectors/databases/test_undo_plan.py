@@ -372,8 +372,12 @@ def test_a_part_of_a_run_a_dry_run_and_limits(table: Table) -> None:
             take_back(table, run, **{limit: 0})
     assert table.rows() == before
 
-    assert fates(take_back(table, run, only=["updated"])) == {"updated": 1}
+    back = take_back(table, run, only=["updated"])
+    assert fates(back) == {"updated": 1}
     assert sorted(table.column("name")) == ["Customer 1", "Customer 4"]
+    assert take_back(table, run, only=["updated"]).notes == ("nothing to do",)  # other customers are not as before
+    with pytest.raises(ConfigError, match=f"takes back a run. .* undo {run.run_id}"):
+        flow.verify_run(table.folder / "state", back.run_id)
 
 
 @pytest.mark.slow
@@ -457,3 +461,13 @@ def test_a_table_that_is_gone_or_has_changed_its_types_is_named(table: Table) ->
     table.do("DROP TABLE customers")
     with pytest.raises(ConfigError, match="does not exist any more"):
         take_back(table, run)
+
+
+def test_an_undo_that_finds_no_column_to_restore_does_not_say_that_all_is_as_before(table: Table) -> None:
+    table.load([customer(1)])
+    run = table.load([customer(1, city="Nice")])
+    table.do("ALTER TABLE customers DROP COLUMN city")
+    assert take_back(table, run).notes == (
+        "nothing to do",
+        "the table has no column city any more: values in it are not restored",
+    )
