@@ -83,6 +83,15 @@ def test_nothing_sticks_out_of_a_phone_or_is_cut_off(opened: Browser, pages: dic
             assert opened.evaluate(CUT_OFF) == [], f"{name} at {width}"
 
 
+def test_a_cell_is_one_block_on_a_phone(opened: Browser, pages: dict[str, Path]) -> None:
+    """There, the label and each part of a cell are rows of their own."""
+    parts = "[...cell.childNodes].filter(part => part.nodeType == 1 || part.textContent.trim())"
+    for name, page in pages.items():
+        opened.open(page, PHONE)
+        several = f"[...document.querySelectorAll('td[data-label]')].filter(cell => {parts}.length > 1)"
+        assert opened.evaluate(f"{several}.map(cell => cell.innerText)") == [], name
+
+
 def test_text_can_be_read_in_light_and_dark(opened: Browser, pages: dict[str, Path]) -> None:
     for name, page in pages.items():
         for dark in (False, True):

@@ -219,7 +219,7 @@ def _change(change: Change) -> Html:
 
 def before_and_after(before: str | None, after: str | None) -> Html:
     """Return two values, the former one crossed out. An empty one is shown as such."""
-    return joined([tag("del", _value(before)), " → ", tag("ins", _value(after))])
+    return tag("span", tag("del", _value(before)), " → ", tag("ins", _value(after)))
 
 
 def lost(losses: Mapping[str, str]) -> Html:
