@@ -27,6 +27,7 @@ def flow(read: int, fates: Mapping[str, int]) -> Html:
 
 
 def _drawn(read: int, fates: Mapping[str, int], width: int, class_: str) -> Html:
+    percent = _percents(fates, read)
     heights = {name: max(2.0, count / read * _FLOW_HEIGHT) for name, count in fates.items()}
     whole = sum(heights.values())
     slots = {name: max(_SLOT, height) for name, height in heights.items()}
@@ -48,7 +49,7 @@ def _drawn(read: int, fates: Mapping[str, int], width: int, class_: str) -> Html
             )
         )
         parts.append(tag("rect", x=str(right), y=_n(y), width="8", height=_n(thick), class_=f"fate {name}"))
-        label = f"{name} {fates[name]:,}" + (f" ({_share(fates[name], read)})" if class_ == "wide" else "")
+        label = f"{name} {fates[name]:,}" + (f" ({percent[name]})" if class_ == "wide" else "")
         parts.append(tag("text", label, x=str(right + 14), y=_n(y + thick / 2 + 5)))
         start += thick
         end += slots[name] + _GAP
@@ -123,9 +124,14 @@ def columns(points: Sequence[Point], label: str) -> Html:
     )
 
 
-def _share(count: int, whole: int) -> str:
-    share = count / whole * 100
-    return f"{share:.0f} %" if share >= 1 or not count else "< 1 %"
+def _percents(counts: Mapping[str, int], whole: int) -> dict[str, str]:
+    """Return the share of each count as text; together they are 100 % if the counts are the whole."""
+    exact = {name: count / whole * 100 for name, count in counts.items()}
+    shown = {name: int(share) for name, share in exact.items()}
+    left = round(sum(exact.values())) - sum(shown.values())
+    for name in sorted(exact, key=lambda name: shown[name] - exact[name])[:left]:
+        shown[name] += 1
+    return {name: f"{share} %" if share or not counts[name] else "< 1 %" for name, share in shown.items()}
 
 
 def _n(number: float) -> str:
