@@ -58,8 +58,13 @@ class Verification:
     @property
     def equal(self) -> bool:
         """Whether source and destination have the same customers, field by field, and the history is right."""
+        return not self.differs and not self.counts.get("refused")
+
+    @property
+    def differs(self) -> bool:
+        """Whether there are differences, apart from customers that the destination refuses."""
         faults = [self.history.get(fault, 0) for fault in ("broken", "different")]
-        return not any([*faults, *(count for name, count in self.counts.items() if name != "equal")])
+        return any([*faults, *(count for name, count in self.counts.items() if name not in ("equal", "refused"))])
 
     def __repr__(self) -> str:
         found = ", ".join(f"{count:,} {name}" for name, count in self.counts.items() if count or name == "equal")

@@ -252,7 +252,7 @@ def of_verification(found: Verification, look: Look = PLAIN) -> str:
     """Return the result of a verification."""
     lines = [
         *wrapped(visible(f"{found.source} → {found.destination}"), look.width, "  ", ""),
-        look.good("no differences") if found.equal else look.bad("differences found"),
+        _conclusion(found, look),
         "",
         *table([(name.replace("_", " "), f"{count:,}") for name, count in found.counts.items()], right=(1,)),
     ]
@@ -266,6 +266,15 @@ def of_verification(found: Verification, look: Look = PLAIN) -> str:
         ["", *(line for name, path in found.files.items() for line in of_file(name, path, look))] if found.files else []
     )
     return "\n".join(lines)
+
+
+def _conclusion(found: Verification, look: Look) -> str:
+    refused = found.counts.get("refused", 0)
+    if found.equal:
+        return look.good("no differences")
+    if not found.differs:
+        return look.doubtful(f"no differences, but the destination refuses {counted(refused, 'customer')}")
+    return look.bad("differences found")
 
 
 def of_passage(here: str, there: str, passage: Passage, look: Look = PLAIN) -> list[str]:

@@ -155,7 +155,9 @@ def _proof(proof: Proof | None, sent: Traffic, directory: RunDirectory) -> Html:
             anchor="proof",
         )
     when = f"Verified {proof.verified_at:%Y-%m-%d %H:%M:%S} UTC: both sides were read and compared field by field."
-    result = "There are no differences." if not proof.differences else "There are differences."
+    result = "There are differences." if proof.differences else "There are no differences."
+    if not proof.differences and (refused := proof.counts.get("refused")):
+        result = f"There are no differences, but the destination refuses {counted(refused, 'customer')}."
     differences = directory.path / "differences.csv"
     name = Path(encrypted_later(directory, str(differences))).name
     is_there = encrypted_name(differences).exists()

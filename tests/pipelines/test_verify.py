@@ -13,6 +13,7 @@ import pytest
 from support.warehouse import Record, Warehouse
 from tranship.pipelines import run as flow
 from tranship.pipelines import settings
+from tranship.pipelines.cli import render
 from tranship.pipelines.observer import Quiet
 from tranship.pipelines.verify import DIFFERENCES, Verification, differences
 from tranship.schemas.customer import COLUMNS
@@ -147,3 +148,18 @@ def test_a_comparison_is_no_run_that_goes_on(warehouse: Warehouse) -> None:
     given = {"source": str(warehouse.folder / "in.csv"), "destination": warehouse.address()}
     flow.verify(settings.load({**given, "state_dir": warehouse.folder / "other"}, {}), Ears())
     assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "history", "said"),
+    [
+        ({"equal": 3}, {}, "no differences"),
+        ({"equal": 3, "refused": 2}, {}, "no differences, but the destination refuses 2 customers"),
+        ({"equal": 3, "refused": 2, "different": 1}, {}, "differences found"),
+        ({"equal": 3, "refused": 2}, {"versions": 5, "broken": 1}, "differences found"),
+    ],
+)
+def test_refused_customers_alone_are_no_differences(counts: dict[str, int], history: dict[str, int], said: str) -> None:
+    found = Verification(run_id="x", source="a.csv", destination="b.csv", counts=counts, history=history)
+    assert render.of_verification(found).splitlines()[1] == said
+    assert found.equal is (said == "no differences")
