@@ -878,12 +878,21 @@ def test_several_sources_from_file_environment_and_option(more: Command, monkeyp
     assert more("run", "--destination", "duckdb:///x.duckdb", "--json").object["counts"]["created"] == 3
 
 
-def test_an_empty_list_of_sources_is_refused(more: Command) -> None:
-    Path("p.toml").write_text('source = []\ndestination = "duckdb:///w.duckdb"\n')
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("[]", "the list is empty"),
+        ("[[]]", "the list contains something that is not text"),
+        ('[["clean.csv"]]', "the list contains something that is not text"),
+        ('["clean.csv", 1]', "the list contains something that is not text"),
+    ],
+)
+def test_a_list_without_sources_is_refused(source: str, why: str, more: Command) -> None:
+    Path("p.toml").write_text(f'source = {source}\ndestination = "duckdb:///w.duckdb"\n')
     said = more("run", "p.toml")
 
     assert said.code == 2
-    assert "source (p.toml): the list is empty" in said.err
+    assert f"source (p.toml): {why}" in said.err
 
 
 def test_a_settings_file_stands_alone(more: Command) -> None:
