@@ -12,6 +12,7 @@ import polars as pl
 from tranship.connectors import durable
 from tranship.connectors.errors import Damaged
 from tranship.pipelines.run_directory import RunDirectory, all_runs
+from tranship.schemas.counted import counted
 
 APPLIED = "applied"
 """The folder of the state directory with the crosswalks of applied plans, and of runs that were removed."""
@@ -96,5 +97,5 @@ def notes_on(damaged: list[Path]) -> tuple[str, ...]:
     """Return a note if there are damaged crosswalks."""
     if not damaged:
         return ()
-    what = f"{len(damaged)} crosswalks of earlier runs are damaged or incomplete and are ignored: customers that"
+    what = f"{counted(len(damaged), 'crosswalk')} of earlier runs, damaged or incomplete, ignored: customers that"
     return (f"{what} those runs wrote count as written by others. The first is {damaged[0]}",)
