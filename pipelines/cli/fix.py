@@ -24,7 +24,6 @@ from tranship.pipelines.cli.options import (
 from tranship.pipelines.cli.output import print_json_text, summary
 from tranship.pipelines.cli.terminal import say
 from tranship.pipelines.command_lines import shell
-from tranship.pipelines.run_directory import RunDirectory
 from tranship.schemas.counted import counted
 from tranship.schemas.visible import visible
 
@@ -125,6 +124,8 @@ def fix_command(
 
 
 def _written(done: Fix, state_dir: Path) -> list[str]:
+    from tranship.pipelines.run_directory import RunDirectory
+
     lines = [f"{counted(done.rows, 'reject')} written to {done.file}", *(f"note: {note}" for note in done.notes)]
     command = f"{RunDirectory.open(state_dir, done.run_id).command('fix')} {shell('--from', done.file)}"
     return [
