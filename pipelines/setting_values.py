@@ -156,7 +156,7 @@ def source_or_sources(value: Any) -> Any:
         raise ValueError("the list is empty: name at least one source")
     sources = tuple(map(path_text, value))
     if not all(isinstance(source, str) for source in sources):
-        raise ValueError("the list contains something that is not text: give paths and URLs")
+        raise ValueError("is not text")
     return sources[0] if len(sources) == 1 else sources
 
 
