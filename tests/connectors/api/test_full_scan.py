@@ -244,7 +244,15 @@ def test_several_lists_go_side_by_side_and_hold_each_record_once(tmp_path: Path)
     archived = Listing("archived things", "/cursor", BY_CURSOR.paging, BY_CURSOR.envelope, {"archived": "true"})
     held = {"true": Account([thing(n) for n in range(25, 60)]), None: Account([thing(n) for n in range(30)])}
 
+    begun = asyncio.Event()
+
     async def answer(request: web.Request) -> web.StreamResponse:
+        if request.query.get("archived"):
+            begun.set()
+        elif request.query.get("next"):
+            # The next page of one list comes once the other one is asked for, or after so long that it never is.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(begun.wait(), 10)
         return await held[request.query.get("archived")].answer(request)
 
     with served(answer) as server:
