@@ -82,7 +82,7 @@ def continue_run(job: Job, directory: RunDirectory) -> Report:
             return _continue(job, directory)
         except Damaged as error:
             if is_undo(directory) or is_fix(directory):
-                # What its settings name as the source is no source of customers.
+                # The source that its settings name has no customers to begin again with.
                 at_source = "Correct the rejects at the source, and run it again."
                 again = "Undo the run again." if is_undo(directory) else at_source
                 raise Damaged(f"{error} {again}") from error

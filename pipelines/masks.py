@@ -13,16 +13,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 from msgspec import Struct
 
-from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines.matching import OURS
-from tranship.schemas.customer import COLUMNS
 from tranship.schemas.faults import CODE_OF_FIELD, sentence
 from tranship.schemas.provider import UNREADABLE
 
@@ -225,12 +223,8 @@ def problems(layouts: Iterable[Layout]) -> Iterator[str]:
             )
 
 
-def check(ways: Mapping[str, Any]) -> None:
-    """Raise ConfigError for a field that does not exist, and for a key that is needed and missing or too short."""
-    for name, way in ways.items():
-        if name not in COLUMNS:
-            advice = suggestions.advice(name, COLUMNS, "The fields are")
-            raise ConfigError(f"--mask {name}={way}: unknown field {name!r}. {advice}")
+def check_key(ways: Mapping[str, Way]) -> None:
+    """Raise ConfigError if a key is needed, and is missing or too short."""
     if "hmac" in ways.values() and len(os.environ.get(KEY, "")) < _LEAST_KEY:
         problem = "is not set" if not os.environ.get(KEY) else f"has fewer than {_LEAST_KEY} characters"
         raise ConfigError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +10,7 @@ from msgspec import Struct
 from tranship.connectors.addresses import is_in_python
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints, settings
-from tranship.pipelines.command_lines import format_run_command
+from tranship.pipelines.command_lines import format_run_command, option_words, shell
 from tranship.pipelines.fixing.fates import fixed_by, is_fix
 from tranship.pipelines.plan_digest import SHOWN
 from tranship.pipelines.report import MOVED, Report
@@ -21,8 +19,8 @@ from tranship.pipelines.run_directory import RunDirectory
 from tranship.pipelines.settings_model import Settings
 from tranship.pipelines.undo_steps import ACTION_OF, is_undo
 
-_LIMITS: Final = ("max_changes", "max_deletes")
-"""Settings of an undo that are options with a value."""
+_OF_UNDO: Final = ("max_changes", "max_deletes", "remove_for_good")
+"""Settings that an undo takes from its own command."""
 
 
 class NextStep(Struct, frozen=True):
@@ -68,13 +66,11 @@ def _same_undo(run: RunDirectory, loaded: Settings) -> list[NextStep]:
         undone = RunDirectory.at(beside if beside.is_dir() else Path(facts["folder"]))
     except ConfigError:  # it was removed
         return []
-    given = [["--only", word] for word, action in ACTION_OF.items() if action in facts["actions"]]
-    words = chain.from_iterable(given if len(given) < len(ACTION_OF) else [])
-    keys = ["--keys", facts["keys"]] if "keys" in facts else []
-    limits = [[f"--{name.replace('_', '-')}", str(value)] for name in _LIMITS if (value := getattr(loaded, name))]
-    for_good = ["--remove-for-good"] if loaded.remove_for_good else []
-    options = shlex.join([*words, *keys, *chain.from_iterable(limits), *for_good])
-    return [NextStep("to apply this, run", f"{undone.command('undo')} {options}".rstrip())]
+    only = tuple(word for word, action in ACTION_OF.items() if action in facts["actions"])
+    given = {"only": only if len(only) < len(ACTION_OF) else (), "keys": facts.get("keys")}
+    given |= {name: getattr(loaded, name) for name in _OF_UNDO}
+    words = option_words({name: value for name, value in given.items() if value})
+    return [NextStep("to apply this, run", f"{undone.command('undo')} {shell(*words)}".rstrip())]
 
 
 def _corrections(report: Report, run: RunDirectory, loaded: Settings, *, in_python: bool) -> list[NextStep]:

@@ -62,7 +62,9 @@ def check_values(reading: Reading) -> None:
         if name == ALWAYS_NEEDED and cost == "warn":
             raise ConfigError(f"--on-invalid {name}=warn: every customer needs a {name}. Use {name}=reject.")
     if isinstance(reading, Settings):
-        masks.check(reading.mask)
+        for name, way in reading.mask.items():
+            _must_be_field(name, f"--mask {name}={way}")
+        masks.check_key(reading.mask)
     _check_defaults(reading)
     _check_words(reading)
     if reading.corrections is not None:

@@ -44,15 +44,11 @@ class Ending(Struct, frozen=True):
     error: TranshipError | None = None
 
 
-def _collected(run: RunContext, ending: Ending) -> dict[str, Path]:
-    masks = Masks.of(run.settings.mask)
-    return run.findings.collect(ending.raw_columns, masks, ending.columns.by_column)
-
-
 def write_report(run: RunContext, ending: Ending) -> Report:
     """Write report.json and report.html, and the status to the manifest."""
     settings, directory, total, plan = run.settings, run.directory, ending.total, ending.plan
-    findings = _collected(run, ending) if ending.status != "failed" else {}
+    masks, by_column = Masks.of(settings.mask), ending.columns.by_column
+    findings = run.findings.collect(ending.raw_columns, masks, by_column) if ending.status != "failed" else {}
     counts = _counts(ending)
     status = ending.status or _status(run, ending, counts)
     exit_code = ending.error.exit_code if ending.error else 4 if status == "done_with_rejects" else 0
@@ -78,9 +74,7 @@ def write_report(run: RunContext, ending: Ending) -> Report:
         counts=counts,
         rejects_by_code=dict(Counter(total.by_code).most_common()),
         warnings_by_code=dict(Counter(total.warnings).most_common()),
-        refused_by_reason=Masks.of(settings.mask).reasons(
-            ending.outcomes.reasons if ending.outcomes else refused_by_reason(plan)
-        ),
+        refused_by_reason=masks.reasons(ending.outcomes.reasons if ending.outcomes else refused_by_reason(plan)),
         stale_by_reason={
             name: count for name, count in ((report.OLDER, counts.stale - changed), (report.MOVED, changed)) if count
         },

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -37,10 +37,6 @@ from tranship.pipelines.command_lines import shell
 from tranship.pipelines.exit_codes import EXIT_CODES
 from tranship.pipelines.option_texts import LIMIT, OUT
 from tranship.schemas.visible import visible
-
-if TYPE_CHECKING:
-    pass
-
 
 _SOURCE = "Path, glob, folder, - for standard input, or URL to read from"
 
