@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tranship.connectors.addresses import STANDARD_OUTPUT, local_path, redacted, scheme_of
+from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
 from tranship.connectors.contract import Layout, notes_on, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import Beginning, CsvOptions, Dialect, sniff
 from tranship.connectors.files.csv_frames import CsvPart
 from tranship.connectors.files.csv_records import Block, byte_order_marks, cut_blocks, locate_records
-from tranship.connectors.files.local_file import Written
+from tranship.connectors.files.local_file import Written, refuse_folder
 from tranship.connectors.files.packing import packing
 from tranship.connectors.files.part_size import PART_BYTES, PART_RECORDS, PIECE_BYTES
 from tranship.connectors.files.whole_file import WholeFile
@@ -163,8 +163,8 @@ def destination(spec: str, written: Written, *, overwrite: bool, raw: bool, form
     instants in ISO 8601 with Z, lists as JSON.
     """
     packed, name = packing(spec)
-    if not scheme_of(spec) and local_path(spec).is_dir():
-        raise ConfigError(f"{redacted(spec)}: is a folder; name the file to write.")
+    if not scheme_of(spec):
+        refuse_folder(spec)
     if not (spec == STANDARD_OUTPUT or name.endswith((".csv", ".tsv")) or spec.lower().endswith(".txt")):
         raise ConfigError(
             f"{redacted(spec)}: unknown destination. Use duckdb:///file.duckdb, file.csv, file.tsv, file.jsonl "

@@ -62,6 +62,12 @@ def _as_text(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def refuse_folder(spec: str) -> None:
+    """Raise ConfigError if a destination is a folder of this machine."""
+    if local_path(spec).is_dir():
+        raise ConfigError(f"{redacted(spec)}: is a folder; name the file to write.")
+
+
 class LocalFile:
     """The place of a file on this machine. A file that Tranship did not write is replaced only with `overwrite`."""
 
@@ -70,8 +76,7 @@ class LocalFile:
         self._path = local_path(spec)
         self._written = written
         self._overwrite = overwrite
-        if self._path.is_dir():
-            raise ConfigError(f"{self._spec}: is a folder; name the file to write.")
+        refuse_folder(spec)
         if not self._path.parent.is_dir():
             raise ConfigError(
                 f"{self._spec}: the folder {self._path.parent} does not exist. Create it, or name another one."
