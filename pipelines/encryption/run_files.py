@@ -1,8 +1,8 @@
 """Encrypt and decrypt the files with records of one run, which this process owns.
 
-A file is encrypted under another name, synced and renamed before the plain one is removed, which another run may have
-under a name of its own: it is never written to. The manifest says how far this has come, so that whoever comes next
-completes it, wherever it is interrupted.
+A file is encrypted under another name, synced and renamed; then the plain one is removed. Nothing is written to the
+plain one, which another run may have as a hard link. The manifest says how far this has come, so that the next command
+completes it after an interruption at any point.
 """
 
 from __future__ import annotations
