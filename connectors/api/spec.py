@@ -269,3 +269,8 @@ class HealthFinding(Struct, frozen=True):
     what: str
     state: Literal["ok", "warn", "fail"]
     sentence: str
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the check is of what the command was given, before the first request."""
+        return self.what in ("address", "key")

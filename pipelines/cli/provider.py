@@ -95,14 +95,16 @@ def doctor_command(address: str, as_json: bool) -> int:
     from tranship.pipelines.cli import layout
 
     findings = provider_services.check(address)
-    failed = any(finding.state == "fail" for finding in findings)
+    failed = [finding for finding in findings if finding.state == "fail"]
     if as_json:
         listed = msgspec.to_builtins(findings)
         print_json({"address": redacted(address), "ok": not failed, "findings": listed})
     else:
         rows = [(finding.state, finding.what, finding.sentence) for finding in findings]
         say("\n".join(layout.table(rows, (), width(sys.stdout))))
-    return ConnectorError.exit_code if failed else 0
+    if not failed:
+        return 0
+    return (ConfigError if failed[0].is_given else ConnectorError).exit_code
 
 
 class _Share(click.ParamType[float]):

@@ -1147,12 +1147,15 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
     address = f"marginfront://127.0.0.1:{there.port}"
     monkeypatch.delenv("MF_API_SECRET_KEY", raising=False)
     said = command("doctor", address)
-    assert said.code == 3
+    assert said.code == command("run", address, "out.csv").code == 2
     assert "MF_API_SECRET_KEY" in said.out
+    assert command("doctor", "marginfront://127.0.0.1:99999").code == 2
 
     monkeypatch.setenv("MF_API_SECRET_KEY", "mf_sk_test_0123456789")
     assert command("doctor", address).code == 0
     assert command("doctor", address, "--json").object["ok"] is True
+    monkeypatch.setenv("MF_API_SECRET_KEY", "mf_pk_test_0123456789")
+    assert command("doctor", address).code == 3
 
 
 @pytest.mark.parametrize(
