@@ -42,6 +42,7 @@ from tranship.connectors.databases.undone_table import RestoredField, RestoredTa
 from tranship.connectors.databases.written_times import TIMES, compare_times
 from tranship.schemas.counted import counted
 
+PLAN: Final = "plan.parquet"
 HAS_DEPENDENTS: Final = "has_dependents"
 GONE: Final = "gone"
 
@@ -158,7 +159,7 @@ class UndoPlanner:
         self._execute("DELETE FROM _found WHERE rows > 1")
 
     def _load_values(self) -> None:
-        """Create `_old`, `_new` and `_now`."""
+        """Create `_old`, `_new` and `_now`, and `_changed` if columns are gone."""
         facts = self._facts
         if BEFORE_IMAGES in facts.files:
             file = f"read_parquet({files_literal([self._undone.folder / BEFORE_IMAGES])})"
@@ -169,7 +170,11 @@ class UndoPlanner:
             name: f"CAST({image(name)} AS {self._table.image_type(name)})" if f"={name}" in kept else "NULL"
             for name in self._columns
         }
-        values = "".join(f", {value} AS {image(name)}" for name, value in typed.items())
+        dropped = {name: image(name) if f"={name}" in kept else "NULL" for name in self._decisions.dropped}
+        values = "".join(f", {value} AS {image(name)}" for name, value in {**typed, **dropped}.items())
+        if dropped:
+            plan = f"read_parquet({files_literal([self._undone.folder / PLAN])})"
+            self._execute(f"CREATE OR REPLACE TEMP VIEW _changed AS SELECT row, changed FROM {plan}")
         self._execute(f"CREATE OR REPLACE TEMP VIEW _old AS SELECT row AS n{values} FROM {file}")
         self._table.load_written(self._decisions.written())
         self._table.load_current()
@@ -251,7 +256,7 @@ class UndoPlanner:
         )
 
     def _finish(self, notes: tuple[str, ...]) -> Plan:
-        rows = self._request.workspace / "plan.parquet"
+        rows = self._request.workspace / PLAN
         self._execute(
             f"COPY (SELECT row, action, reason, changed FROM _plan ORDER BY row) TO {literal(rows)} (FORMAT parquet)"
         )
@@ -264,7 +269,8 @@ class UndoPlanner:
         ).fetchall()
         existing = self._execute("SELECT count(*) FROM _table")
         partly = self._execute(
-            "SELECT count(*) FROM _plan p JOIN _decided d ON d.n = p.row WHERE p.action = 'update' AND len(d.since) > 0"
+            "SELECT count(*) FROM _plan p JOIN _decided d ON d.n = p.row "
+            "WHERE p.action IN ('create', 'update') AND len(d.since) > 0"
         )
         return Plan(rows, counts, dict(sorted(changed)), existing, (*notes, *self._notes()), partly=partly)
 

@@ -463,11 +463,21 @@ def test_a_table_that_is_gone_or_has_changed_its_types_is_named(table: Table) ->
         take_back(table, run)
 
 
-def test_an_undo_that_finds_no_column_to_restore_does_not_say_that_all_is_as_before(table: Table) -> None:
-    table.load([customer(1)])
-    run = table.load([customer(1, city="Nice")])
+def test_values_of_a_column_that_is_gone_are_listed_as_left_alone(table: Table) -> None:
+    table.load([customer(1), customer(2), customer(3), customer(5, city=None), customer(6)])
+    news = [customer(1, city="Nice"), customer(2, city="Nice", name="Two"), customer(4), customer(6, name="Six")]
+    run = table.load(news, **MIRROR, deletes="remove")
     table.do("ALTER TABLE customers DROP COLUMN city")
-    assert take_back(table, run).notes == (
-        "nothing to do",
-        "the table has no column city any more: values in it are not restored",
-    )
+    back = take_back(table, run)
+    assert (back.exit_code, fates(back)) == (4, {"created": 2, "updated": 2, "deleted": 1, "refused": 1})
+    assert left(back) == dict.fromkeys("123", "changed_since: city")
+    assert table.column("name") == [f"Customer {number}" for number in (1, 2, 3, 5, 6)]
+    assert "the table has no column city any more: values in it are not restored" in back.notes
+
+
+def test_customers_that_cannot_be_marked_any_more_are_listed(table: Table) -> None:
+    table.load([customer(1), customer(2)])
+    run = table.load([customer(1)], **MIRROR)
+    table.do("ALTER TABLE customers DROP COLUMN _deleted_at")
+    back = take_back(table, run)
+    assert (back.exit_code, left(back)) == (4, {"2": "changed_since: _deleted_at"})
