@@ -28,6 +28,7 @@ from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.refusals import refuse_violations
 from tranship.connectors.databases.table_mapping import (
     BOOKKEEPING,
+    DELETED,
     RUN,
     MappedField,
     TableMapping,
@@ -225,9 +226,11 @@ class UndoPlanner:
 
     def _write_records(self) -> Survivors:
         """Write the records: rows to change as they will be, and rows that return."""
+        updated = {*self._facts.updated, RUN, DELETED}
         restored = {
-            name: f"CASE WHEN p.action = 'create' OR list_contains(d.restored, {literal(name)}) THEN o.{image(name)} "
-            f"ELSE t.{image(name)} END"
+            name: f"CASE WHEN p.action = 'create'"
+            f"{f' OR list_contains(d.restored, {literal(name)})' if name in updated else ''} "
+            f"THEN o.{image(name)} ELSE t.{image(name)} END"
             for name in self._columns
         }
         rows = ", ".join(f"{value} AS {quoted(name)}" for name, value in restored.items())
