@@ -77,10 +77,11 @@ class UndoRequests:
         counts: Counter[str] = Counter()
         partly = 0
         found: set[str] = set()
+        chosen = None if undone.keys is None else {name for key in undone.keys for name in key_spellings(key)}
         for batch in self._changed(undone):
             requests = []
             for request in batch:
-                if not _is_chosen(request, undone, found):
+                if not _is_chosen(request, undone, chosen, found):
                     continue
                 row = next(numbers)
                 decided = self._decide(request)
@@ -279,12 +280,15 @@ class _Decision:
             yield {"what": "leave", "field": self.reason}
 
 
-def _is_chosen(request: Mapping[str, Any], undone: Undone, found: set[str]) -> bool:
-    """Return whether a request is to be taken back; add the customers of all requests to `found`."""
+def _is_chosen(request: Mapping[str, Any], undone: Undone, chosen: set[str] | None, found: set[str]) -> bool:
+    """Return whether a request is to be taken back: any of its customer's names is `chosen`. Names of the customers of
+    all requests are added to `found`.
+    """
     if request["outcome"] is None or request["action"] not in undone.actions:
         return False
-    found.add(_key(request))
-    return undone.keys is None or any(_key(request) in key_spellings(key) for key in undone.keys)
+    names = {_key(request), *([f"email:{request['email'].lower()}"] if request["email"] else [])}
+    found |= names
+    return chosen is None or not names.isdisjoint(chosen)
 
 
 def _key(request: Mapping[str, Any]) -> str:

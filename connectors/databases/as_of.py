@@ -26,6 +26,11 @@ def parse_as_of(spec: str, text: str) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def shown(moment: datetime) -> str:
+    """Return a moment for the name of a source."""
+    return f" as of {moment.replace(tzinfo=None).isoformat()}Z"
+
+
 def cannot_be_written(spec: str) -> ConfigError:
     """Return the error for such an address as a destination."""
     return ConfigError(f"{redacted(spec)}: a table can be read as of a time, not written. Leave as_of out.")
@@ -43,7 +48,7 @@ def relation(history: str, columns: Sequence[str], moment: datetime) -> str:
 
 def note(moment: datetime, begins: datetime | None) -> str:
     """Return the note on what is read, given when the history begins; null if it is empty."""
-    said = f"read as of {moment:%Y-%m-%d %H:%M:%S} UTC"
+    said = f"read as of {moment.replace(tzinfo=None)} UTC"
     return said if begins is None or begins <= moment else f"{said}, before the history begins ({begins:%Y-%m-%d})"
 
 

@@ -22,7 +22,7 @@ import msgspec
 from tranship.connectors import durable
 from tranship.connectors.contract import BEFORE_IMAGES, IMAGE_FACTS, Plan, WriteRequest
 from tranship.connectors.databases.quoting import quoted
-from tranship.connectors.databases.table_mapping import BOOKKEEPING, DELETED, RUN, MappedField, TableMapping
+from tranship.connectors.databases.table_mapping import DELETED, RUN, MappedField, TableMapping
 from tranship.connectors.databases.written_times import TIMES
 from tranship.connectors.errors import ConfigError
 
@@ -55,7 +55,7 @@ def image(column: str) -> str:
 
 def is_updated(mapped: MappedField, plan: Plan) -> bool:
     """Return whether the updates of a plan write a column."""
-    return mapped.field in plan.changed_fields or mapped.column_name in BOOKKEEPING
+    return mapped.field in plan.changed_fields or mapped.column_name == RUN
 
 
 def updated_columns(mapping: TableMapping, plan: Plan) -> list[str]:

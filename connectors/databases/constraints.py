@@ -29,8 +29,10 @@ class Constraint(Struct, frozen=True):
     """Query for the rows that violate it."""
     check: str = ""
     """Expression that must not be false for a row; a row for which it cannot be evaluated violates the constraint."""
-    changes: tuple[str, ...] = ()
-    """Fields one of which must change for the constraint to matter; empty if it always matters."""
+    changes: tuple[str, ...] | None = None
+    """Fields one of which must change for an update to matter; null if every update does."""
+    creates: bool = True
+    """Whether new rows matter."""
 
 
 def violates(name: str) -> str:

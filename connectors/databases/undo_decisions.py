@@ -1,7 +1,7 @@
 """What an undo decides on each column of a customer: the comparison of three values, as SQL of the comparison.
 
 Of a row, `u` is the customer in `_undone`, `f` its row in `_found`, and `o`, `w` and `t` the values in `_old`,
-`_written_values` and `_now`; `x` is a time in `_times` (`undo_plan.py`).
+`_written_values` and `_now`; `x` is a time in `_times`, and `c` the row in `_changed` (`undo_plan.py`).
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ class Decisions(Struct, frozen=True):
     def updated(self) -> list[str]:
         """The columns that the run has updated, without those that the table sets itself."""
         return [name for name in self.facts.updated if name in self.columns and name not in self.facts.own_times]
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """Columns that the run has written and the table does not have any more → the name in the run's plan."""
+        fields = {column: field for field, column in self.facts.stored.items()}
+        wrote = {**dict.fromkeys(self.facts.types), **dict.fromkeys(self.facts.updated)}
+        return {name: fields.get(name, name) for name in wrote if name not in self.columns and name != RUN}
 
     def sql(self) -> str:
         """Return the query for `_decided`: n, action (of the run), target, restored (the columns to restore) and since
@@ -91,17 +98,26 @@ class Decisions(Struct, frozen=True):
             ]
         restored = [(name, restore) for name, restore, _ in conditions]
         since = [(name, left) for name, _, left in conditions if name != RUN]
+        changed = ""
+        if gone := {column: name for column, name in self.dropped.items() if column in self.facts.updated}:
+            changed = "LEFT JOIN _changed c ON c.row = u.row "
+            since += [
+                (column, f"coalesce(list_contains(c.changed, {literal(name)}), false)") for column, name in gone.items()
+            ]
         return (
             f"SELECT u.n, u.action, f.target, {_named(restored)} AS restored, {_named_if_any(since)} AS since "
             "FROM _undone u JOIN _old o ON o.n = u.n LEFT JOIN _written_values w ON w.row = u.row "
-            f"LEFT JOIN _found f ON f.n = u.n LEFT JOIN _now t ON t.n = u.n {times}WHERE u.action = 'update'"
+            f"LEFT JOIN _found f ON f.n = u.n LEFT JOIN _now t ON t.n = u.n {times}{changed}WHERE u.action = 'update'"
         )
 
     def _marks(self) -> str:
         """A row that is marked as deleted, at any time, is as the run left it unless another run has written it."""
         deleted, run = f"t.{image(DELETED)}", f"t.{image(RUN)}"
         if DELETED not in self.columns:
-            return "SELECT n, action, NULL::BIGINT, NULL::VARCHAR[], NULL::VARCHAR[] FROM _undone WHERE false"
+            return (
+                f"SELECT u.n, u.action, f.target, []::VARCHAR[], [{literal(DELETED)}] FROM _undone u "
+                "LEFT JOIN _found f ON f.n = u.n WHERE u.action = 'mark'"
+            )
         ours = f"{run} IS NOT DISTINCT FROM {literal(self.facts.run_id)}"
         restored = [(DELETED, f"{deleted} IS NOT NULL AND {ours}"), (RUN, ours)]
         since = [(DELETED, f"{deleted} IS NOT NULL AND NOT {ours}")]
@@ -131,7 +147,13 @@ class Decisions(Struct, frozen=True):
         )
 
     def _deletes(self) -> str:
-        differs = [(name, f"t.{image(name)} IS DISTINCT FROM o.{image(name)}") for name in self.columns if name != RUN]
+        """Of a row that returns, the values are listed for which there is no column any more."""
+        differs = [
+            (name, f"f.target IS NOT NULL AND t.{image(name)} IS DISTINCT FROM o.{image(name)}")
+            for name in self.columns
+            if name != RUN
+        ]
+        differs += [(name, f"f.target IS NULL AND o.{image(name)} IS NOT NULL") for name in self.dropped]
         return (
             f"SELECT u.n, u.action, f.target, NULL, {_named_if_any(differs)} FROM _undone u JOIN _old o ON o.n = u.n "
             "LEFT JOIN _found f ON f.n = u.n LEFT JOIN _now t ON t.n = u.n WHERE u.action = 'delete'"

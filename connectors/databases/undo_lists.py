@@ -25,7 +25,7 @@ def write_lists(connection: duckdb.DuckDBPyConnection, request: WriteRequest, up
         "SELECT u.customer, u.action, coalesce(p.reason, "
         f"{literal(CHANGED_SINCE)} || ': ' || array_to_string(d.since, ', ')) AS reason FROM _plan p "
         "JOIN _undone u ON u.n = p.row JOIN _decided d ON d.n = p.row WHERE p.action = 'refused' "
-        "OR (p.action = 'update' AND len(d.since) > 0)"
+        "OR (p.action IN ('create', 'update') AND len(d.since) > 0)"
     )
     if connection.execute(f"SELECT count(*) FROM ({left})").fetchall()[0][0]:
         connection.execute(

@@ -28,6 +28,7 @@ from tranship.connectors.databases.quoting import files_literal, literal, quoted
 from tranship.connectors.databases.refusals import refuse_violations
 from tranship.connectors.databases.table_mapping import (
     BOOKKEEPING,
+    DELETED,
     RUN,
     MappedField,
     TableMapping,
@@ -42,6 +43,7 @@ from tranship.connectors.databases.undone_table import RestoredField, RestoredTa
 from tranship.connectors.databases.written_times import TIMES, compare_times
 from tranship.schemas.counted import counted
 
+PLAN: Final = "plan.parquet"
 HAS_DEPENDENTS: Final = "has_dependents"
 GONE: Final = "gone"
 
@@ -86,6 +88,7 @@ class UndoPlanner:
         self._load_undone()
         self._load_table()
         self._match()
+        self._keep_chosen()
         self._load_values()
         self._decide()
         restored = self._restored_table()
@@ -111,6 +114,7 @@ class UndoPlanner:
         mail = "NULL::VARCHAR" if mapping.key else "s.email"
         plan = f"read_parquet({files_literal([undone.folder / 'plan.parquet'])})"
         before = undone.folder / BEFORE_IMAGES
+        actions = [*undone.actions, *(["mark"] if "delete" in undone.actions else [])]
         changed = (
             f"SELECT row AS n, row, action, key, id, mail FROM read_parquet({files_literal([before])})"
             if BEFORE_IMAGES in self._facts.files
@@ -121,20 +125,8 @@ class UndoPlanner:
             "CREATE OR REPLACE TEMP TABLE _undone AS "
             f"SELECT *, coalesce(key, {customer_key('id', 'mail')}) AS customer FROM ({changed} UNION ALL "
             f"SELECT p.row, p.row, 'create', {key}, {known}, {mail} FROM {plan} p JOIN _survivors s ON s._row = p.row "
-            f"WHERE p.action = 'create') WHERE {self._chosen()}"
+            f"WHERE p.action = 'create') WHERE action IN ({', '.join(map(literal, actions))})"
         )
-
-    def _chosen(self) -> str:
-        """Return the condition for the customers that are taken back."""
-        actions = [*self._undone.actions, *(["mark"] if "delete" in self._undone.actions else [])]
-        chosen = f"action IN ({', '.join(map(literal, actions))})"
-        if self._undone.keys is None:
-            return chosen
-        spellings = pl.DataFrame({"name": [name for key in self._undone.keys for name in key_spellings(key)]})
-        self._connection.register("_keys", spellings.to_arrow())
-        self._execute("CREATE OR REPLACE TEMP TABLE _chosen_keys AS SELECT DISTINCT name FROM _keys")
-        self._connection.unregister("_keys")
-        return f"{chosen} AND customer IN (SELECT name FROM _chosen_keys)"
 
     def _load_table(self) -> None:
         mapping = self._mapping
@@ -157,19 +149,51 @@ class UndoPlanner:
         self._execute("CREATE OR REPLACE TEMP TABLE _several AS SELECT n FROM _found WHERE rows > 1")
         self._execute("DELETE FROM _found WHERE rows > 1")
 
+    def _keep_chosen(self) -> None:
+        """Leave out the customers that are not among those chosen by id, or by an e-mail that they had or have; create
+        `_named`: n and the name by which a customer was chosen.
+        """
+        if self._undone.keys is None:
+            return
+        spellings = pl.DataFrame({"name": [name for key in self._undone.keys for name in key_spellings(key)]})
+        self._connection.register("_keys", spellings.to_arrow())
+        self._execute("CREATE OR REPLACE TEMP TABLE _chosen_keys AS SELECT DISTINCT name FROM _keys")
+        self._connection.unregister("_keys")
+        mails = [
+            "SELECT n, mail FROM _undone",
+            "SELECT u.n, s.email FROM _undone u JOIN _survivors s ON s._row = u.row",
+            "SELECT f.n, h.mail FROM _found f JOIN _table h ON h.target = f.target",
+        ]
+        file, kept = self._images()
+        if (mapped := self._mapping.mapped("email")) and f"={mapped.column_name}" in kept:
+            mails.append(f"SELECT row, {image(mapped.column_name)}::VARCHAR FROM {file}")
+        names = "SELECT n, customer AS name FROM _undone UNION ALL SELECT n, 'email:' || lower(mail) FROM ({})"
+        self._execute(
+            "CREATE OR REPLACE TEMP TABLE _named AS "
+            f"SELECT n, name FROM ({names.format(' UNION ALL '.join(mails))}) WHERE name IN (FROM _chosen_keys)"
+        )
+        self._execute("DELETE FROM _undone WHERE n NOT IN (SELECT n FROM _named)")
+        self._execute("DELETE FROM _found WHERE n NOT IN (SELECT n FROM _named)")
+
+    def _images(self) -> tuple[str, set[str]]:
+        """Return the before-images as a relation, and the names of their columns."""
+        if BEFORE_IMAGES not in self._facts.files:
+            return "(SELECT 0 AS row WHERE false)", set()
+        file = f"read_parquet({files_literal([self._undone.folder / BEFORE_IMAGES])})"
+        return file, {name for name, *_ in self._connection.execute(f"DESCRIBE FROM {file}").fetchall()}
+
     def _load_values(self) -> None:
-        """Create `_old`, `_new` and `_now`."""
-        facts = self._facts
-        if BEFORE_IMAGES in facts.files:
-            file = f"read_parquet({files_literal([self._undone.folder / BEFORE_IMAGES])})"
-            kept = {name for name, *_ in self._connection.execute(f"DESCRIBE FROM {file}").fetchall()}
-        else:
-            file, kept = "(SELECT 0 AS row WHERE false)", set()
+        """Create `_old`, `_new` and `_now`, and `_changed` if columns are gone."""
+        file, kept = self._images()
         typed = {
             name: f"CAST({image(name)} AS {self._table.image_type(name)})" if f"={name}" in kept else "NULL"
             for name in self._columns
         }
-        values = "".join(f", {value} AS {image(name)}" for name, value in typed.items())
+        dropped = {name: image(name) if f"={name}" in kept else "NULL" for name in self._decisions.dropped}
+        values = "".join(f", {value} AS {image(name)}" for name, value in {**typed, **dropped}.items())
+        if dropped:
+            plan = f"read_parquet({files_literal([self._undone.folder / PLAN])})"
+            self._execute(f"CREATE OR REPLACE TEMP VIEW _changed AS SELECT row, changed FROM {plan}")
         self._execute(f"CREATE OR REPLACE TEMP VIEW _old AS SELECT row AS n{values} FROM {file}")
         self._table.load_written(self._decisions.written())
         self._table.load_current()
@@ -220,9 +244,11 @@ class UndoPlanner:
 
     def _write_records(self) -> Survivors:
         """Write the records: rows to change as they will be, and rows that return."""
+        updated = {*self._facts.updated, RUN, DELETED}
         restored = {
-            name: f"CASE WHEN p.action = 'create' OR list_contains(d.restored, {literal(name)}) THEN o.{image(name)} "
-            f"ELSE t.{image(name)} END"
+            name: f"CASE WHEN p.action = 'create'"
+            f"{f' OR list_contains(d.restored, {literal(name)})' if name in updated else ''} "
+            f"THEN o.{image(name)} ELSE t.{image(name)} END"
             for name in self._columns
         }
         rows = ", ".join(f"{value} AS {quoted(name)}" for name, value in restored.items())
@@ -251,7 +277,7 @@ class UndoPlanner:
         )
 
     def _finish(self, notes: tuple[str, ...]) -> Plan:
-        rows = self._request.workspace / "plan.parquet"
+        rows = self._request.workspace / PLAN
         self._execute(
             f"COPY (SELECT row, action, reason, changed FROM _plan ORDER BY row) TO {literal(rows)} (FORMAT parquet)"
         )
@@ -264,18 +290,14 @@ class UndoPlanner:
         ).fetchall()
         existing = self._execute("SELECT count(*) FROM _table")
         partly = self._execute(
-            "SELECT count(*) FROM _plan p JOIN _decided d ON d.n = p.row WHERE p.action = 'update' AND len(d.since) > 0"
+            "SELECT count(*) FROM _plan p JOIN _decided d ON d.n = p.row "
+            "WHERE p.action IN ('create', 'update') AND len(d.since) > 0"
         )
         return Plan(rows, counts, dict(sorted(changed)), existing, (*notes, *self._notes()), partly=partly)
 
     def _notes(self) -> Iterator[str]:
         if self._undone.keys is not None:
-            known = {
-                name
-                for (name,) in self._connection.execute(
-                    "SELECT name FROM _chosen_keys WHERE name IN (SELECT customer FROM _undone)"
-                ).fetchall()
-            }
+            known = {name for (name,) in self._connection.execute("SELECT DISTINCT name FROM _named").fetchall()}
             missing = sum(not known.intersection(key_spellings(key)) for key in self._undone.keys)
             if missing:
                 yield f"{counted(missing, 'key')} of no customer that the run has changed"

@@ -43,35 +43,40 @@ class NewFiles(Struct):
 
     def choose(self, files: Sequence[File]) -> list[File]:
         """Return the files that are read. Raises ConfigError for one that can be read only once."""
-        known, present = {mark.path: mark for mark in self.known}, {file.name for file in files}
-        by_content = {mark.sha256: mark for mark in self.known}
-        chosen, settling, unchanged = [], [], 0
+        known = {mark.path: mark for mark in self.known}
+        settling, found = [], []
+        kept: set[str] = set()
+        """Files that still have what was read of them."""
         for file in files:
             if file.size is None:
                 raise ConfigError(
                     f"--new-files: {file.name} can be read only once. Name a folder, a pattern or a file."
                 )
+            before = known.get(file.name)
             if self._is_settling(file):
                 settling.append(file.name)
-                continue
-            before = known.get(file.name)
-            if before and file.tag and (before.size, before.tag) == (file.size, file.tag):
-                unchanged += 1
-                continue
-            mark, prefix = _content_of(file, before.size if before else None)
-            if before and mark.sha256 == before.sha256:
-                unchanged += 1
-                continue
+            elif not (before and file.tag and (before.size, before.tag) == (file.size, file.tag)):
+                mark, prefix = _content_of(file, before.size if before else None)
+                if not (before and mark.sha256 == before.sha256):
+                    found.append((file, before, mark, prefix))
+                    if not (before and prefix == before.sha256):
+                        continue
+            kept.add(file.name)
+        by_content = {mark.sha256: mark for mark in sorted(self.known, key=lambda mark: mark.path in kept)}
+        chosen = []
+        for file, before, mark, prefix in found:
+            self.marks.append(mark)
             same = by_content.get(mark.sha256)
-            if before is None and same is not None:
-                moved = "was renamed from" if same.path not in present else "has the same content as"
-                self.notes.append(f"{file.name}: {moved} {same.path}, which was read before; left out")
-                self.marks.append(mark)
+            if before is None and same is not None and same.path not in kept:
+                self.notes.append(f"{file.name}: was renamed from {same.path}, which was read before; left out")
                 continue
+            if before is None and same is not None:
+                # It may say that a customer is again as it was before another file.
+                self.notes.append(f"{file.name}: has the same content as {same.path}, which was read before")
             if before:
                 self._describe(file, before, has_grown=prefix == before.sha256)
             chosen.append(file)
-            self.marks.append(mark)
+        unchanged = len(files) - len(found) - len(settling)
         self._count(chosen, files, unchanged, settling)
         if not chosen:
             self.nothing = True

@@ -106,7 +106,8 @@ _REFUSALS: Final[dict[str, _Refusal]] = {
     ),
     "changed_since": _Refusal(
         "`changed_since: FIELD, …`",
-        "an undo leaves the customer alone, because these fields have changed since the run",
+        "an undo leaves the customer, or only these fields, alone, because they have changed since the run or their "
+        "columns are gone",
         "Look at left.csv in the directory of the undo, and correct these customers by hand.",
     ),
     "has_dependents": _Refusal(

@@ -79,7 +79,7 @@ class DuckDbSource:
         self.left_out = 0
         self._name = f"{address.path}:{'query' if address.query else address.table}"
         if address.as_of:
-            self._name += f" as of {address.as_of:%Y-%m-%dT%H:%M:%SZ}"
+            self._name += as_of.shown(address.as_of)
         self._notes = (*past, *deleted_rows_note(left))
 
     def _as_of(self, address: DuckDbAddress, moment: datetime) -> tuple[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tranship.connectors.databases.constraints import (
@@ -19,7 +19,7 @@ from tranship.connectors.databases.postgres.connection import Connection
 from tranship.connectors.databases.postgres.context import WriteContext, new_row_values
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place
 from tranship.connectors.databases.quoting import literal, quoted
-from tranship.connectors.databases.table_mapping import RUN
+from tranship.connectors.databases.table_mapping import DELETED, RUN
 from tranship.connectors.errors import (
     ConnectorError,
     Interfered,
@@ -222,15 +222,24 @@ class PostgresConstraints:
                     f"SELECT b.{ROW} FROM pg_temp._tranship_result b JOIN {self._relation.name} t "
                     f"ON {self._relation.is_at(f'b.{PLACE}')} WHERE ({moved}) AND {reference.exists}",
                     changes=fields,
+                    creates=False,
                 )
 
     def _matters(self, constraint: Constraint) -> bool:
-        """Return whether any update changes a field of the constraint."""
-        if not constraint.changes:
+        """Return whether any change of the plan concerns the constraint."""
+        if constraint.changes is None:
             return True
         fields = ", ".join(map(literal, constraint.changes))
-        first_affected = f"SELECT 1 FROM _plan WHERE action = 'update' AND list_has_any(changed, [{fields}]) LIMIT 1"
-        return bool(self._context.duck.execute(first_affected).fetchall())
+        concerned = f"action = 'update' AND list_has_any(changed, [{fields}]::VARCHAR[])"
+        concerned += " OR action = 'create'" if constraint.creates else ""
+        return bool(self._context.duck.execute(f"SELECT 1 FROM _plan WHERE {concerned} LIMIT 1").fetchall())
+
+    def _fields_in(self, columns: Sequence[str]) -> tuple[str, ...] | None:
+        """Return the fields that are written into these columns; null if they may change otherwise."""
+        types = self._context.types
+        if any(name not in types or types[name].computed or name in (RUN, DELETED) for name in columns):
+            return None
+        return tuple(mapped.field for mapped in self._context.written_fields if mapped.column_name in columns)
 
     def _exclusions(self) -> Iterator[Constraint]:
         """List unique indexes and exclusions that the comparison does not cover: over several columns, expressions,
@@ -259,7 +268,8 @@ class PostgresConstraints:
                 continue
             alike = "IS NOT DISTINCT FROM" if nulls else "="
             listed = ", ".join(filter(None, columns)) or name
-            yield self._never_twice(listed, keys, operators or [alike] * len(keys), part or "true")
+            changes = None if part else self._fields_in(columns)
+            yield self._never_twice(listed, keys, operators or [alike] * len(keys), part or "true", changes)
         yield from self._own_key()
 
     def _own_key(self) -> Iterator[Constraint]:
@@ -268,9 +278,11 @@ class PostgresConstraints:
         kind = self._context.types.get(mapped.column_name) if mapped else None
         unsaid = kind and kind.name not in self._context.mapping.unique
         if kind and unsaid and (kind.nondeterministic or (kind.text and not kind.duckdb_type)):
-            yield self._never_twice(kind.name, [quoted(kind.name)], ["="], "true")
+            yield self._never_twice(kind.name, [quoted(kind.name)], ["="], "true", self._fields_in([kind.name]))
 
-    def _never_twice(self, shown: str, keys: list[str], operators: list[str], where: str) -> Constraint:
+    def _never_twice(
+        self, shown: str, keys: list[str], operators: list[str], where: str, changes: tuple[str, ...] | None
+    ) -> Constraint:
         named = ", ".join(f"({key}) AS k{number}" for number, key in enumerate(keys))
         same = " AND ".join(f"a.k{number} {operator} b.k{number}" for number, operator in enumerate(operators))
         wanted = f"(SELECT {ROW}, {PLACE}, {named} FROM pg_temp._tranship_result WHERE {where})"
@@ -280,6 +292,7 @@ class PostgresConstraints:
             taken(shown),
             f"SELECT b.{ROW} FROM {wanted} b JOIN {wanted} a ON {same} AND a.{ROW} < b.{ROW} "
             f"UNION SELECT b.{ROW} FROM {wanted} b JOIN {there} a ON {same} AND a.place NOT IN ({moved})",
+            changes=changes,
         )
 
     def _by_server(self, column: str) -> bool:

@@ -38,7 +38,7 @@ class PostgresSource:
         self._address = address = parse_address(spec)
         self._name = f"{address.shown}:{'query' if address.query else qualified_name(address)}"
         if address.as_of:
-            self._name += f" as of {address.as_of:%Y-%m-%dT%H:%M:%SZ}"
+            self._name += as_of.shown(address.as_of)
         self._connection = connect(address)
         try:
             self._begin_snapshot(address)

@@ -210,7 +210,7 @@ def test_only_a_part_is_taken_back(account: Account, house: Warehouse) -> None:
     run = load(house, account, [CHANGED, DAN])
     assert fates(take_back(house, run, only=["updated"])) == {"updated": 1}
     keys = house.folder / "keys.txt"
-    keys.write_text("d-4\n")
+    keys.write_text(f"{DAN['email'].upper()}\n")
     assert fates(take_back(house, run, keys=keys)) == {"deleted": 1}
 
 

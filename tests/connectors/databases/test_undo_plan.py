@@ -463,11 +463,32 @@ def test_a_table_that_is_gone_or_has_changed_its_types_is_named(table: Table) ->
         take_back(table, run)
 
 
-def test_an_undo_that_finds_no_column_to_restore_does_not_say_that_all_is_as_before(table: Table) -> None:
-    table.load([customer(1)])
-    run = table.load([customer(1, city="Nice")])
+def test_customers_are_chosen_by_any_e_mail_that_they_had_or_have(table: Table) -> None:
+    table.load([customer(1, email="old@acme.com"), customer(2), customer(3), customer(5)])
+    run = table.load([customer(1, name="One"), customer(2, name="Two"), customer(4)], **MIRROR, deletes="remove")
+    keys = table.folder / "keys.txt"
+    keys.write_text("old@acme.com\nC3@acme.com\nc4@acme.com\nc9@acme.com\n")
+    back = take_back(table, run, keys=keys)
+    assert fates(back) == {"created": 1, "updated": 1, "deleted": 1}
+    assert back.notes == ("1 key of no customer that the run has changed",)
+    assert table.column("name") == ["Customer 1", "Customer 3", "Two"]
+
+
+def test_values_of_a_column_that_is_gone_are_listed_as_left_alone(table: Table) -> None:
+    table.load([customer(1), customer(2), customer(3), customer(5, city=None), customer(6)])
+    news = [customer(1, city="Nice"), customer(2, city="Nice", name="Two"), customer(4), customer(6, name="Six")]
+    run = table.load(news, **MIRROR, deletes="remove")
     table.do("ALTER TABLE customers DROP COLUMN city")
-    assert take_back(table, run).notes == (
-        "nothing to do",
-        "the table has no column city any more: values in it are not restored",
-    )
+    back = take_back(table, run)
+    assert (back.exit_code, fates(back)) == (4, {"created": 2, "updated": 2, "deleted": 1, "refused": 1})
+    assert left(back) == dict.fromkeys("123", "changed_since: city")
+    assert table.column("name") == [f"Customer {number}" for number in (1, 2, 3, 5, 6)]
+    assert "the table has no column city any more: values in it are not restored" in back.notes
+
+
+def test_customers_that_cannot_be_marked_any_more_are_listed(table: Table) -> None:
+    table.load([customer(1), customer(2)])
+    run = table.load([customer(1)], **MIRROR)
+    table.do("ALTER TABLE customers DROP COLUMN _deleted_at")
+    back = take_back(table, run)
+    assert (back.exit_code, left(back)) == (4, {"2": "changed_since: _deleted_at"})

@@ -85,6 +85,27 @@ def test_a_file_is_read_when_it_is_new_or_has_changed(warehouse: Warehouse | Pos
 
 
 @pytest.mark.slow
+def test_a_file_that_says_again_what_an_earlier_one_said_is_read(duckdb: Warehouse) -> None:
+    for number, name in enumerate("ABA"):
+        write(duckdb, f"day {number}.csv", f"{HEAD}1,{name}\n")
+        report = load(duckdb)
+    assert fates(report) == {"updated": 1}
+    assert said(report, "day 2.csv: has the same content as ")
+    assert duckdb.column("name") == ["A"]
+
+
+@pytest.mark.slow
+def test_a_file_that_makes_room_for_a_new_one_was_renamed(duckdb: Warehouse) -> None:
+    log = write(duckdb, "log.csv", HEAD + "1,A\n")
+    load(duckdb)
+    log.rename(log.with_name("log.old.csv"))
+    write(duckdb, "log.csv", HEAD + "1,B\n")
+    report = load(duckdb)
+    assert said(report, "log.old.csv: was renamed from ")
+    assert (fates(report), duckdb.column("name")) == ({"updated": 1}, ["B"])
+
+
+@pytest.mark.slow
 def test_a_run_that_dies_or_stops_reads_its_files_again(
     warehouse: Warehouse | PostgresWarehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
