@@ -251,6 +251,6 @@ def test_an_address_of_an_engine_has_no_secret(more: str) -> None:
     assert "hush" not in str(refused.value)
 
 
-@pytest.mark.parametrize("remote", ["sc://spark:15002", "sc://spark", "sc://[::1]:15002/;use_ssl=true;user_id=etl"])
+@pytest.mark.parametrize("remote", ["sc://spark:15002", "sc://spark", "sc://[::1]/;use_ssl=true;user_id=etl"])
 def test_an_address_of_an_engine_has_a_host_and_how_to_connect(remote: str) -> None:
     assert load({**ENDS, "engine": "sail", "remote": remote}, {}).remote == remote
