@@ -62,6 +62,7 @@ def _swept(disk: FailingDisk, scene: Scene, template: Path, cases: int) -> list[
     inputs(disk.folder)
     for words in scene.before:
         assert disk.run(*words, environment=scene.environment).code in DONE
+    scene.prepare(disk.folder)
     if scene.begun:
         _break_off(disk, scene, template)
     shutil.copytree(disk.folder, template)
