@@ -37,6 +37,12 @@ _NAME: Final = re.compile(r"pass|pwd|secret|token|key|sig|credential", re.IGNORE
 _KEYWORD: Final = re.compile(r"\b(?:password|passwd|pwd)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s;&]+)", re.IGNORECASE)
 """A password in a connection string that is not a URL: `host=db password=…`."""
 _PORT: Final = re.compile(r"\d*|\*\*\*")
+_SEGMENT: Final = re.compile(r"[^/]+")
+_TIME: Final = re.compile(r"\d{8}T\d{4,6}Z?")
+_TOKEN: Final = re.compile(r"[a-z]k_(?:live|test|prod)_\w{8}|[A-Za-z0-9]{16,}")
+_CHANGES: Final = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+_FEWEST_CHANGES: Final = 3
+"""Changes between letters and digits, from which a long word in the path of a web address is treated as a token."""
 _LIKELY_SECRET: Final = 16
 """The length from which the value of an option of a web address is treated as a secret, whatever its name."""
 
@@ -60,6 +66,8 @@ def spans(address: str, *, certain: bool = False) -> Iterator[Span]:
     if fragment >= 0 and (name in WEB or name in _providers() or (name.startswith("postgres") and fragment < query)):
         end = fragment
     place_end = min(query, end)
+    if name in WEB:
+        yield from _tokens(address, address.find("/", host, place_end), place_end)
     if name in _providers():
         yield from _place_of_provider(address, host, place_end, follows_key=host > start)
     yield from _options(address, query + 1, end, name, strict=strict, certain=certain)
@@ -171,6 +179,15 @@ def _place_of_provider(address: str, host: int, end: int, *, follows_key: bool) 
     path = address[host_end + 1 : end].rstrip("/")
     if path and not (re.fullmatch(r"[a-z0-9-]{1,63}", path) and len(re.findall(r"\d", path)) <= 4):
         yield host_end + 1, end
+
+
+def _tokens(address: str, start: int, end: int) -> Iterator[Span]:
+    """Yield the parts of a path between slashes that contain a random word, as links for those who know them have."""
+    for part in _SEGMENT.finditer(address, start, end) if start >= 0 else ():
+        for word in _TOKEN.finditer(_TIME.sub("-", part[0])):
+            if not word[0].isalnum() or len(_CHANGES.findall(word[0])) >= _FEWEST_CHANGES:
+                yield part.span()
+                break
 
 
 def _options(address: str, start: int, end: int, scheme: str, *, strict: bool, certain: bool) -> Iterator[Span]:

@@ -41,7 +41,17 @@ _OF_SQLITE: Final[Mapping[str, int]] = {
     "attempt to write a readonly database": errno.EROFS,
     "unable to open database file": errno.EACCES,
 }
-_LIBRARIES: Final = ("duckdb", "_duckdb", "polars", "pyarrow", "sqlite3", "xlsxwriter", "fastexcel", "pyo3_runtime")
+_LIBRARIES: Final = (
+    "duckdb",
+    "_duckdb",
+    "polars",
+    "pyarrow",
+    "sqlite3",
+    "xlsxwriter",
+    "fastexcel",
+    "pyo3_runtime",
+    "pyrage",
+)
 _MEMORY_TEXTS: Final = (
     *("Cannot allocate memory", "out of memory", "Out of Memory", "memory allocation of", "bad_alloc"),
     *("failed to map segment from shared object", "cannot allocate memory in static TLS block"),

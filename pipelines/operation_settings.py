@@ -18,6 +18,11 @@ ALERT_STATES: Final = ("failed", "stopped", "degraded", "late")
 RECOVERED: Final = "recovered"
 LEARNED: Final = "learned"
 
+LINEAGE_PATH: Final = "/api/v1/lineage"
+"""The path of a URL for lineage that has none, as in the clients of OpenLineage."""
+HIDDEN: Final = "***"
+"""In place of a part of an address that is not kept."""
+
 _VARIABLE: Final = r"env:[A-Za-z_][A-Za-z0-9_]*"
 _TO_HIDE: Final = (
     "is a secret, and would be visible to other users. Put it in an environment variable and give its name,"
@@ -184,7 +189,10 @@ class Operating(BaseModel):
     )
 
     lineage: Annotated[str | None, BeforeValidator(path_text)] = Field(
-        None, min_length=1, description="Append OpenLineage events to this file, or post them to this URL."
+        None,
+        min_length=1,
+        description="Append OpenLineage events to this file, or post them to this URL; env:NAME is the environment "
+        "variable with a URL that is secret.",
     )
 
     @property
@@ -199,15 +207,28 @@ class Operating(BaseModel):
             raise ValueError(f"{value}: the name must end with .prom, or Prometheus does not read the file")
         return value
 
+    @property
+    def kept_lineage(self) -> str | None:
+        """Where events of lineage are sent, as the files of a run keep it: the path of a URL may be a token."""
+        if self.lineage is None or "://" not in self.lineage:
+            return self.lineage
+        url = urlsplit(self.lineage)
+        return self.lineage if url.path in ("", "/", LINEAGE_PATH) else f"{url.scheme}://{url.netloc}/{HIDDEN}"
+
     @field_validator("lineage")
     @classmethod
     def _has_no_secret(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("env:") and not re.fullmatch(_VARIABLE, value):
+            raise ValueError("is not the name of an environment variable. Write env:NAME")
         if value is not None and "://" in value:
             url = urlsplit(value)
             if url.scheme not in ("http", "https") or not url.hostname:
                 raise ValueError("is neither a file nor an http or https URL")
             if url.query or url.fragment or "@" in url.netloc:
-                raise ValueError("may have a host and a path only. Put a key in OPENLINEAGE_API_KEY")
+                raise ValueError(
+                    "may have a host and a path only. Put a key in OPENLINEAGE_API_KEY, or the whole address in an "
+                    "environment variable and give its name, env:NAME"
+                )
         return value
 
 

@@ -21,7 +21,7 @@ from tranship.pipelines.encryption.marks import is_encrypted
 from tranship.pipelines.expressions import Expression
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.operation_settings import OPERATION
+from tranship.pipelines.operation_settings import HIDDEN, OPERATION
 from tranship.pipelines.partial_read import PartialRead
 from tranship.pipelines.run_directory import APPLY_STEP, PLAN_STEP, STAGE_STEP, RunDirectory, all_runs
 from tranship.pipelines.settings import load
@@ -41,6 +41,7 @@ def public_settings(settings: Settings) -> dict[str, Any]:
         "work": settings.work and redacted(settings.work),
         "source": sources if len(sources) > 1 else sources[0],
         "destination": redacted(settings.destination),
+        "lineage": settings.kept_lineage,
         "on_failure": None,  # it may have the address of a webhook, and is never run again from the manifest
     }
 
@@ -180,6 +181,8 @@ def settings_of(directory: RunDirectory, **changes: Any) -> Settings:
     if given.get("timezone") == Settings.model_fields["timezone"].default:
         # The manifest has all settings, but not whether this one was given, in which case it overrides a profile's.
         given.pop("timezone")
+    if str(given.get("lineage")).endswith(HIDDEN):
+        given["lineage"] = None
     settings = load(given | changes, {})
     for source in settings.sources:  # those of a retry are files of another run
         mirrored.bring(Path(source))

@@ -271,6 +271,11 @@ def _resume(state_dir: Path, run_id: str, observer: Observer, options: Mapping[s
     settings = resuming.settings_of(directory, **changes)
     resuming.check_left_to_resume(directory)
     removed.must_be_complete(directory, "be continued", " Run its command again.")
+    if settings.lineage != directory.manifest["settings"].get("lineage"):
+        observer.note(
+            "--lineage: no events are sent. The path of its URL may be a token and is not kept with a run; for that, "
+            "put the URL in an environment variable and give the name of that: --lineage env:NAME"
+        )
     try:
         return _watched(settings, observer, lambda observer: continue_run(Job(settings, observer), directory))
     finally:

@@ -200,6 +200,10 @@ class RunDirectory:
             return "the same command"
         if self.has_ended_well and not self.stands_alone:
             return self.command("report")
+        if again := self.manifest.get("fixes", {}).get("again"):
+            # It has more to do than the run.
+            key = ["--identity", "FILE"] if self.manifest["settings"].get("encrypt_to") else []
+            return about_runs(self.path.parent.parent, *again, *key)
         return self.command("apply" if self.stands_alone else "resume")
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from tranship.connectors.addresses import redacted
-from tranship.pipelines import field_rules
+from tranship.pipelines import field_rules, toml_file
 from tranship.pipelines.inspection import Inspection
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas import export_profiles
@@ -37,7 +36,7 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         'destination = "duckdb:///customers.duckdb?table=customers"',
         *(f"{name} = {_value(value)}" for name, value in options.items()),
         *(
-            f"# {text}: {_toml(names)}"
+            f"# {text}: {toml_file.value(names)}"
             for text, names in (("not mapped, kept in metadata", kept), ("not mapped, dropped", dropped))
             if names
         ),
@@ -52,19 +51,23 @@ def pipeline_toml(inspection: Inspection, reading: Reading) -> str:
         *(f"{name} = {_value(rule)}" for name, rule in inspection.rules.items() if name not in inspection.expressions),
         *(_toml_choice(name, column, fitting) for name, fitting in inspection.conflicts.items() for column in fitting),
         *(["", "# Options of a connector of another package.", "[options]"] if reading.options else []),
-        *(f"{_toml(name)} = {_value(value)}" for name, value in reading.options.items()),
+        *(f"{toml_file.value(name)} = {_value(value)}" for name, value in reading.options.items()),
         *(["", "# SQL expressions on the columns of the source.", "[set]"] if inspection.expressions else []),
         *(f"{name} = {_value(text)}" for name, text in inspection.expressions.items()),
     ]
     for name, words in reading.values.items():
-        lines += ["", f"[values.{name}]", *(f"{_toml(word)} = {_value(value)}" for word, value in words.items())]
+        lines += [
+            "",
+            f"[values.{name}]",
+            *(f"{toml_file.value(word)} = {_value(value)}" for word, value in words.items()),
+        ]
     used = [column.name for column in inspection.columns if column.becomes == "field"]
     lines += [
         "",
         "# For other files with these headers, use this file as a profile: --profile THIS_FILE",
         "[recognise]",
-        f"name = {_toml(_stem(sources[0]))}",
-        f"headers = {_toml(used)}",
+        f"name = {toml_file.value(_stem(sources[0]))}",
+        f"headers = {toml_file.value(used)}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -81,9 +84,4 @@ def _toml_choice(field: str, column: str, fitting: Sequence[str]) -> str:
 
 def _value(value: Any) -> str:
     """Return the value of a setting, in which `${NAME}` would be that of an environment variable."""
-    return _toml(value).replace("${", "$${")
-
-
-def _toml(value: Any) -> str:
-    # JSON's strings, lists and booleans are valid TOML, except for DEL, which TOML requires escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return toml_file.value(value).replace("${", "$${")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -42,6 +43,7 @@ from tranship.pipelines.setting_values import (
 )
 
 _SOURCES_NAMED: Final = 5
+_REMOTE: Final = r"sc://[^/;@?#]*/?(;(use_ssl|user_id)=[\w.-]*)*;?"
 
 
 class Reading(BaseModel):
@@ -365,10 +367,11 @@ class Settings(Operating, Cleaning):
         given = next((name for name in ("remote", "work") if getattr(self, name) is not None), None)
         if given and self.engine is None:
             raise ValueError(f"{given} applies only to a run on an engine. Add engine spark or sail, or leave it out")
-        if self.remote is not None and ("@" in self.remote or "token=" in self.remote.lower()):
+        if self.remote is not None and not re.fullmatch(_REMOTE, self.remote):
             raise ValueError(
-                "remote contains a secret, which other users of this machine can see. Put the whole address in the "
-                "environment variable SPARK_REMOTE and leave remote out"
+                "remote may have a host, a port, use_ssl and user_id. Anything else may be a secret, which other users "
+                "of this machine can see. Put the whole address in the environment variable SPARK_REMOTE and leave "
+                "remote out"
             )
         if self.work is not None and redacted(self.work) != self.work:
             raise ValueError("work contains a secret, which the files of the run would keep. Set it in the environment")

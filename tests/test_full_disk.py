@@ -62,6 +62,7 @@ def _swept(disk: FailingDisk, scene: Scene, template: Path, cases: int) -> list[
     inputs(disk.folder)
     for words in scene.before:
         assert disk.run(*words, environment=scene.environment).code in DONE
+    scene.prepare(disk.folder)
     if scene.begun:
         _break_off(disk, scene, template)
     shutil.copytree(disk.folder, template)
@@ -108,6 +109,32 @@ def disk(tmp_path: Path) -> Iterator[FailingDisk]:
 @pytest.mark.parametrize("name", SCENES if CASES else EVERY_DAY)
 def test_a_failing_disk_is_named_and_the_command_continues(name: str, disk: FailingDisk, tmp_path: Path) -> None:
     assert _swept(disk, SCENES[name], tmp_path / "template", CASES or 2) == []
+
+
+@pytest.mark.parametrize(("option", "name"), [("--metrics", "m.prom"), ("--lineage", "events.jsonl")][: CASES or 1])
+def test_a_disk_that_fails_those_who_watch_a_run_is_named_and_does_not_fail_the_run(
+    option: str, name: str, disk: FailingDisk, tmp_path: Path
+) -> None:
+    inputs(disk.folder)
+    words = (*loading(DUCKDB), option, name, "--pipeline", "crm")
+    shutil.copytree(disk.folder, tmp_path / "template")
+    assert disk.run(*words).code in DONE
+    after, calls = in_duckdb(disk.folder), disk.calls()
+    moments = [at for at, call in enumerate(calls, 1) if name in call and not call.startswith(("chmod", "unlink"))]
+    # The start of a run is told while the run goes on.
+    for at in moments[-2:] if option == "--lineage" or not CASES else moments:
+        emptied(disk.folder)
+        shutil.copytree(tmp_path / "template", disk.folder, dirs_exist_ok=True)
+        error = ERRORS[at % len(ERRORS)]
+        disk.fail(at, error, once=True)
+        said = disk.run(*words)
+        disk.heal()
+        assert (said.code in DONE, in_duckdb(disk.folder)) == (True, after), said.err
+        reason = f"{name}: cannot be written ({os.strerror(error).lower()})"
+        assert f"{option} failed: {reason}" in said.err, f"call {at}, {calls[at - 1]}: {said.err}"
+        assert disk.run(*words).code in DONE
+        assert (disk.folder / name).exists()
+        assert [path.name for path in disk.folder.glob(".*.partial")] == []
 
 
 @pytest.mark.skipif(not CASES, reason="long: TRANSHIP_FAULTS")

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from tranship.connectors.api.connections import Connections
 from tranship.connectors.api.http_errors import (
     Retryable,
     Unanswered,
@@ -56,10 +57,6 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 _PASSING: Final = (408, 425, 429)
 """Statuses below 500 that are temporary."""
-
-
-_IDLE_SECONDS: Final = 4.0
-"""Time for which an idle connection is kept. Node servers close theirs after 5 s, possibly during a request."""
 
 
 _ERROR_BYTES: Final = 1 << 20
@@ -128,30 +125,18 @@ class HttpClient:
         self.retry_policy = retry_policy or RetryPolicy()
         self.in_flight = in_flight
         self.traffic = Traffic()
-        self._session: aiohttp.ClientSession
+        self._connections: Connections
         self._proxy = proxy_for(service.base_url)
         self._key_filter = KeyFilter(service.key)
         self._pacer: RequestPacer
 
     async def __aenter__(self) -> HttpClient:
         self._pacer = RequestPacer(self.service.per_second, self.retry_policy)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self.in_flight, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=300, use_dns_cache=True
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self.retry_policy.connect, sock_read=self.retry_policy.silence
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,
-        )
-        # aiohttp resends a PUT or DELETE by itself if a kept connection is cut, and has no option against it. Whether
-        # a request may be resent is decided here, or by the caller after looking up its effect.
-        self._session._retry_connection = False
+        self._connections = Connections(self.in_flight, self.retry_policy)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._connections.close()
 
     async def request(
         self,
@@ -328,7 +313,7 @@ class HttpClient:
         try:
             async with (
                 deadline,
-                self._session.request(
+                self._connections.session.request(
                     call.method,
                     url,
                     data=call.body,
@@ -351,6 +336,7 @@ class HttpClient:
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
             if deadline.expired():
                 raise Retryable(too_slow(self.service, seconds, call.method, call.label)) from error
+            self._connections.note(error)
             raise connection_error(self.service, self.retry_policy, error, call.method, call.label) from error
 
     async def wait_turn(self, method: str) -> None:

@@ -100,6 +100,8 @@ class RowWriter:
             except SHAPE_ERRORS:
                 row.possibly_applied, why = True, "answered without an id"
             tries = await self._sender.pause(tries)
+        if row.possibly_applied and (current := await self._sender.look_up(row, fresh=True)) is not None:
+            return await self._already_exists(row, current)
         return Result(row.row, "refused", f"unresolved: {why}")
 
     async def _after_failure(self, row: PlanRow, failure: Failure) -> Result | None:
@@ -149,7 +151,7 @@ class RowWriter:
     async def _apply_difference(self, row: PlanRow) -> Result:
         """Change or remove a customer, whatever its current state."""
         tries, why = 0, ""
-        while tries < TRIES:
+        while True:
             current = await self._sender.look_up(row)
             if current is None:
                 gone = row.action == "delete" and row.possibly_applied
@@ -163,8 +165,12 @@ class RowWriter:
                         return Result(row.row, "refused", "has_dependents", row.target)
                 except NotSearchable:
                     return Result(row.row, "refused", "dependents_unknown", row.target)
+            steps = self._steps_for(row, current)
+            if tries >= TRIES and steps:
+                is_untouched = self._is_as_found(row, current)
+                return Result(row.row, "refused" if is_untouched else "unknown", f"unresolved: {why}", row.target)
             try:
-                failure = await self._send_steps(row, self._steps_for(row, current))
+                failure = await self._send_steps(row, steps)
                 if failure is None:
                     return Result(row.row, "done", None, row.target)
                 if failure.kind in ("refused", "taken"):
@@ -175,7 +181,6 @@ class RowWriter:
                 why = str(unknown.error)
             row.possibly_applied, row.looked_up = True, False
             tries = await self._sender.pause(tries)
-        return Result(row.row, "unknown", f"unresolved: {why}", row.target)
 
     def _steps_for(self, row: PlanRow, current: Record) -> Sequence[Request]:
         if row.action != "delete":
@@ -196,6 +201,11 @@ class RowWriter:
                 row.strayed = True
                 return Failure("again")  # a look-up shows whether the customer was changed
         return None
+
+    def _is_as_found(self, row: PlanRow, current: Record) -> bool:
+        """Return whether a customer is as the plan found it: nothing that was sent has arrived."""
+        now, found = self._operations.comparable(current), self._operations.comparable(row.found)
+        return all(same(now.get(name), found.get(name)) for name in self._settable)
 
     def _failure(self, reply: Reply) -> Failure:
         return coded(self._operations.failure(reply), self._operations.schema, reply.status)

@@ -135,7 +135,7 @@ _METAVARS = {
     "on_failure": "COMMAND",
     "ping": "env:NAME",
     "metrics": "FILE.prom",
-    "lineage": "FILE|URL",
+    "lineage": "FILE|URL|env:NAME",
 }
 _HELP = {
     "source": "Source that replaces the one in the settings file. Repeatable.",

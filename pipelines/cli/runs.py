@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tranship.connectors.errors import ConfigError
+from tranship.connectors.errors import ConfigError, LocalFailure
 from tranship.pipelines.cli.command_help import LOOK_BACK, Command
 from tranship.pipelines.cli.crash import CrashContext
 from tranship.pipelines.cli.options import WholeNumber, json_option, optional_run_argument, state_dir_option
@@ -106,6 +106,7 @@ def _check(state_dir: Path, check: str, pipelines: tuple[str, ...], alerts: tupl
 def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, ...], as_json: bool) -> None:
     from tranship.pipelines import run_list
     from tranship.pipelines.cli import run_lists
+    from tranship.pipelines.command_lines import about_runs
 
     days = None if remove_older_than is None else timedelta(days=remove_older_than)
     found = run_list.list_runs(state_dir, days)
@@ -115,7 +116,7 @@ def _list(state_dir: Path, remove_older_than: int | None, pipelines: tuple[str, 
     for run_id in found.readable:
         tell(
             f"{run_id}: its files with records are readable, because it was stopped before they were encrypted. The "
-            "next successful run of its pipeline encrypts them."
+            f"next successful run of its pipeline encrypts them, or: {about_runs(state_dir, 'report', run_id)}"
         )
     kept = [_entry(run) for run in found if not pipelines or run.pipeline in pipelines]
     if as_json:
@@ -164,11 +165,13 @@ def _entry(run: RunSummary) -> dict[str, Any]:
 def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_json: bool) -> None:
     """Print the summary of an earlier run, with all reasons."""
     from tranship.pipelines import run_list
+    from tranship.pipelines.encryption import session
     from tranship.pipelines.retention import needed
     from tranship.pipelines.run_directory import RunDirectory
 
     context.state_dir = state_dir
     run = RunDirectory.open(state_dir, run_id)
+    failure = session.complete(run, state_dir)
     report = run_list.report_of(run)
     if report is None:
         advice = f"Continue it: {run.go_on}" if needed.is_over(run) else "It is still running."
@@ -177,6 +180,8 @@ def report_command(context: CrashContext, /, run_id: str, state_dir: Path, as_js
         print_json_text(report.to_json())
     else:
         say(summary(report, sys.stdout, everything=True))
+    if failure:
+        raise LocalFailure(failure)
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (runs_command, report_command)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tranship.connectors import durable
 from tranship.connectors.errors import ConfigError
+from tranship.connectors.local_failures import local_failure, local_failures
 from tranship.pipelines import crosswalks
 from tranship.pipelines.encryption import keys
 from tranship.pipelines.encryption.marks import SUFFIX, State, files_of, mark, recipients_of, state_of
@@ -90,12 +91,40 @@ def _remove_copies(run: RunDirectory) -> None:
     mark(run, State.CLOSED)
 
 
+class _Written:
+    """A file that is written by the library of age, which swallows a failure of its last write: it would be a file cut
+    off, in place of the plain one.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._failure: OSError | None = None
+
+    def write(self, some: bytes) -> int:
+        try:
+            return self._file.write(some)
+        except OSError as error:
+            self._failure = self._failure or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def check(self) -> None:
+        """Raise the failure of an earlier write."""
+        if self._failure is not None:
+            raise self._failure
+
+
 def _encrypt(file: Path, recipients: Sequence[Any]) -> None:
+    age = keys.library()
     target = file.with_name(file.name + SUFFIX)
     with durable.replacing(target) as new:
         new.chmod(0o600)
-        with file.open("rb") as plain, new.open("wb") as out:
-            keys.library().encrypt_io(plain, out, recipients)
+        with local_failures(target), file.open("rb") as plain, new.open("wb") as out:
+            written = _Written(out)
+            age.encrypt_io(plain, written, recipients)
+            written.check()
     durable.sync_folder(file.parent)
     file.unlink()
 
@@ -111,6 +140,8 @@ def _decrypt(file: Path, identities: Sequence[Any], identity: Path) -> None:
             with encrypted.open("rb") as given, new.open("wb") as out:
                 age.decrypt_io(given, out, identities)
         except age.DecryptError as error:
+            if failure := local_failure(error, file):
+                raise failure from None
             if "No matching keys" in str(error):
                 raise ConfigError(
                     f"--identity {identity}: has no key to which {encrypted} was encrypted. Name the file with the "

@@ -94,6 +94,13 @@ def is_left_readable(run: RunDirectory) -> bool:
         return False
 
 
+def complete(run: RunDirectory, state_dir: Path) -> str:
+    """Encrypt the files of a run, and of those that belong to it, where that was stopped; return a sentence if it fails
+    again.
+    """
+    return _close_those(filter(is_left_readable, _related([run], state_dir)))
+
+
 def _open(run: RunDirectory, identities: Sequence[Any], identity: Path, stack: ExitStack) -> None:
     lock = lock_at(run.path / LOCK)
     if not lock.take(GLANCE):
@@ -132,9 +139,13 @@ def _then_closed(
 
 def _close_all(state_dir: Path, folders: Iterable[Path]) -> str:
     """Encrypt the files of all runs that have ended; return a sentence about those where that failed."""
+    return _close_those(_all(state_dir, folders).values())
+
+
+def _close_those(runs: Iterable[RunDirectory]) -> str:
     succeeded: set[str] = set()
     failed = []
-    for run in _all(state_dir, folders).values():
+    for run in runs:
         # One that was killed is continued by the same command, which has no identity, unless a later run has succeeded.
         is_left = run.manifest["status"] == "running" and needed.pipeline_of(run) not in succeeded
         if (
@@ -153,7 +164,8 @@ def _close_all(state_dir: Path, folders: Iterable[Path]) -> str:
     if not failed:
         return ""
     return (
-        f"Files with records could not be encrypted, and are readable: {', '.join(failed)}. The next run completes it."
+        f"Files with records could not be encrypted, and are readable: {', '.join(failed)}. The next run completes it, "
+        "and so does tranship report with one of these."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from msgspec import Struct
 
 from tranship.connectors import durable, suggestions
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import corrections
+from tranship.pipelines import corrections, toml_file
 from tranship.pipelines.fixing.columns import NUMBER
 
 
@@ -72,8 +71,5 @@ def add(file: Path, names: Sequence[str], changed: pl.DataFrame, originals: pl.D
 
 
 def _toml(rule: Mapping[str, str]) -> str:
-    # JSON's strings are valid TOML, except for DEL, which TOML requires escaped.
-    lines = [
-        f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f") for key, value in rule.items()
-    ]
+    lines = [f"{key} = {toml_file.value(value)}" for key, value in rule.items()]
     return "\n".join([f"[[{corrections.TABLE}]]", *lines, ""])

@@ -109,6 +109,7 @@ def _load_file(
     always_rules.must_be_columns(always, own)
     settings = _settings(run, state_dir, file, options)
     check_values(settings)
+    words = _command(run, file, always, rules, why) if always else []
     rules = rules or settings.corrections or Path(CORRECTIONS)
     if always and rules.exists():
         corrections.read(rules)
@@ -122,7 +123,7 @@ def _load_file(
         given = corrected.read(file, run, standing, own)
         given = _with_parsed(run, given, own)
         if given.load.height + given.drop.height:
-            report = _load(run, settings, given, own, observer)
+            report = _load(run, settings, given, own, observer, words)
     standing = fates.standing(run, state_dir)
     added = Rules()
     if always and not settings.dry_run:
@@ -221,8 +222,25 @@ def _with_parsed(run: RunDirectory, given: Corrected, own: Sequence[str]) -> Cor
     )
 
 
-def _load(run: RunDirectory, settings: Settings, given: Corrected, own: Sequence[str], observer: Observer) -> Report:
-    """Do the run that loads the rows; its directory has those that are dropped, too."""
+def _command(run: RunDirectory, file: Path, always: Sequence[str], rules: Path | None, why: str | None) -> list[str]:
+    """Return the words of the command that loads this file and adds rules."""
+    options = [word for name in always for word in ("--always", name)]
+    options += ["--corrections", str(rules)] if rules else []
+    options += ["--why", why] if why else []
+    return ["fix", str(run.path) if run.stands_alone else run.run_id, "--from", str(file), *options]
+
+
+def _load(
+    run: RunDirectory,
+    settings: Settings,
+    given: Corrected,
+    own: Sequence[str],
+    observer: Observer,
+    again: Sequence[str],
+) -> Report:
+    """Do the run that loads the rows; its directory has those that are dropped, too. If it breaks off, the command
+    `again` does what is left, if given.
+    """
     name = Path(settings.source_name).name
     records = CorrectedRecords(name, given.load, own)
     layouts = records.layouts()
@@ -236,7 +254,7 @@ def _load(run: RunDirectory, settings: Settings, given: Corrected, own: Sequence
             "settings": resuming.public_settings(settings),
             **{"work": "", "reading": f"fix {secrets.token_hex(8)}", "source": records.fingerprint()},
             "columns": columns.by_column,
-            "fixes": {"run_id": run.run_id, "folder": str(run.path)},
+            "fixes": {"run_id": run.run_id, "folder": str(run.path), **({"again": [*again]} if again else {})},
         }
         _abandon(run, settings.state_dir)
         directory = RunDirectory.new(settings.state_dir, facts, start_after(settings.state_dir, datetime.now(UTC)))
@@ -256,8 +274,7 @@ def _load(run: RunDirectory, settings: Settings, given: Corrected, own: Sequence
 
 def _is_unfinished(begun: RunDirectory) -> bool:
     """Return whether a run has begun to write, and has not completed the write or its report."""
-    died = begun.manifest["status"] in ("running", "interrupted")
-    return begun.has_begun_to_write and (died or begun.done(APPLY_STEP) is None)
+    return begun.has_begun_to_write and not begun.has_ended_well
 
 
 def _abandon(run: RunDirectory, state_dir: Path) -> None:

@@ -47,6 +47,10 @@ SECRET = "hunter2-geheim"
         (f"s3://AKIA:a/{SECRET}@bucket/a.csv", "s3://***@bucket/a.csv"),
         (f"https://ann:a?{SECRET}@host.example/a.csv", "https://***@host.example/a.csv"),
         (f"https://ann:a#{SECRET}@host.example/a.csv", "https://***@host.example/a.csv"),
+        ("https://files.example/T0/Xk3jd92KdlsW0dkfj3LsK2d9/a.csv", "https://files.example/T0/***/a.csv"),
+        ("https://x.example/d/e/2PACX-1vQ0abcD3efG4hij5KL/pub?output=csv", "https://x.example/d/e/***/pub?output=***"),
+        ("https://x.example:80/sk_live_abcdefghijkl.csv", "https://x.example:80/***"),
+        ("https://x.example/0a1b2c3d4e5f60718293a4b5c6d7e8f9", "https://x.example/***"),
         (f"https://host.example/a.csv?{SECRET}#{SECRET}", "https://host.example/a.csv?***#***"),
     ],
 )
@@ -70,6 +74,10 @@ def test_a_secret_is_hidden_wherever_it_is_written(address: str, expected: str) 
         "blackwalnut://host.example/my-app",
         "s3://bucket/x?/year=2024/*.csv",
         "https://files.example:80/pkg@1.2/customers.csv",
+        "https://files.example/crm/customersExport20261129T132049Z.csv",
+        "https://files.example/2026/w48/customers-2026-11-29-full-v2-b3.csv.gz",
+        "https://files.example/v1/tenants/7/0012345678901234567/customers",
+        "s3://bucket/Xk3jd92KdlsW0dkfj3LsK2d9/a.csv",
         "exports/a@b:c?.csv",
     ],
 )

@@ -63,6 +63,7 @@ def test_the_environment_has_one_alert_per_line() -> None:
         ({"metrics": "crm.txt"}, "the name must end with .prom"),
         ({"lineage": "ftp://host/x"}, "is neither a file nor an http or https URL"),
         ({"lineage": "https://host/x?page=hush"}, "Put a key in OPENLINEAGE_API_KEY"),
+        ({"lineage": "env:hush-hush"}, "is not the name of an environment variable"),
         ({"lineage": "https://ann:hush@host/x"}, "contains an address with a password"),
         ({"pipeline": "a,b"}, "--pipeline: 'a,b' is not a name"),
         ({"on_failure": ""}, "--on-failure"),

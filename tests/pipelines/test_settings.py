@@ -242,3 +242,15 @@ def test_columns_of_earlier_versions_are_answered_with_fields(tmp_path: Path) ->
 def test_a_field_has_one_default() -> None:
     with pytest.raises(ConfigError, match=r"TRANSHIP_DEFAULTS: currency has two values, 'EUR' and 'USD'"):
         reading_from_command("a.csv", {}, {"TRANSHIP_DEFAULTS": "currency=EUR,currency=USD"})
+
+
+@pytest.mark.parametrize("more", ["/;token=hush", "/;x-api-key=hush", "/;session_id=hush", "/hush", "?hush", "#hush"])
+def test_an_address_of_an_engine_has_no_secret(more: str) -> None:
+    with pytest.raises(ConfigError, match="in the environment variable SPARK_REMOTE") as refused:
+        load({**ENDS, "engine": "sail", "remote": f"sc://spark:15002{more}"}, {})
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("remote", ["sc://spark:15002", "sc://spark", "sc://[::1]/;use_ssl=true;user_id=etl"])
+def test_an_address_of_an_engine_has_a_host_and_how_to_connect(remote: str) -> None:
+    assert load({**ENDS, "engine": "sail", "remote": remote}, {}).remote == remote

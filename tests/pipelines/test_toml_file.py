@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,18 @@ def test_a_key_in_place_of_the_name_of_a_setting_is_not_repeated(tmp_path: Path)
         with pytest.raises(ConfigError, match="this seems to be a key") as raised:
             read(str(tmp_path / "own.toml"))
         assert "0123" not in str(raised.value)
+
+
+def test_a_value_that_is_written_has_no_character_that_changes_how_others_are_shown() -> None:
+    unseen = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in "CZ"]
+    unseen = [one for one in unseen if unicodedata.category(one) not in ("Cs", "Cn", "Co", "Zs")]
+    text = "".join(unseen) + 'Zoë "O\'Neil" \\ 東京 🚢'
+    written = toml_file.value([text, True])
+    assert tomllib.loads(f"a = {written}") == {"a": [text, True]}
+    assert written.isprintable()
+    assert "\\u202e" in written
+    assert "\\U000e0001" in written
+    assert 'Zoë \\"O\'Neil\\" \\\\ 東京 🚢' in written
 
 
 PATHS = ("source", "destination", "profile", "crosswalk", "state_dir")

@@ -32,6 +32,10 @@ class Scene:
     words: Words
     look: Callable[[Path], Any]
     before: tuple[Words, ...] = ()
+    prepare: Callable[[Path], None] = lambda _: None
+    """What a person does after these commands."""
+    completed: Callable[[Path], str] = lambda _: ""
+    """What is missing at the end of what the command does besides."""
     keep: Callable[[], Callable[[], None]] = lambda: lambda: None
     """Take a copy of a destination outside of the folder, and return what brings it back."""
     begun: Words = ()
@@ -77,6 +81,34 @@ def writing(name: str) -> Scene:
     return Scene(loading(name), in_file(name), (loading(name, "old.csv"),))
 
 
+RECIPIENT = "age1ug0hvdjy2ryu6zpkzh3xld20vu2p03ruj0vjm22504na24w3uews3ft79n"
+_IDENTITY = "AGE-SECRET-KEY-18Y4YQWJX3W5YRPUJ695ATNCDJZ2GCZ7FNT6JT3LCHQ7674S6YV0QX5MT27"
+
+
+def _key(folder: Path) -> None:
+    """The key with which encrypted runs are continued. Commands that are printed name it `FILE`."""
+    (folder / "FILE").write_text(f"{_IDENTITY}\n")
+
+
+def _readable(folder: Path) -> str:
+    """The files of runs in which a customer can be read."""
+    # Bytes that are encrypted can be any words.
+    plain = ((name, text) for name, text in texts(folder / ".tranship") if not text.startswith("age-encryption"))
+    return ", ".join(name for name, text in plain if "@x.example" in text)
+
+
+def _corrected(folder: Path) -> None:
+    file = folder / "rejects.csv"
+    assert "Narnia" in file.read_text()
+    file.write_text(file.read_text().replace("Narnia", "Denmark"))
+
+
+def _ruled(folder: Path) -> str:
+    file = folder / "rules.toml"
+    rules = file.read_text() if file.exists() else ""
+    return "" if 'when = "Narnia"\nthen = "Denmark"' in rules else f"no rule in {rules!r}"
+
+
 _PLAN: Words = ("plan", "in.csv", DUCKDB, *OPTIONS, "--out", "plan")
 _OLD = loading(DUCKDB, "old.csv")
 SCENES = {
@@ -94,6 +126,35 @@ SCENES = {
         ((*loading(DUCKDB), "--strict"),),
         only="rejects.xlsx",
         named=r"rejects\.xlsx",
+    ),
+    "rejects that were corrected": Scene(
+        ("fix", "last", "--from", "rejects.csv", "--always", "country", "--corrections", "rules.toml"),
+        in_duckdb,
+        ((*loading(DUCKDB), "--strict"), ("fix", "last", "--out", "rejects.csv")),
+        prepare=_corrected,
+        completed=_ruled,
+        named=r"\.tranship|\bw\.duckdb|\brules\.toml",
+    ),
+    "an encrypted run": Scene(
+        (*loading(DUCKDB), "--encrypt-to", RECIPIENT),
+        in_duckdb,
+        ((*_OLD, "--encrypt-to", RECIPIENT),),
+        prepare=_key,
+        completed=_readable,
+    ),
+    "an encrypted run that is compared": Scene(
+        ("verify", "last", "--identity", "FILE"),
+        in_duckdb,
+        ((*loading(DUCKDB), "--encrypt-to", RECIPIENT),),
+        prepare=_key,
+        completed=_readable,
+    ),
+    "an encrypted run that is undone": Scene(
+        ("undo", "last", "--identity", "FILE"),
+        in_duckdb,
+        ((*_OLD, "--encrypt-to", RECIPIENT), (*loading(DUCKDB), "--encrypt-to", RECIPIENT)),
+        prepare=_key,
+        completed=_readable,
     ),
     "an undo": Scene(("undo", "last"), in_duckdb, (_OLD, loading(DUCKDB))),
     "an erasure": Scene(("erase", "--external-id", "cus_00003"), _kept_files_with("cus_00003"), (loading(DUCKDB),)),
@@ -127,6 +188,8 @@ def complaints(disk: FailingDisk, scene: Scene, before: Any, after: Any, **limit
     if not scene.piecemeal and now not in ((after,) if said.code in DONE else (before, after)):
         yield f"exit {said.code}, and the destination is neither as before nor as after: {said.err}"
     if said.code in DONE:
+        if missing := scene.completed(disk.folder):
+            yield f"exit {said.code}, but: {missing}"
         return
     message = re.search(r"^Error: .+", said.err, re.MULTILINE)
     continued = re.search(r"^Once this is solved, (?:continue with: (tranship .+)|.*the same command)", said.err, re.M)
@@ -139,6 +202,8 @@ def complaints(disk: FailingDisk, scene: Scene, before: Any, after: Any, **limit
         yield f"{words[0]} does not continue: {again.err}"
     elif scene.look(disk.folder) != after:
         yield f"{words[0]} comes to another result"
+    elif missing := scene.completed(disk.folder):
+        yield f"after {words[0]}: {missing}; it was said: {said.err}"
     if left := [path.name for path in disk.folder.rglob("*.partial")]:
         yield f"left behind: {left}"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -162,10 +165,73 @@ def test_the_list_of_runs_says_whose_encryption_was_stopped(
     run.let_go()
     assert tranship.runs().readable == (run.run_id,)
     assert cli.main(["runs"]) == 0
-    assert said in capsys.readouterr().err
-    tranship.run("in.csv", TABLE, encrypt_to=str(KEY.to_public()))
+    assert f"encrypts them, or: tranship report {run.run_id}\n" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durable, "sync_folder", lambda folder: (folder / "gone").stat())
+        assert cli.main(["report"]) == 2
+    assert "done, with rejects" in capsys.readouterr().out
+    assert records(run)
+    assert cli.main(["report"]) == 0
+    assert "rejects.csv.age" in capsys.readouterr().out
+    assert records(run) == {}
     assert cli.main(["runs"]) == 0
     assert said not in capsys.readouterr().err
+
+
+class Full:
+    """A file on a disk that is full from a number of bytes on."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._left = file, most
+
+    def write(self, some: bytes) -> int:
+        self._left -= len(some)
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return int(self._file.write(some))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@contextmanager
+def full_after(most: int) -> Iterator[None]:
+    opened = Path.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Path, "open", lambda path, mode="r": Full(opened(path, mode), most) if mode == "wb" else opened(path, mode)
+        )
+        yield
+
+
+@pytest.mark.parametrize("most", [0, 60_000, 70_000, 90_000])
+def test_a_full_disk_at_any_write_of_an_encryption_leaves_the_file(most: int, tmp_path: Path) -> None:
+    """The library wraps the failure in an error of its own, and swallows that of the last write."""
+    file = tmp_path / "rejects.csv"
+    file.write_bytes(b"x" * 90_000)
+    with full_after(most), pytest.raises(tranship.LocalFailure, match=r"rejects\.csv\.age: .+ \(No space left on dev"):
+        run_files._encrypt(file, [KEY.to_public()])
+    assert [path.name for path in tmp_path.iterdir()] == ["rejects.csv"]
+    run_files._encrypt(file, [KEY.to_public()])
+    assert [path.name for path in tmp_path.iterdir()] == ["rejects.csv.age"]
+    assert pyrage.decrypt((tmp_path / "rejects.csv.age").read_bytes(), [KEY]) == b"x" * 90_000
+
+
+def test_a_full_disk_is_named_by_a_decryption(run: RunDirectory, tmp_path: Path) -> None:
+    plain = records(run)
+    run_files.close(run)
+    for name in plain:
+        with full_after(0), pytest.raises(OSError, match="No space left on device"):
+            run_files._decrypt(run.path / name, [KEY], Path("key.txt"))
+    assert records(run) == {}
+    run_files.open_again(run, [KEY], Path("key.txt"))
+    assert records(run) == plain
 
 
 def test_a_failure_to_encrypt_is_said_and_the_next_run_completes_it(

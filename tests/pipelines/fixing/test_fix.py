@@ -16,8 +16,9 @@ from support.postgres_server import Database
 from support.warehouse import PostgresWarehouse, Warehouse, fates
 from support.workbooks import workbook
 from tranship.connectors.errors import ConfigError, Damaged, GateClosed
-from tranship.pipelines.fixing import corrected
-from tranship.pipelines.fixing.columns import ADDED
+from tranship.pipelines import corrections
+from tranship.pipelines.fixing import always, corrected
+from tranship.pipelines.fixing.columns import ADDED, NUMBER
 
 SOURCE = """Customer ID,Name,Email,Land,Zip,Note
 1,Ann,ann@acme.com,DE,01067,
@@ -346,6 +347,18 @@ def test_a_dry_run_changes_nothing(warehouse: Warehouse) -> None:
     assert fates(done.report) == {"created": 4, "rejected": 1}
     assert counts(done.fixes) == {"records": 7, "open": 7}
     assert warehouse.column("external_id") == ["1"]
+
+
+def test_rules_show_what_is_invisible_in_their_values(tmp_path: Path) -> None:
+    """A value that a customer has typed must not change what an editor shows of the rules."""
+    file, typed, corrected = tmp_path / "corrections.toml", "Ann\u202e\x9b\u2066Lee\U000e0041\x7f", "Ann\u200bLee"
+    original = pl.DataFrame({NUMBER: [1], "Name": [typed], "_text": [None]})
+    changed = pl.DataFrame({NUMBER: [1], "Name": [corrected]})
+    assert always.add(file, ["Name"], changed, original, "\u202e").added == 1
+    assert file.read_text().replace("\n", "").isprintable()
+    [rule] = corrections.read(file)
+    assert (rule.when, rule.then, rule.why) == (typed, corrected, "\u202e")
+    assert always.add(file, ["Name"], changed, original, "again").added == 0
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import uuid
 from collections.abc import Callable
@@ -21,10 +22,12 @@ import referencing
 from aiohttp import web
 
 from support.served import as_json, nobody, served
-from tranship.connectors.errors import TranshipError
+from tranship.connectors.databases.duckdb.table import DuckDbTable
+from tranship.connectors.errors import ConnectorError, TranshipError
 from tranship.pipelines import locks, run
 from tranship.pipelines.endpoints import destination_identity
 from tranship.pipelines.operation import lineage
+from tranship.pipelines.operation.delivery import UndeliveredError
 from tranship.pipelines.settings import load
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "support" / "openlineage"
@@ -88,12 +91,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Heard:
     def __init__(self) -> None:
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def step(self, name: str, total: int | None) -> None: ...
 
     def advanced(self, position: int, records: int, errors: int = 0) -> None: ...
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -236,6 +241,47 @@ def test_events_are_posted_to_a_url_in_order(folder: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+def test_a_token_in_the_path_of_a_url_is_not_kept_and_its_run_can_be_continued(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return as_json({}, 201)
+
+    def broken(*_: object) -> None:
+        raise ConnectorError("the disk of the server is full")
+
+    with served(answer) as backend:
+        url = f"{backend.url}/hush-hush-hush"
+        monkeypatch.setenv("LINEAGE_URL", url)
+        with monkeypatch.context() as patched:
+            patched.setattr(DuckDbTable, "apply", broken)
+            go(lineage=url)
+        heard = Heard()
+        assert run.resume(Path(".tranship"), "last", heard).exit_code == 4
+        [note] = [note for note in heard.notes if "lineage" in note]
+        assert note.startswith("--lineage: no events are sent. The path of its URL may be a token and is not kept")
+        with monkeypatch.context() as patched:
+            patched.setattr(DuckDbTable, "apply", broken)
+            go(lineage="env:LINEAGE_URL", destination="duckdb:///other.duckdb")
+        heard = Heard()
+        assert run.resume(Path(".tranship"), "last", heard).exit_code == 4
+        assert not [note for note in heard.notes if "lineage" in note]
+
+    assert backend.calls == ["POST /hush-hush-hush"] * 6
+    kinds = [json.loads(body)["eventType"] for body in backend.bodies]
+    assert kinds == ["START", "FAIL", "START", "FAIL", "START", "COMPLETE"]
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert [file for file in files if b"hush" in file.read_bytes()] == []
+
+
+def test_the_address_in_a_variable_must_be_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, said in (("", "the environment variable TO is not set"), ("a.jsonl", "is not an http or https URL")):
+        monkeypatch.setenv("TO", value)
+        assert all(said in warning for warning in go(lineage="env:TO"))
+
+
+@pytest.mark.slow
 def test_what_cannot_be_delivered_is_said(folder: Path) -> None:
     with nobody() as address:
         assert go(lineage=address) == [
@@ -255,6 +301,18 @@ def test_runs_that_append_at_the_same_time_write_whole_lines(tmp_path: Path) -> 
         list(pool.map(lambda _: lineage._append(file, event), range(40)))
 
     assert file.read_text().splitlines() == [event] * 40
+
+
+def test_a_line_that_a_full_disk_has_cut_off_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    ours = os.write
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "write", lambda opened, line: ours(opened, line[:5]))
+        with pytest.raises(UndeliveredError, match="no space left on device"):
+            lineage._append(file, '{"n": 1}')
+    lineage._append(file, '{"n": 2}')
+    lineage._append(file, '{"n": 3}')
+    assert file.read_text().splitlines() == ['{"n":', '{"n": 2}', '{"n": 3}']
 
 
 def test_the_schemas_refuse_what_is_wrong() -> None:
