@@ -205,6 +205,8 @@ class _ByName:
                 own.column if own else None, own.rivals if own else (), (*(own.others if own else ()), *whole)
             )
         if not self._has("name"):
+            if people.is_trading and person_names.is_plain_name(people) and not person_names.are_persons(self._kept):
+                people = replace(people, company=None)  # beside `Nombre comercial`, `Nombre` is the customer's
             # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
             of_person = None

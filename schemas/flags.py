@@ -25,6 +25,8 @@ _GONE: Final = """
 """
 # Too short to be conclusive on their own; `del_flag` is.
 _ONLY_MARKED: Final = word_set("del delete deletion block loesch losch archive")
+_ARCHIVED: Final = word_set("archivé archivée")
+"""Without the accent it is the noun, which may be anything."""
 _THERE: Final = (
     "active enabled valid aktiv actif activo activa attivo attiva actief ativo ativa aktiivinen aktywny habilitado"
 )
@@ -56,7 +58,7 @@ class Flag(Struct, frozen=True):
 
 def flag(column: str) -> Flag | None:
     """Return the flag that a column is by its name; null if it is not one."""
-    folded = fold(column)
+    folded = "archived" if column.strip().lower() in _ARCHIVED else fold(column)
     if _SET_WHEN_GONE.fullmatch(folded):
         return Flag(column, YES)
     if _SET_WHEN_THERE.fullmatch(folded):
