@@ -17,10 +17,11 @@ NO: Final = word_set("false f no n 0 nein non nee não nao nej nei ei off nie ne
 
 _GONE: Final = """
     deleted archived disabled inactive deactivated removed closed blocked banned suspended markedasdeleted softdeleted
+    trashed intrash inativo inativa inactivo inactiva inactif inattivo inattiva inactief nonactief uitgeschakeld
     barred voided terminated geloescht geloscht archiviert gesperrt deaktiviert inaktiv supprime archive desactive
     bloque eliminado archivado desactivado bloqueado sperre
     eliminato archiviato disattivato bloccato verwijderd gearchiveerd
-    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret usuniety zablokowany smazano
+    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret spaerret poistettu usuniety zablokowany smazano
     nieaktywny loevm loesch losch del delete deletion block
 """
 # Too short to be conclusive on their own; `del_flag` is.
@@ -34,9 +35,7 @@ _DATED: Final = """
     deleted archived disabled deactivated removed deletion archive blocked geloescht geloscht archiviert gesperrt
     supprime archivage eliminado eliminacion eliminato verwijderd slettet
 """
-_OWNERS: Final = (
-    r"(?:is|account|acct|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|row)*"
-)
+_OWNERS: Final = r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|row)*"
 _MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
 _SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
 _SET_WHEN_GONE: Final = re.compile(rf"{_OWNERS}(?:(?:{'|'.join(_GONE.split())}){_MARKS}|(?:{'|'.join(_SAYS_SO)}))")

@@ -291,6 +291,35 @@ def test_a_trading_name_gives_way_to_a_plain_name(header: str, name: str, tmp_pa
     assert customers(file, tmp_path)["records"][0]["name"] == name
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "phone"),
+    [
+        ("DDD,Telefone", "51,3030-4040", "+555130304040"),
+        ("Area Code,Phone", ",+351 22 555 0101", "+351225550101"),
+        ("DDD,Fax,Telefone", "51,,3030-4040", "+5530304040"),  # that of the fax
+    ],
+)
+def test_an_area_code_is_part_of_the_number_behind_it(header: str, row: str, phone: str, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,country,{header}\n1,A,BR,{row}\n", encoding="utf-8")
+    assert customers(file, tmp_path)["records"][0]["phone"] == phone
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "field"),
+    [
+        ("Département/Canton", "Vaud", "state"),
+        ("Supplemental Address 1", "Unit 4", "address_line2"),
+        ("Incluído em", "2022-03-25", "created_at"),
+        ("Registriert", "14.03.2022 08:15", "created_at"),
+    ],
+)
+def test_words_of_other_systems_are_known(column: str, value: str, field: str, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,Street Address,City,{column}\n1,A,1 Main St,Bern,{value}\n", encoding="utf-8")
+    assert field in customers(file, tmp_path)["records"][0]
+
+
 def test_objects_embedded_in_a_record_are_its_fields(tmp_path: Path) -> None:
     file = tmp_path / "in.json"
     file.write_text('[{"id": 1, "name": "A", "_embedded": {"emails": [{"value": "a@b.co", "type": "work"}]}}]')
