@@ -13,8 +13,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import address_lists, expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.settings_model import Reading
-from tranship.schemas import headers as names
 from tranship.schemas import area_codes, person_names, streets
+from tranship.schemas import headers as names
 from tranship.schemas.column_names import fold
 from tranship.schemas.customer import ADDRESS, COLUMNS, OWN_COLUMNS
 from tranship.schemas.header_words import BARE_TYPES

@@ -21,8 +21,8 @@ _GONE: Final = """
     barred voided terminated geloescht geloscht archiviert gesperrt deaktiviert inaktiv supprime archive desactive
     bloque eliminado archivado desactivado bloqueado sperre
     eliminato archiviato disattivato bloccato verwijderd gearchiveerd
-    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret spaerret poistettu usuniety zablokowany smazano
-    nieaktywny loevm loesch losch del delete deletion block
+    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret spaerret poistettu
+    usuniety zablokowany smazano nieaktywny loevm loesch losch del delete deletion block
 """
 # Too short to be conclusive on their own; `del_flag` is.
 _ONLY_MARKED: Final = word_set("del delete deletion block loesch losch archive")
@@ -35,7 +35,8 @@ _DATED: Final = """
     deleted archived disabled deactivated removed deletion archive blocked geloescht geloscht archiviert gesperrt
     supprime archivage eliminado eliminacion eliminato verwijderd slettet
 """
-_OWNERS: Final = r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|row)*"
+    r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|"
+    r"row)*"
 _MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
 _SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
 _SET_WHEN_GONE: Final = re.compile(rf"{_OWNERS}(?:(?:{'|'.join(_GONE.split())}){_MARKS}|(?:{'|'.join(_SAYS_SO)}))")
