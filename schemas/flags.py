@@ -35,8 +35,10 @@ _DATED: Final = """
     deleted archived disabled deactivated removed deletion archive blocked geloescht geloscht archiviert gesperrt
     supprime archivage eliminado eliminacion eliminato verwijderd slettet
 """
-    r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|"
-    r"row)*"
+_OWNERS: Final = (
+    r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|"
+    r"cliente|row)*"
+)
 _MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
 _SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
 _SET_WHEN_GONE: Final = re.compile(rf"{_OWNERS}(?:(?:{'|'.join(_GONE.split())}){_MARKS}|(?:{'|'.join(_SAYS_SO)}))")
