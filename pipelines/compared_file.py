@@ -19,6 +19,7 @@ from tranship.pipelines.matching import columns_of, match
 from tranship.pipelines.normalise import batch as normalise
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.pipelines.normalise.spelling import Spelling
+from tranship.pipelines.rivals import must_agree
 from tranship.pipelines.settings_model import Reading, Settings
 from tranship.schemas.customer import COLUMNS
 
@@ -90,7 +91,8 @@ def _columns_of(name: str, layouts: Sequence[Layout]) -> ColumnMap:
             f"{name}: has no column for the external id or the e-mail ({', '.join(map(repr, columns[:12]))}); "
             "customers cannot be matched without one."
         )
-    return ColumnMap(matched.fields, (), {}, matched.built)
+    rivals = {name: fit.rivals for name, fit in matched.fits.items() if fit.rivals and name in matched.fields}
+    return ColumnMap(matched.fields, (), {}, matched.built, rivals=rivals)
 
 
 def _staged(
@@ -111,6 +113,7 @@ def _staged(
 
 
 def _normalised(batch: Batch, columns: ColumnMap, spelling: Spelling) -> pl.DataFrame:
+    must_agree(batch, columns)
     prepared = build.prepare(batch, columns)
     records = normalise.customers(prepared.records, prepared.columns, spelling).records
     kept = []

@@ -32,7 +32,7 @@ class ColumnMap(Struct, frozen=True):
 
     One column may feed several fields. `built` are the fields that are made of several columns or by an expression;
     `words` is field → the user's words, folded, → their values. `flags` are unmapped columns that mark a record as
-    deleted or disabled. `rivals` are field → columns that have the same name as the mapped one in another spelling,
+    deleted or disabled. `rivals` are field → columns whose values must not differ from those of the mapped one,
     `others` are field → synonyms of another meaning; only names decided between these and the mapped column. `notes`
     explains this, for people.
     """

@@ -13,8 +13,8 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import address_lists, expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.settings_model import Reading
+from tranship.schemas import area_codes, person_names, streets
 from tranship.schemas import headers as names
-from tranship.schemas import person_names, streets
 from tranship.schemas.column_names import fold
 from tranship.schemas.customer import ADDRESS, COLUMNS, OWN_COLUMNS
 from tranship.schemas.header_words import BARE_TYPES
@@ -108,6 +108,8 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     by_name.add_address_list()
     if "address_line1" not in pins.unfilled:
         by_name.add_house_number()
+    if "phone" not in pins.unfilled:
+        by_name.add_area_code()
     if "name" not in pins.unfilled:
         by_name.add_names()
     given.keep_addresses_whole()
@@ -189,6 +191,19 @@ class _ByName:
                 self._fields.pop("address_line1", None)
                 self._given.add_alternatives("address_line1", lines)
 
+    def add_area_code(self) -> None:
+        """Add the area code to a phone number if it is in a separate column."""
+        rule = self._given.rule_of("phone")
+        if rule and "phone" not in self._by_hand:
+            taken = self._used | {*self._fields.values()}
+            numbers = tuple(
+                area_codes.number(self._kept, *alternative, taken) if len(alternative) == 1 else alternative
+                for alternative in rule.alternatives
+            )
+            if any(len(parts) > 1 for parts in numbers):
+                self._fields.pop("phone", None)
+                self._given.add_alternatives("phone", numbers)
+
     def add_names(self) -> None:
         """Add the name, of a person from first and last name, and the name of the billing contact: a company beside a
         person is the customer.
@@ -205,6 +220,8 @@ class _ByName:
                 own.column if own else None, own.rivals if own else (), (*(own.others if own else ()), *whole)
             )
         if not self._has("name"):
+            if people.is_trading and person_names.is_plain_name(people) and not person_names.are_persons(self._kept):
+                people = replace(people, company=None)  # beside `Nombre comercial`, `Nombre` is the customer's
             # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
             of_person = None

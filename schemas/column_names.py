@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Final
 
 # Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
-# GraphQL, Elasticsearch; MongoDB's Extended JSON.
+# GraphQL, Elasticsearch, HAL; MongoDB's Extended JSON.
 _WRAPPED: Final = re.compile(
-    r"(?:attributes|properties|profile|raw_user_meta_data|fields|node|_source|record|item|object)\.(?=.)"
+    r"(?:_embedded|attributes|properties|profile|raw_user_meta_data|fields|node|_source|record|item|object)\.(?=.)"
 )
 _TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
 

@@ -17,14 +17,17 @@ NO: Final = word_set("false f no n 0 nein non nee não nao nej nei ei off nie ne
 
 _GONE: Final = """
     deleted archived disabled inactive deactivated removed closed blocked banned suspended markedasdeleted softdeleted
+    trashed intrash inativo inativa inactivo inactiva inactif inattivo inattiva inactief nonactief uitgeschakeld
     barred voided terminated geloescht geloscht archiviert gesperrt deaktiviert inaktiv supprime archive desactive
     bloque eliminado archivado desactivado bloqueado sperre
     eliminato archiviato disattivato bloccato verwijderd gearchiveerd
-    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret usuniety zablokowany smazano
-    nieaktywny loevm loesch losch del delete deletion block
+    geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret spaerret poistettu
+    usuniety zablokowany smazano nieaktywny loevm loesch losch del delete deletion block
 """
 # Too short to be conclusive on their own; `del_flag` is.
 _ONLY_MARKED: Final = word_set("del delete deletion block loesch losch archive")
+_ARCHIVED: Final = word_set("archivé archivée")
+"""Without the accent it is the noun, which may be anything."""
 _THERE: Final = (
     "active enabled valid aktiv actif activo activa attivo attiva actief ativo ativa aktiivinen aktywny habilitado"
 )
@@ -33,7 +36,8 @@ _DATED: Final = """
     supprime archivage eliminado eliminacion eliminato verwijderd slettet
 """
 _OWNERS: Final = (
-    r"(?:is|account|acct|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|cliente|row)*"
+    r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|"
+    r"cliente|row)*"
 )
 _MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
 _SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
@@ -56,7 +60,7 @@ class Flag(Struct, frozen=True):
 
 def flag(column: str) -> Flag | None:
     """Return the flag that a column is by its name; null if it is not one."""
-    folded = fold(column)
+    folded = "archived" if column.strip().lower() in _ARCHIVED else fold(column)
     if _SET_WHEN_GONE.fullmatch(folded):
         return Flag(column, YES)
     if _SET_WHEN_THERE.fullmatch(folded):

@@ -137,6 +137,7 @@ FAMILIES: Final = (
     Family("address_line1", 2, "addr adr strasse_hausnr strasse_hnr strasse_und_hausnr strasse_u_hausnr", "~ 1 line_1"),
     Family("address_line2", 1, "address addr adr street", "line_2 ln_2 ln2 2 complement additional addition extra"),
     Family("address_line1", 1, "address addr adr street", "line_1 ln_1 ln1 l1"),
+    Family("address_line2", 1, "supplemental supplementary additional", "address address_line"),
     Family("address_line2", 2, "zusatz adress zusätzliche", "adresse zusatz adresszusatz adresszeile"),
     Family("address_line2", 2, "suite unit apt apartment", "no number nr apt unit"),
     # Codes and terms.
@@ -188,7 +189,12 @@ FAMILIES: Final = (
     Family("created_at", 1, "fecha fecha_de fec f fch", "alta creacion registro ingreso creado inscripcion"),
     Family("created_at", 1, "data data_di dt", "ins creazione inserimento registrazione iscrizione apertura"),
     Family("created_at", 1, "data data_de data_do dt", "cadastro criacao registro inclusao inscricao"),
-    Family("created_at", 1, "criado cadastrado registrado creado inserito creato registrato", "em el en il"),
+    Family(
+        "created_at",
+        1,
+        "criado cadastrado registrado incluido adicionado creado inserito creato registrato",
+        "em el en il",
+    ),
     Family("created_at", 1, "aanmaak aangemaakt ingevoerd invoer registratie toegevoegd aanmeld", "datum op"),
     Family("created_at", 1, "datum", "aangemaakt aanmaak invoer skapad skapat registrerad upplagd vytvoreni zalozeni"),
     Family("created_at", 1, "skapad skapat upplagd registrerad tillagd", "datum den ~"),

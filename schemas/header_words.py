@@ -137,6 +137,7 @@ WORDS: Final[dict[str, str]] = {
         provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo st
         | region county region_name regione regio
         | state_code province_code region_code state_id state_province_code
+        | canton kanton cantone
     """,
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
@@ -210,7 +211,7 @@ WORDS: Final[dict[str, str]] = {
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
         date_registered registration_date user_registered date_added add_time add_date added_time added_on
         added_at date_joined joined_at
-        join_date
+        join_date registriert
         kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
         inscription inscrit_le
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am

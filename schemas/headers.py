@@ -305,10 +305,10 @@ def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:
 class Fit(Struct, frozen=True):
     """The columns that match one field, in the order of the source.
 
-    `column` is the one used, null if the user must choose. `rivals` have the same name in another spelling: if their
-    values differ, the choice is ambiguous. `others` are synonyms with another meaning, such as `id` next to
-    `external_id`. Columns of a further address, number or role (`Shipping City` beside `Billing City`, `Phone 2`) are
-    in none of them.
+    `column` is the one used, null if the user must choose. `rivals` have the same name in another spelling, or another
+    one of the same rank: if their values differ, the choice is ambiguous. `others` are synonyms with another meaning,
+    such as `id` next to `external_id`. Columns of a further address, number or role (`Shipping City` beside `Billing
+    City`, `Phone 2`) are in none of them.
     """
 
     column: str | None
@@ -534,6 +534,10 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         for column, hit in hits.items()
         if (field in ADDRESS or hit.rank[:2] in (best[:2], (0, 0))) and (hit.rank != best or hit.group != own)
     )
+    if own is None and field != "name":
+        # Systems write one value under several names (`User ID`, `Member ID`): reading shows whether they are equal.
+        used, *rivals = (column for column, hit in hits.items() if hit.rank == best)
+        return Fit(used, tuple(rivals), tuple(column for column in others if column not in (used, *rivals)))
     if own is None:
         return Fit(None, (), others)
     # The field's own name first, regardless of the order.

@@ -74,6 +74,7 @@ _FIRST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
+_PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
 _WORDS_FOR_ACCOUNTS: Final = frozenset(map(fold, ["account", "accounts"]))
 """Words for the company of a person in a CRM; elsewhere they may be a number."""
 _JOB_TITLES: Final = frozenset(map(fold, ["job_title", "title", "position", "job_position", "role_title"]))
@@ -206,6 +207,11 @@ def find(columns: Sequence[str]) -> People:
 def are_persons(columns: Iterable[str]) -> bool:
     """Return whether the records are persons: they have a column that only persons have."""
     return not _OF_PERSONS.isdisjoint(fold(unwrapped(column)) for column in columns)
+
+
+def is_plain_name(people: People) -> bool:
+    """Return whether the only name beside that of a company is a word for any name, such as `Nombre`."""
+    return people.full is not None and not people.first_last and fold(people.full) in _PLAIN_NAMES
 
 
 def is_of_person(column: str, people: People) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.pipelines.test_profiles import customers
-from tranship.connectors.errors import ConfigError
 
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "a table of SAP": (
@@ -282,11 +281,49 @@ def test_a_short_name_that_may_be_a_street_is_no_state(tmp_path: Path) -> None:
     assert "state" not in customers(file, tmp_path)["records"][0]
 
 
-def test_ids_of_two_kinds_of_customers_leave_the_choice(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("Nombre,Nombre comercial", "Sol S.L."), ("Nome,Fantasia", "Sol S.L.")],
+)
+def test_a_trading_name_gives_way_to_a_plain_name(header: str, name: str, tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
-    file.write_text("Customer Number,Account ID,name,email\n1,2,Acme,a@acme.example\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="2 columns match external_id"):
-        customers(file, tmp_path)
+    file.write_text(f"{header},email\nSol S.L.,Sol,a@sol.example\n", encoding="utf-8")
+    assert customers(file, tmp_path)["records"][0]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "phone"),
+    [
+        ("DDD,Telefone", "51,3030-4040", "+555130304040"),
+        ("Area Code,Phone", ",+351 22 555 0101", "+351225550101"),
+        ("DDD,Fax,Telefone", "51,,3030-4040", "+5530304040"),  # that of the fax
+    ],
+)
+def test_an_area_code_is_part_of_the_number_behind_it(header: str, row: str, phone: str, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,country,{header}\n1,A,BR,{row}\n", encoding="utf-8")
+    assert customers(file, tmp_path)["records"][0]["phone"] == phone
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "field"),
+    [
+        ("Département/Canton", "Vaud", "state"),
+        ("Supplemental Address 1", "Unit 4", "address_line2"),
+        ("Incluído em", "2022-03-25", "created_at"),
+        ("Registriert", "14.03.2022 08:15", "created_at"),
+    ],
+)
+def test_words_of_other_systems_are_known(column: str, value: str, field: str, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,Street Address,City,{column}\n1,A,1 Main St,Bern,{value}\n", encoding="utf-8")
+    assert field in customers(file, tmp_path)["records"][0]
+
+
+def test_objects_embedded_in_a_record_are_its_fields(tmp_path: Path) -> None:
+    file = tmp_path / "in.json"
+    file.write_text('[{"id": 1, "name": "A", "_embedded": {"emails": [{"value": "a@b.co", "type": "work"}]}}]')
+    assert customers(file, tmp_path)["records"][0]["email"] == "a@b.co"
 
 
 @pytest.mark.parametrize("column", ["Deal ID", "Owner ID", "Company ID", "Store ID"])
@@ -298,7 +335,17 @@ def test_the_first_id_of_something_else_is_not_the_id(column: str, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "column",
-    ["DEL_FLG", "gesperrt_kz", "accountEnabled", "customer_is_deleted", "deleted_date", "cli_actif", "LOEVM", "barred"],
+    [
+        "DEL_FLG",
+        "gesperrt_kz",
+        "accountEnabled",
+        "customer_is_deleted",
+        "deleted_date",
+        "cli_actif",
+        "LOEVM",
+        "barred",
+        "Archivé",
+    ],
 )
 def test_flags_are_known_in_every_combination(column: str, tmp_path: Path) -> None:
     gone = "false" if column in ("accountEnabled", "cli_actif") else "X"

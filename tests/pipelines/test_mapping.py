@@ -272,11 +272,19 @@ def test_columns_nobody_maps_are_extra():
     assert "metadata" in found.targets
 
 
-def test_two_that_fit_stop_the_run_with_the_lines_to_write():
-    with pytest.raises(ConfigError) as error:
-        mapped("Customer ID", "Account No", "Name")
-    assert '--map external_id="Customer ID"' in str(error.value)
-    assert '--map external_id="Account No"' in str(error.value)
+@pytest.mark.parametrize(
+    ("field", "first", "second"),
+    [
+        ("external_id", "Customer ID", "Account No"),
+        ("language", "Preferred Language", "Locale"),
+        ("created_at", "Signup Date", "Date Added"),
+        ("net_terms", "Payment Terms", "Terms"),
+    ],
+)
+def test_the_second_of_two_that_fit_may_only_repeat_the_first(field: str, first: str, second: str) -> None:
+    found = mapped("id" if field != "external_id" else "Plan", first, second, "Name", "uid")
+    assert (found.fields[field], found.rivals[field]) == (first, (second,))
+    assert any(f'"{second}" would also match' in note or f'"{second}" and' in note for note in found.notes)
 
 
 def test_a_told_column_settles_it_and_the_other_is_kept():
@@ -447,7 +455,7 @@ def test_a_new_column_is_named_with_its_file():
         (("id", "city"), {"defaults": {"name": "Unknown"}}, []),
         (("email", "city"), {"set": {"name": "upper(city)"}}, []),
         (("email", "A"), {"fields": {"name": "A"}}, []),
-        (("name", "id", "uid", "Customer ID", "Account No", "phone", "Plan"), {"extra": "error"}, ["columns match external_id", "unmapped columns"]),
+        (("id", "Customer Name", "Client Name", "phone", "Plan"), {"extra": "error"}, ["columns match name", "unmapped columns"]),
         ((), {}, []),
     ],
 )  # fmt: skip

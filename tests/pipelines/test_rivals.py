@@ -53,6 +53,23 @@ def test_the_kind_is_stopped_in_other_fields(warehouse: Warehouse, field: str) -
         )
 
 
+@pytest.mark.parametrize("second", ["1", ""])
+def test_two_ids_with_one_value_are_one_id(warehouse: Warehouse, second: str) -> None:
+    report = warehouse.load(text(warehouse.folder, f"User ID,Member ID,name\n1,{second},A\n2,2,B\n"))
+
+    assert warehouse.column("external_id") == ["1", "2"]
+    assert any('external_id is "User ID"; "Member ID" would also match' in note for note in report.notes)
+
+
+@pytest.mark.parametrize("row", ["2,3", ",3"])
+def test_two_ids_that_differ_stop_the_run_with_the_options(warehouse: Warehouse, row: str) -> None:
+    source = text(warehouse.folder, f"User ID,Member ID,name\n1,1,A\n{row},B\n")
+
+    with pytest.raises(Undecided, match='line 3: "User ID" and "Member ID" both mean external_id') as error:
+        warehouse.load(source)
+    assert '--map external_id="Member ID"' in str(error.value)
+
+
 def test_a_namesake_that_holds_nothing_else_loses_nothing(warehouse: Warehouse) -> None:
     report = warehouse.load(text(warehouse.folder, "id,name,email,email\n1,A,a@b.co,a@b.co\n2,B,b@b.co,\n"))
 

@@ -53,6 +53,8 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     """The archive with bytes changed, put in, removed or cut off: anywhere, or in a header or the directory."""
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 5))):
+        if not changed:  # cut off, and the rest removed
+            break
         at = chance.randrange(len(changed))
         headers = [place for mark in SIGNATURES if (place := changed.rfind(mark)) >= 0]
         if headers and chance.random() < 0.7:
