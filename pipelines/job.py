@@ -76,7 +76,9 @@ def continue_run(job: Job, directory: RunDirectory) -> Report:
                 "kept. Run the command again, with the same addresses; the downloaded parts are used again."
             )
         if not staged and not directory.keeps_pages():
-            # It died before its stage was complete, so there is nothing to continue from: it starts again.
+            # It died before its stage was complete, so there is nothing to continue from: it starts again, on an
+            # engine in the same directory, whose tables would otherwise stay for ever.
+            directory.let_go()
             return carry_out(job)
         try:
             return _continue(job, directory)

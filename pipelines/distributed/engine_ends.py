@@ -22,15 +22,15 @@ from tranship.pipelines.judging import Rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.observer import Observer
 from tranship.pipelines.run_context import RunContext
-from tranship.pipelines.run_directory import RunDirectory
+from tranship.pipelines.run_directory import STAGE_STEP, RunDirectory
 from tranship.pipelines.settings_model import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _WORK: Final = "work"
-_KEPT: Final = ("running", "failed", "interrupted")
-"""Statuses of runs that can be continued."""
+_ENDED: Final = ("failed", "interrupted")
+"""Statuses of runs that can be continued if their stage is complete; otherwise another run reads everything again."""
 
 
 class EngineEnds:
@@ -73,7 +73,7 @@ class EngineEnds:
             stack.callback(self._destination.close)
             if self._source is not None:
                 stack.callback(self._source.close)
-            if self._used is not None and self._used[0].manifest["status"] not in _KEPT:
+            if self._used is not None and not _is_to_be_continued(self._used[0]):
                 self._remove(self._used[1])
 
     def _remove(self, folder: str) -> None:
@@ -87,6 +87,11 @@ class EngineEnds:
         if given is not None:
             return f"{engine_checks.absolute(given).rstrip('/')}/tranship-{directory.run_id}"
         return str((directory.path / _WORK).resolve())
+
+
+def _is_to_be_continued(directory: RunDirectory) -> bool:
+    status = directory.manifest["status"]
+    return status == "running" or (status in _ENDED and directory.done(STAGE_STEP) is not None)
 
 
 def open_ends(settings: Settings, observer: Observer, *, reads: bool = True) -> EngineEnds:

@@ -46,12 +46,13 @@ class _Read(Struct, frozen=True):
 
 
 class FileTask(Struct, frozen=True):
-    """The function that the engine calls with files, by number: `at` and `file` (`TaskFile` as JSON).
+    """The function that the engine calls with the numbers of files among `files`.
 
     `columns` are those of all files, in the order of the source; `with_present` is whether the keys of records that are
     not staged are wanted.
     """
 
+    files: tuple[TaskFile, ...]
     columns: tuple[str, ...]
     options: Mapping[str, Any]
     rules: Rules
@@ -62,8 +63,8 @@ class FileTask(Struct, frozen=True):
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the stage (`stage_rows.columns`). An error for the user is the last of them."""
         columns = stage_rows.columns(len(self.columns))
-        files = (pair for batch in batches for pair in zip(*map(pa.Array.to_pylist, batch.columns), strict=True))
-        for frame in self._staged(files):
+        numbers = (at for batch in batches for at in batch.column(0).to_pylist())
+        for frame in self._staged(numbers):
             yield from stage_rows.to_arrow(frame, columns)
 
     def _must_be_same_version(self) -> None:
@@ -73,13 +74,13 @@ class FileTask(Struct, frozen=True):
                 f"A machine of the cluster has Tranship {here}, and this one {self.version}. Install one version."
             )
 
-    def _staged(self, files: Iterator[tuple[int, str]]) -> Iterator[pl.DataFrame]:
+    def _staged(self, numbers: Iterator[int]) -> Iterator[pl.DataFrame]:
         at = 0
         held: list[_Read] = []
         try:
             self._must_be_same_version()
-            for at, text in files:
-                for read in self._read(at, TaskFile(**json.loads(text))):
+            for at in numbers:
+                for read in self._read(at, self.files[at]):
                     if isinstance(read, _Read):
                         held.append(read)
                     else:

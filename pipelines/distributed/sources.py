@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import msgspec
 from pyspark.errors import PySparkException
 
 from tranship.connectors.addresses import redacted, scheme_of
@@ -106,11 +104,16 @@ class FileSource:
 
     def staged(self, session: SparkSession, columns: tuple[str, ...], rules: Rules, *, with_present: bool) -> DataFrame:
         """Return the stage; `columns` are those of all files."""
-        files = [(at, json.dumps(msgspec.to_builtins(file))) for at, file in enumerate(self._files)]
-        numbered = session.createDataFrame(files, "at bigint, file string")
-        task = FileTask(columns, self._options, rules, with_present, metadata.version("tranship"))
-        spread = numbered.repartition(min(len(files), _MOST_TASKS))
+        task = FileTask(tuple(self._files), columns, self._options, rules, with_present, metadata.version("tranship"))
+        spread = numbers(session, len(self._files))
         return spread.mapInArrow(task, stage_rows.spark_schema(stage_rows.columns(len(columns))))
+
+
+def numbers(session: SparkSession, files: int) -> DataFrame:
+    """Return the numbers of files, as evenly in the partitions of a table as they can be: with `repartition`, Apache
+    Spark would give several files to some tasks, and none to others.
+    """
+    return session.range(0, files, 1, min(files, _MOST_TASKS))
 
 
 class TableSource:

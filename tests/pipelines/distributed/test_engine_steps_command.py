@@ -226,11 +226,12 @@ def test_an_engine_elsewhere_needs_a_folder_that_it_reaches() -> None:
 def test_an_error_in_a_task_is_the_one_of_one_machine(engine: dict[str, Any]) -> None:
     Path("a.csv").write_text("id,name,Email,E-Mail\n1,A,a@x.co,a@x.co\n2,B,b@x.co,c@x.co\n")
     errors = []
-    for options in (engine, {}):
+    for options in (engine | {"work": "between"}, {}):
         with pytest.raises(ConfigError) as refused:
             moved("a.csv", "many" if options else "one.parquet", **options)
         errors.append((type(refused.value), str(refused.value)))
     assert errors[0] == errors[1]
+    assert not [*Path("between").iterdir()], "a run that does not continue it would never remove its tables"
 
 
 def test_a_run_that_failed_resumes_with_the_tables_that_are_complete(
@@ -260,6 +261,29 @@ def test_a_run_that_failed_resumes_with_the_tables_that_are_complete(
     assert_same(many, one)
     assert_same_customers(Path("many"), Path("one.parquet"))
     assert not kept.exists()
+
+
+def test_a_run_that_died_while_it_read_resumes_in_its_own_folders(
+    engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DiedError(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise DiedError
+
+    Path("a.csv").write_text("id,name\n1,A\n2,B\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("tranship.pipelines.distributed.stage_facts.of_stage", die)
+        with pytest.raises(DiedError):
+            moved("a.csv", "many", work="between", **engine)
+    [left] = Path("between").iterdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        many = tranship.resume("last")
+    assert left.name == f"tranship-{many.run_id}"
+    assert many.counts.created == 2
+    assert not [*Path("between").iterdir()]
 
 
 @pytest.mark.skipif(IS_SPARK, reason="needs the packages of Hadoop")

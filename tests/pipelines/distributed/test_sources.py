@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tranship.connectors.task_files import TaskFile
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 LARGE = 500_000_000
 
@@ -28,3 +31,13 @@ def test_a_large_file_with_most_of_the_bytes_is_named(sizes: tuple[int, ...], no
     opened: Any = None
     files = [TaskFile("csv", f"{at}.csv", f"/{at}.csv", size, None, "", {}) for at, size in enumerate(sizes)]
     assert FileSource(opened, files, {}).notes == note
+
+
+def test_each_file_has_a_task_of_its_own(spark: SparkSession) -> None:
+    from pyspark.sql import functions as fn
+
+    from tranship.pipelines.distributed.sources import numbers
+
+    tasks = numbers(spark, 40).select("id", fn.spark_partition_id()).collect()
+    assert sorted(at for at, _ in tasks) == [*range(40)]
+    assert len({task for _, task in tasks}) == 40
