@@ -1149,7 +1149,7 @@ def test_doctor_says_what_is_wrong(command: Command, sandbox: Start, monkeypatch
     said = command("doctor", address)
     assert said.code == command("run", address, "out.csv").code == 2
     assert "MF_API_SECRET_KEY" in said.out
-    assert command("doctor", "marginfront://127.0.0.1:99999").code == 2
+    assert command("doctor", "marginfront://?unknown=1").code == 2
 
     monkeypatch.setenv("MF_API_SECRET_KEY", "mf_sk_test_0123456789")
     assert command("doctor", address).code == 0
