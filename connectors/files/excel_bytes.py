@@ -133,12 +133,13 @@ class Piece:
 
     def has_element(self, name: bytes) -> bool:
         """Return whether there is an element of this name."""
-        return len(self._named(name)) > 0
+        starts = np.flatnonzero(self._is_open[:-1] & self._is_before((self._prefix + name)[0]))
+        return len(self._named(name, starts, self._words[starts + 1])) > 0
 
     @cached_property
     def rows(self) -> Rows | None:
         """The rows; null if one is not written as `<row r="1"`."""
-        starts = self._named(b"row")
+        starts = self._tags[1]
         found = self._numbers(self._behind(starts, b"row"), b' r="')
         return None if found is None else Rows(starts, *found)
 
@@ -168,7 +169,7 @@ class Piece:
     @cached_property
     def cells(self) -> Cells | None:
         """The cells; null if one is not written as `<c r="A1"`."""
-        starts = self._named(b"c")
+        starts = self._tags[0]
         at = self._behind(starts, b"c")
         words = self._words[at]
         if ((words ^ _PLACE) & _FIRST[len(b' r="')]).any():
@@ -249,7 +250,7 @@ class Piece:
 
     def may_give_places_twice(self) -> bool:
         """Return whether a cell or row may have a second attribute for its place."""
-        expected = len(self._named(b"c")) + len(self._named(b"row"))
+        expected = sum(map(len, self._tags))
         if self.text.count(b" r=") != expected or any(mark in self.text for mark in (b"\t", b"\n", b"\r", b" r ")):
             # Of these, text in the cells may have some.
             return len(_MAY_BE_PLACE.findall(self.text)) != expected
@@ -318,13 +319,32 @@ class Piece:
         is_open: _Bools = self._content == _OPEN
         return is_open
 
-    def _named(self, name: bytes) -> _Ints:
-        """Where the tags are that open an element of this name."""
+    @cached_property
+    def _tags(self) -> tuple[_Ints, _Ints]:
+        """Where the tags are that open cells, and those that open rows."""
+        begins = self._is_before((self._prefix + b"c")[0])
+        if not self._prefix:
+            begins |= self._is_before(b"row"[0])
+        begins &= self._is_open[:-1]
+        starts = np.flatnonzero(begins)
+        words = self._words[starts + 1]
+        return self._named(b"c", starts, words), self._named(b"row", starts, words)
+
+    def _is_before(self, byte: int) -> _Bools:
+        """Whether each position but the last is before such a byte."""
+        is_before: _Bools = self._content[1:] == byte
+        return is_before
+
+    def _named(self, name: bytes, starts: _Ints, words: _Words) -> _Ints:
+        """Return those of the tags that open an element of this name; `words` begin behind their `<`."""
         full = self._prefix + name
-        starts = np.flatnonzero(self._is_open[:-1] & (self._content[1:] == full[0]))
-        if len(full) > 1:
-            starts = starts[self._has(starts + 1, full)]
-        return starts[_ENDS_NAME[self._bytes(self._behind(starts, name))]]
+        if len(full) < _WORD:
+            is_named = (words ^ np.uint64(int.from_bytes(full, "little"))) & _FIRST[len(full)] == 0
+            ends = (words >> np.uint64(8 * len(full))).astype(np.uint8)
+        else:
+            is_named, ends = self._has(starts + 1, full), self._bytes(self._behind(starts, name))
+        found: _Ints = starts[is_named & _ENDS_NAME[ends]]
+        return found
 
     def _behind(self, starts: _Ints, name: bytes) -> _Ints:
         """Where the tags of this name continue behind it."""
