@@ -523,6 +523,10 @@ _ID_OR_NUMBER: Final = re.compile(
 )
 
 
+_CHOSEN_BEFORE: Final = frozenset({"name", "billing_contact_name", *ADDRESS})
+"""Fields that are built from several columns: two that fit leave the choice to the user before anything is read."""
+
+
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     of_address = {column: hit for column, hit in hits.items() if hit.role == address} if field in ADDRESS else hits
     best = min(hit.rank for hit in (of_address or hits).values())
@@ -537,7 +541,7 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         for column, hit in hits.items()
         if (field in ADDRESS or hit.rank[:2] in (best[:2], (0, 0))) and (hit.rank != best or hit.group != own)
     )
-    if own is None and field != "name":
+    if own is None and field not in _CHOSEN_BEFORE:
         # Systems write one value under several names (`User ID`, `Member ID`): reading shows whether they are equal.
         used, *rivals = (column for column, hit in hits.items() if hit.rank == best)
         return Fit(used, tuple(rivals), tuple(column for column in others if column not in (used, *rivals)))
