@@ -523,10 +523,6 @@ _ID_OR_NUMBER: Final = re.compile(
 )
 
 
-_CHOSEN_BEFORE: Final = frozenset({"name", "billing_contact_name", *ADDRESS})
-"""Fields that are built from several columns: two that fit leave the choice to the user before anything is read."""
-
-
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     of_address = {column: hit for column, hit in hits.items() if hit.role == address} if field in ADDRESS else hits
     best = min(hit.rank for hit in (of_address or hits).values())
@@ -541,7 +537,8 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         for column, hit in hits.items()
         if (field in ADDRESS or hit.rank[:2] in (best[:2], (0, 0))) and (hit.rank != best or hit.group != own)
     )
-    if own is None and field not in _CHOSEN_BEFORE:
+    # Names and addresses are built from several columns, which are chosen before anything is read.
+    if own is None and not (field in ADDRESS or field.endswith("name")):
         # Systems write one value under several names (`User ID`, `Member ID`): reading shows whether they are equal.
         used, *rivals = (column for column, hit in hits.items() if hit.rank == best)
         return Fit(used, tuple(rivals), tuple(column for column in others if column not in (used, *rivals)))
