@@ -194,7 +194,8 @@ class _ByName:
     def add_area_code(self) -> None:
         """Add the area code to a phone number if it is in a separate column."""
         rule = self._given.rule_of("phone")
-        if rule and "phone" not in self._by_hand:
+        is_certain = "phone" in self.fits and not self.fits["phone"].rivals
+        if rule and is_certain and "phone" not in self._by_hand:
             taken = self._used | {*self._fields.values()}
             numbers = tuple(
                 area_codes.number(self._kept, *alternative, taken) if len(alternative) == 1 else alternative

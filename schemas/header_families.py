@@ -119,6 +119,20 @@ FAMILIES: Final = (
         "geschäftlich dienstlich büro firma professionnel pro bureau travail trabajo oficina lavoro ufficio werk "
         "zakelijk arbete arbejde arbeid jobb",
     ),
+    Family(
+        "email",
+        2,
+        "geschäftliche dienstliche berufliche professionele zakelijk zakelijke",
+        "email e_mail mail emailadresse e_mail_adresse mailadresse e_mailadres",
+    ),
+    Family(
+        "email",
+        3,
+        "private privat persönliche privé personal",
+        "e_mail mail emailadresse e_mail_adresse e_mailadres",
+    ),
+    Family("phone", 3, "geschäftliche dienstliche berufliche zakelijk", "telefonnummer rufnummer telefonnr telefoon"),
+    Family("phone", 4, "private privat persönliche privé", "telefonnummer rufnummer telefonnr telefoon telefoonnummer"),
     Family("email", 3, "email e_mail mail emailadresse e_mail_adresse", "privat privé perso personnel privato privada"),
     # Addresses.
     Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),

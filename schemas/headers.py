@@ -90,6 +90,7 @@ _ENTITIES: Final = frozenset(map(fold, ENTITY_ROLES.split()))
 _RECORDS: Final = frozenset(map(fold, RECORD_ROLES.split()))
 _COMPANY: Final = frozenset({"company", "companyname", "organization", "organisation"})
 _NOUNS: Final = sorted(map(fold, ADDRESS_NOUNS), key=len, reverse=True)
+_ADDRESS_ENDS: Final = tuple(_NOUNS)
 
 
 class _Hit(NamedTuple):
@@ -126,6 +127,8 @@ def _read(name: str) -> _Hit | None:
             role = fold(brackets[1])
         elif behind := _ROLE_OF_WORD_BEHIND.get(fold(brackets[1])):
             role = behind
+        elif fold(bare).endswith(_ADDRESS_ENDS) and (hit := _read_folded(fold(bare) + fold(brackets[1]))):
+            return hit if hit.field in ADDRESS else None  # `Billing Address (City)`
         else:
             return None
         if fold(name) not in _words() and fold(bare):
@@ -534,7 +537,8 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         for column, hit in hits.items()
         if (field in ADDRESS or hit.rank[:2] in (best[:2], (0, 0))) and (hit.rank != best or hit.group != own)
     )
-    if own is None and field != "name":
+    # Names and addresses are built from several columns, which are chosen before anything is read.
+    if own is None and not (field in ADDRESS or field.endswith("name")):
         # Systems write one value under several names (`User ID`, `Member ID`): reading shows whether they are equal.
         used, *rivals = (column for column, hit in hits.items() if hit.rank == best)
         return Fit(used, tuple(rivals), tuple(column for column in others if column not in (used, *rivals)))

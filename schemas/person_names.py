@@ -307,6 +307,9 @@ _REFERENCE: Final = re.compile(r"(?i)(?P<of>.+?)(?:_id|id)?\.(?:name|value\.name
 """The name in a reference to another record: `Account_Name.name`, `org_id.name`."""
 
 
+_REMARK: Final = re.compile(r"\s*\(([^)]*)\)\s*$")
+
+
 @lru_cache(maxsize=1 << 16)
 def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that show whose name it is."""
@@ -315,7 +318,11 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     named = with_number_sign_in_words(unwrapped(column))
     if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
         return of[0], (*of[1], "associated")  # after `org_name`, which is the same
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", re.sub(r"\s*\([^)]*\)\s*$", "", named))
+    if remark := _REMARK.search(named):
+        # `Nom (contact)` is that of the contact.
+        owner = remark[1] if fold(remark[1]) in _OWNERS else ""
+        named = f"{owner} {named[: remark.start()]}"
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", named)
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
     # `Company Name` and `Contact Name` are names, not attributes of a company or a contact.

@@ -297,6 +297,7 @@ def test_a_trading_name_gives_way_to_a_plain_name(header: str, name: str, tmp_pa
         ("DDD,Telefone", "51,3030-4040", "+555130304040"),
         ("Area Code,Phone", ",+351 22 555 0101", "+351225550101"),
         ("DDD,Fax,Telefone", "51,,3030-4040", "+5530304040"),  # that of the fax
+        ("DDD,Telefone,Fone", "51,3030-4040,", "+5530304040"),  # two numbers, which are compared as they are
     ],
 )
 def test_an_area_code_is_part_of_the_number_behind_it(header: str, row: str, phone: str, tmp_path: Path) -> None:
@@ -318,6 +319,31 @@ def test_words_of_other_systems_are_known(column: str, value: str, field: str, t
     file = tmp_path / "in.csv"
     file.write_text(f"id,name,Street Address,City,{column}\n1,A,1 Main St,Bern,{value}\n", encoding="utf-8")
     assert field in customers(file, tmp_path)["records"][0]
+
+
+def test_a_name_with_its_owner_in_brackets_is_that_of_the_owner(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("Code,Nom,Nom (contact),Prénom (contact)\nC1,Atelier Bleu,Petit,Anne\n", encoding="utf-8")
+    (record,) = customers(file, tmp_path)["records"]
+    assert (record["name"], record["billing_contact_name"]) == ("Atelier Bleu", "Anne Petit")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "field", "value"),
+    [
+        ("Address (street),Address (city)", "7 Elm,Bend", "city", "Bend"),
+        ("Billing Address (Country)", "DE", "country", "DE"),
+        ("Address (old)", "7 Elm", "address_line1", None),
+        ("Private E-Mail,Geschäftliche E-Mail", "a@b.co,c@d.co", "email", "c@d.co"),
+        ("Private Telefonnummer", "+49 221 5550", "phone", "+492215550"),
+    ],
+)
+def test_a_part_in_brackets_and_an_adjective_in_front(
+    header: str, row: str, field: str, value: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,{header}\n1,A,{row}\n", encoding="utf-8")
+    assert customers(file, tmp_path)["records"][0].get(field) == value
 
 
 def test_objects_embedded_in_a_record_are_its_fields(tmp_path: Path) -> None:

@@ -120,13 +120,15 @@ class Archive:
         """Yield the XML of a sheet, cut behind rows: each piece but the last ends with `end`. Raises ConfigError."""
         held = b""
         for piece in self.pieces(part):
-            held += piece
-            cut = held.rfind(end) + len(end)
+            # An end that two pieces share is passed over: the next one is as good.
+            cut = piece.rfind(end) + len(end)
             if cut >= len(end):
-                yield held[:cut]
-                held = held[cut:]
-            elif len(held) > _MOST_ROW:
-                raise self.damaged(f"a row of more than {_MOST_ROW >> 20} MB")
+                yield b"".join((held, memoryview(piece)[:cut]))
+                held = piece[cut:]
+            else:
+                held += piece
+                if len(held) > _MOST_ROW:
+                    raise self.damaged(f"a row of more than {_MOST_ROW >> 20} MB")
         yield held
 
     def has(self, part: str) -> bool:

@@ -133,12 +133,13 @@ class Piece:
 
     def has_element(self, name: bytes) -> bool:
         """Return whether there is an element of this name."""
-        return len(self._named(name)) > 0
+        starts = np.flatnonzero(self._is_open[:-1] & self._is_before((self._prefix + name)[0]))
+        return bool(self._are_named(name, starts, self._words[starts + 1]).any())
 
     @cached_property
     def rows(self) -> Rows | None:
         """The rows; null if one is not written as `<row r="1"`."""
-        starts = self._named(b"row")
+        starts = self._tags[1]
         found = self._numbers(self._behind(starts, b"row"), b' r="')
         return None if found is None else Rows(starts, *found)
 
@@ -168,9 +169,8 @@ class Piece:
     @cached_property
     def cells(self) -> Cells | None:
         """The cells; null if one is not written as `<c r="A1"`."""
-        starts = self._named(b"c")
+        starts, _, words = self._tags
         at = self._behind(starts, b"c")
-        words = self._words[at]
         if ((words ^ _PLACE) & _FIRST[len(b' r="')]).any():
             return None
         at = at + len(b' r="A')
@@ -249,7 +249,7 @@ class Piece:
 
     def may_give_places_twice(self) -> bool:
         """Return whether a cell or row may have a second attribute for its place."""
-        expected = len(self._named(b"c")) + len(self._named(b"row"))
+        expected = len(self._tags[0]) + len(self._tags[1])
         if self.text.count(b" r=") != expected or any(mark in self.text for mark in (b"\t", b"\n", b"\r", b" r ")):
             # Of these, text in the cells may have some.
             return len(_MAY_BE_PLACE.findall(self.text)) != expected
@@ -318,13 +318,37 @@ class Piece:
         is_open: _Bools = self._content == _OPEN
         return is_open
 
-    def _named(self, name: bytes) -> _Ints:
-        """Where the tags are that open an element of this name."""
+    @cached_property
+    def _tags(self) -> tuple[_Ints, _Ints, _Words]:
+        """Where the tags are that open cells, and those that open rows; and the first bytes behind the name of each
+        cell, at least six.
+        """
+        begins = self._is_before((self._prefix + b"c")[0])
+        if not self._prefix:
+            begins |= self._is_before(b"row"[0])
+        begins &= self._is_open[:-1]
+        starts = np.flatnonzero(begins)
+        words = self._words[starts + 1]
+        is_cell, is_row = (self._are_named(name, starts, words) for name in (b"c", b"row"))
+        # A word behind `<` has the letters of a column, too, unless a prefix precedes them.
+        behind = self._words[self._behind(starts[is_cell], b"c")] if self._prefix else words[is_cell] >> np.uint64(8)
+        return starts[is_cell], starts[is_row], behind
+
+    def _is_before(self, byte: int) -> _Bools:
+        """Whether each position but the last is before such a byte."""
+        is_before: _Bools = self._content[1:] == byte
+        return is_before
+
+    def _are_named(self, name: bytes, starts: _Ints, words: _Words) -> _Bools:
+        """Return which of the tags open an element of this name; `words` begin behind their `<`."""
         full = self._prefix + name
-        starts = np.flatnonzero(self._is_open[:-1] & (self._content[1:] == full[0]))
-        if len(full) > 1:
-            starts = starts[self._has(starts + 1, full)]
-        return starts[_ENDS_NAME[self._bytes(self._behind(starts, name))]]
+        if len(full) < _WORD:
+            is_named = (words ^ np.uint64(int.from_bytes(full, "little"))) & _FIRST[len(full)] == 0
+            ends = (words >> np.uint64(8 * len(full))).astype(np.uint8)
+        else:
+            is_named, ends = self._has(starts + 1, full), self._bytes(self._behind(starts, name))
+        found: _Bools = is_named & _ENDS_NAME[ends]
+        return found
 
     def _behind(self, starts: _Ints, name: bytes) -> _Ints:
         """Where the tags of this name continue behind it."""
@@ -351,10 +375,16 @@ class Piece:
     def _has(self, at: _Ints, wanted: bytes) -> _Bools:
         """Whether these bytes are at each of the positions."""
         found = np.ones(len(at), np.bool_)
-        for start in range(0, len(wanted), _WORD):
+        starts = range(0, len(wanted), _WORD)
+        if not starts:
+            return found
+        # To fetch several words of a place takes as much time as to fetch one.
+        size = _WORD * len(starts)
+        blocks = np.ndarray(len(self._content) - size + 1, f"V{size}", self._content.data, strides=(1,))
+        words = blocks[at].view("<u8").reshape(len(at), len(starts))
+        for number, start in enumerate(starts):
             part = wanted[start : start + _WORD]
-            mask = np.uint64((1 << 8 * len(part)) - 1)
-            found &= self._words[at + start] & mask == np.uint64(int.from_bytes(part, "little"))
+            found &= words[:, number] & _FIRST[len(part)] == np.uint64(int.from_bytes(part, "little"))
         return found
 
     def _numbers(self, at: _Ints, mark: bytes, end: int = _QUOTE) -> tuple[_Ints, _Ints] | None:
