@@ -103,8 +103,8 @@ class NewFiles(Struct):
 
     def _count(self, chosen: Sequence[File], files: Sequence[File], unchanged: int, settling: Sequence[str]) -> None:
         self.notes.append(
-            f"{len(chosen):,} of {counted(len(files), 'file')} {'is' if len(chosen) == 1 else 'are'} new or changed, "
-            f"{unchanged:,} unchanged"
+            f"{len(chosen):,} of {counted(len(files), 'file')} {'is' if 1 in (len(chosen), len(files)) else 'are'} new or "
+            f"changed, {unchanged:,} unchanged"
         )
         if settling:
             named = ", ".join(settling[:_SHOWN]) + (" and others" if len(settling) > _SHOWN else "")
