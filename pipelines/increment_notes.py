@@ -13,6 +13,8 @@ from tranship.pipelines.cursor import Cut, Extent, Kind, decided, shown
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.counted import counted, it_or_them
 
+BY_HAND: Final = "by hand"
+"""`Watermark.run_id` of one that a person has set."""
 _LONGEST_LOOKBACK: Final = timedelta(days=7)
 """Records that are later than this call for a full read from time to time."""
 
@@ -25,15 +27,17 @@ def begin_notes(
     if mark is None:
         others = [other.run_id for other in known if other.source == source]
         if others:
+            since = "the watermark was set by hand" if others[-1] == BY_HAND else f"run {others[-1]}"
             yield (
-                f"the mapping, or another setting that decides the outcome of a record, has changed since run "
-                f"{others[-1]}: everything is read"
+                f"the mapping, or another setting that decides the outcome of a record, has changed since {since}: "
+                "everything is read"
             )
         else:
             yield f"{source} was not read into this destination before: everything is read"
     elif cut.skips and cut.since is not None:
         back = f", with --lookback {settings.lookback}" if cut.since != mark.position else ""
-        so_far = f"run {mark.run_id} read up to {shown(mark.position)}{back}"
+        who = "the watermark was set by hand to" if mark.run_id == BY_HAND else f"run {mark.run_id} read up to"
+        so_far = f"{who} {shown(mark.position)}{back}"
         yield f"reads records with {name} from {shown(cut.since)} on ({so_far})"
 
 
@@ -58,8 +62,8 @@ def read_notes(facts: Mapping[str, Any] | None, extents: Mapping[Kind, Extent], 
             f"stays before it, and the next run reads {it_or_them(extent.ahead)} again. If the source's times are "
             "local, set --timezone"
         )
-    if not extent.filled:
-        yield f"no record has a value in {name}: the next run reads everything again"
+    if not extent.filled and facts["known"] is None and facts["moves"]:
+        yield f"no record that was read has a value in {name}: the next run with --since last reads everything"
     if rejected and facts["moves"]:
         them = it_or_them(rejected)
         yield (

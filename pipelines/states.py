@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import increment
 from tranship.pipelines.cursor import shown, text_of
 from tranship.pipelines.endpoints import open_destination
+from tranship.pipelines.increment_notes import BY_HAND
 from tranship.pipelines.observer import Quiet
 from tranship.pipelines.ownership import owned
 from tranship.pipelines.settings import load
@@ -28,10 +29,6 @@ class Cleared(NamedTuple):
     watermarks: tuple[Watermark, ...]
     files: int
     """The number of files that were forgotten."""
-
-
-BY_HAND: Final = "by hand"
-"""`Watermark.run_id` of one that a person has set."""
 
 
 def watermarks(destination: str, state_dir: Path) -> list[Watermark]:

@@ -82,7 +82,9 @@ def _undo(
     _check_can_be_undone(run, settings)
     actions = [ACTION_OF[word] for word in only] or list(ACTION_OF.values())
     chosen = None if keys is None else _read_keys(keys)
-    with owned(settings, observer), closing(open_destination(settings, observer)) as destination:
+    # A column that the run was told to use may be gone; the plan lists what it cannot restore.
+    as_it_is = settings.model_copy(update={"columns": {}})
+    with owned(settings, observer), closing(open_destination(as_it_is, observer)) as destination:
         undoes: dict[str, Any] = {"run_id": run.run_id, "folder": str(run.path), "actions": actions}
         if keys is not None:
             undoes["keys"] = str(keys)

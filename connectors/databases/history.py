@@ -35,7 +35,7 @@ from tranship.schemas.customer import KEY
 _FOUND, _TOUCHED, _STALE, _TAKEN = "found", "touched", "stale", "taken"
 """Temporary tables: customers that others have changed; those that the run writes; late records that the table refuses
 as older, and those that it takes."""
-_NEW, _SPLICED = "new", "spliced"
+_CUSTOMERS, _NEW, _SPLICED = "customers", "new", "spliced"
 
 
 class Store(Protocol):
@@ -129,6 +129,7 @@ class HistoryWriter:
             self._begin()
         tracked = store.tracked()
         if _FOUND in self._keys:
+            self._kept(_CUSTOMERS, tracked.among(store.temporary(_FOUND)))
             self._append(tracked, _FOUND, f"c.{AT}")
         if _STALE in self._keys:
             self._splice(tracked, _STALE)
@@ -145,7 +146,8 @@ class HistoryWriter:
         """Record what the run has changed, and prove that the history is right. Raises Refused if it is not."""
         tracked = self._store.tracked()
         if _TOUCHED in self._keys:
-            self._check_written(tracked, plan)
+            touched = self._store.temporary(_TOUCHED)
+            self._check_written(tracked, plan, self._kept(_CUSTOMERS, tracked.among(touched)))
             self._append(tracked, _TOUCHED, f"k.{AT}")
         if self._keys:
             self._prove(tracked, " UNION ".join(f"SELECT {KEY} FROM {self._store.temporary(k)}" for k in self._keys))
@@ -186,7 +188,9 @@ class HistoryWriter:
         self._prove(tracked, "")
 
     def _append(self, tracked: Tracked, keys: str, at: str) -> None:
-        self._kept(_NEW, tracked.appended(self._store.temporary(keys), at, self._now))
+        """Add versions of the customers in two tables: their keys, and what is known of them now."""
+        temporary = self._store.temporary
+        self._kept(_NEW, tracked.appended(temporary(keys), temporary(_CUSTOMERS), at, self._now))
         for statement in tracked.appending(self._store.temporary(_NEW), self._request.run_id):
             self._store.execute(statement)
 
@@ -216,12 +220,10 @@ class HistoryWriter:
                 "Nothing was written. If the history was edited, correct it, or rename it: a new one begins."
             )
 
-    def _check_written(self, tracked: Tracked, plan: Plan) -> None:
+    def _check_written(self, tracked: Tracked, plan: Plan, found: int) -> None:
         """Raise Refused unless the rows that were written are found by the keys of their customers."""
         fates = ("create", "update") if self._request.hard_delete else ("create", "update", "delete")
         written = sum(plan.counts[fate] for fate in fates)
-        touched = self._store.temporary(_TOUCHED)
-        found = self._count(f"SELECT 1 FROM {touched} k JOIN ({tracked.current}) c ON c.{KEY} = k.{KEY}")
         if found != written:
             raise Refused(
                 f"{tracked.title}: of {counted(written, 'row')} to be written, {found:,} would have the id or e-mail "

@@ -70,13 +70,16 @@ class Tracked(Struct, frozen=True):
             f"ON o.{KEY} = c.{KEY} WHERE {self._is_different}"
         )
 
-    def appended(self, keys: str, at: str, now: str) -> str:
+    def among(self, keys: str) -> str:
+        """Return a query for the customers of a table of keys, with the columns of `current`."""
+        return f"SELECT * FROM ({self.current}) c{_in(f'SELECT {KEY} FROM {keys}')}"
+
+    def appended(self, keys: str, customers: str, at: str, now: str) -> str:
         """Return a query for the next version of each customer that is not as the history says, among those of a table
-        of keys `k`. `at` is the time from which it is valid, as SQL of `k` and `c`, `now` that of the run.
+        of keys `k`. `customers` are those, in a table; `at` is the time from which it is valid, as SQL of `k` and `c`,
+        `now` that of the run.
         """
-        among = _in(f"SELECT {KEY} FROM {keys}")
-        customers = f"SELECT * FROM ({self.current}) c{among}"
-        versions = f"SELECT * FROM ({self.open_versions}) o{among}"
+        versions = f"SELECT * FROM ({self.open_versions}) o{_in(f'SELECT {KEY} FROM {keys}')}"
         values = "".join(
             f", CASE WHEN c.{KEY} IS NULL THEN o.{quoted(name)} ELSE c.{quoted(name)} END AS {quoted(name)}"
             for name in self.columns
@@ -88,7 +91,7 @@ class Tracked(Struct, frozen=True):
         )
         return (
             f"SELECT k.{KEY}{values}, coalesce(c.{GONE}, true) AS {GONE}, {begins} AS {VALID_FROM} FROM {keys} k "
-            f"LEFT JOIN ({customers}) c ON c.{KEY} = k.{KEY} LEFT JOIN ({versions}) o ON o.{KEY} = k.{KEY} "
+            f"LEFT JOIN {customers} c ON c.{KEY} = k.{KEY} LEFT JOIN ({versions}) o ON o.{KEY} = k.{KEY} "
             f"WHERE {self._is_different}"
         )
 

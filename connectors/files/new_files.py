@@ -102,9 +102,9 @@ class NewFiles(Struct):
             self.notes.append(f"{file.name}: {what}, and is read whole")
 
     def _count(self, chosen: Sequence[File], files: Sequence[File], unchanged: int, settling: Sequence[str]) -> None:
+        are = "is" if 1 in (len(chosen), len(files)) else "are"
         self.notes.append(
-            f"{len(chosen):,} of {counted(len(files), 'file')} {'is' if len(chosen) == 1 else 'are'} new or changed, "
-            f"{unchanged:,} unchanged"
+            f"{len(chosen):,} of {counted(len(files), 'file')} {are} new or changed, {unchanged:,} unchanged"
         )
         if settling:
             named = ", ".join(settling[:_SHOWN]) + (" and others" if len(settling) > _SHOWN else "")

@@ -14,6 +14,7 @@ from support.warehouse import PostgresWarehouse, Warehouse, fates, write_csv
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import states
 from tranship.pipelines.cli import main as cli
+from tranship.pipelines.increment_notes import BY_HAND
 
 ROWS = [
     {"external_id": str(hour), "name": "A", "version": str(hour), "updated_at": f"2026-01-31T{hour:02}:00:00Z"}
@@ -63,6 +64,11 @@ def test_a_watermark_is_set_and_removed(tmp_path: Path, destination: str) -> Non
     states.set_watermark(destination, state_dir, "2026-01-31T03:00:00Z", mark.source)
     report = warehouse.load(ROWS, since="last", destination=destination)
     assert report.counts.skipped == 2
+    assert any("(the watermark was set by hand to 2026-01-31T03:00:00Z)" in note for note in report.notes)
+    states.set_watermark(destination, state_dir, "2027-01-31", mark.source)
+    report = warehouse.load(ROWS, since="last", destination=destination, allow_empty=True)
+    assert report.counts.skipped == 4
+    assert not any("reads everything" in note for note in report.notes)
 
     assert states.clear(destination, state_dir, None)[1] == 0
     assert states.watermarks(destination, state_dir) == []
@@ -82,7 +88,7 @@ def test_several_sources_are_told_apart(tmp_path: Path, destination: str) -> Non
     states.set_watermark(destination, state_dir, "2026-01-31", str(paths[0]))
     removed, _ = states.clear(destination, state_dir, str(paths[1]))
     assert [mark.source for mark in removed] == [str(paths[1])]
-    assert [mark.run_id for mark in states.watermarks(destination, state_dir)] == [states.BY_HAND]
+    assert [mark.run_id for mark in states.watermarks(destination, state_dir)] == [BY_HAND]
 
 
 @pytest.mark.slow

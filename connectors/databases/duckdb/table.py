@@ -149,7 +149,8 @@ class DuckDbTable:
         if not table_exists(connection, address, address.table):
             raise ConfigError(f"{address.title} does not exist any more: nothing can be taken back in it.")
         columns, _ = existing_columns(connection, address)
-        mapping = map_existing_table(connection, address, request.columns)
+        chosen = {field: column for field, column in request.columns.items() if column in columns}
+        mapping = map_existing_table(connection, address, chosen)
         facts = read_facts(request.undo.folder, request.undo.run_id)
         notes = must_still_fit(address.title, facts, {name: column.dtype for name, column in columns.items()})
         fields = {name: RestoredField(name, column) for name, column in columns.items()}

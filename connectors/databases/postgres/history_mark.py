@@ -80,13 +80,14 @@ class HistoryMark:
         if there is None:
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (table_name text PRIMARY KEY, mark text NOT NULL)")
         finished = int(connection.query_value("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
-        rows = connection.query_value(f"SELECT count(*) FROM {self._relation.name}")
-        known = connection.query(
-            f"SELECT DISTINCT t.xmin::text FROM {self._relation.name} t WHERE {self._since(finished)} LIMIT {_MOST}"
+        found = connection.query(
+            f"SELECT CASE WHEN {self._since(finished)} THEN t.xmin::text END, count(*) FROM {self._relation.name} t "
+            f"GROUP BY 1 LIMIT {_MOST}"
         )
         mark = "{}"
-        if len(known) < _MOST:
-            numbers = [int(number) for (number,) in known]
+        if len(found) < _MOST:
+            numbers = [int(number) for number, _ in found if number is not None]
+            rows = sum(count for _, count in found)
             mark = msgspec.json.encode(_Mark(self._description(), rows, finished, numbers)).decode()
         connection.execute(
             f"INSERT INTO {name} VALUES ({literal(self._relation.table)}, {literal(mark)}) "

@@ -191,7 +191,8 @@ class PostgresTable:
         fillable = {name: kind for name, kind in types.items() if not kind.computed}
         columns = {name: kind.compared_column() for name, kind in fillable.items()}
         computed = [name for name in types if name not in fillable]
-        mapping = map_table(self._where, columns, unique_columns(connection, relation), computed, request.columns)
+        chosen = {field: column for field, column in request.columns.items() if column in columns}
+        mapping = map_table(self._where, columns, unique_columns(connection, relation), computed, chosen)
         facts = read_facts(request.undo.folder, request.undo.run_id)
         notes = must_still_fit(self._where, facts, shown_types(types))
         context = WriteContext(connection, duck, request, relation, mapping, (), types)

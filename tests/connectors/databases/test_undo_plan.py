@@ -345,7 +345,7 @@ PARTS: Mapping[str, tuple[Record, dict[str, int]]] = {
     "updated": ({"only": ["updated"]}, {"updated": 1}),
     "deleted": ({"only": ["deleted"]}, {"created": 1}),
     "two of them": ({"only": ["created", "deleted"]}, {"created": 1, "deleted": 1}),
-    "some customers": ({"keys": "2\n\n  C4@acme.com\n1\nnobody\n"}, {"created": 1, "updated": 1}),
+    "some customers": ({"keys": "2\n\n  no@acme.com\n1\nnobody\n"}, {"created": 1, "updated": 1}),
 }
 
 
@@ -477,7 +477,7 @@ def test_customers_are_chosen_by_any_e_mail_that_they_had_or_have(table: Table) 
 def test_values_of_a_column_that_is_gone_are_listed_as_left_alone(table: Table) -> None:
     table.load([customer(1), customer(2), customer(3), customer(5, city=None), customer(6)])
     news = [customer(1, city="Nice"), customer(2, city="Nice", name="Two"), customer(4), customer(6, name="Six")]
-    run = table.load(news, **MIRROR, deletes="remove")
+    run = table.load(news, **MIRROR, deletes="remove", columns={"city": "city"})
     table.do("ALTER TABLE customers DROP COLUMN city")
     back = take_back(table, run)
     assert (back.exit_code, fates(back)) == (4, {"created": 2, "updated": 2, "deleted": 1, "refused": 1})
