@@ -14,9 +14,9 @@ _IDLE_SECONDS: Final = 4.0
 
 
 class Connections:
-    """Keeps connections for further requests. After one was lost, each request gets a new one until those that were idle
-    at that moment are closed: their server may have closed them, too, and whether a request that is sent on one of them
-    was heard would not be known.
+    """Keeps connections for further requests. After one was lost, each request gets a new one until those are closed
+    that were idle at that moment: their server may have closed them, too, and whether a request that is sent on one of
+    them was heard would not be known.
     """
 
     def __init__(self, in_flight: int, retry_policy: RetryPolicy) -> None:
