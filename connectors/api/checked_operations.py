@@ -7,6 +7,7 @@ become `InvalidAnswer`.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -35,6 +36,9 @@ SHAPE_ERRORS: Final = (KeyError, TypeError, IndexError, AttributeError, ValueErr
 class InvalidAnswer(Exception):
     """An answer is not as documented, or is about another customer; the text is the reason of the row's outcome."""
 
+
+_LONGEST_ID: Final = 1000
+"""More than any provider has, and more than most servers accept in an address."""
 
 _ANOTHER: Final = "the provider answered with another customer"
 _SHAPE: Final = "the provider's record of the customer does not have the documented shape"
@@ -108,10 +112,11 @@ def _guarded(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def own_id(value: Any) -> str:
-    """Return a provider's id of a customer. Raises ValueError if it cannot be part of a path."""
-    if not isinstance(value, str) or not value.strip():
+    """Return a provider's id of a customer. Raises ValueError if it cannot be one, or be part of a path."""
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_ID or value != value.strip():
         raise ValueError("no id")
-    value.encode()
+    if not value.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError("no id")
     return value
 
 
@@ -139,6 +144,15 @@ def is_of_another(schema: ProviderSchema, body: Any, wanted: Record, id: str | N
     if not isinstance(customer, Mapping) or customer.get(schema.id) is None:
         return False
     return (id is not None and customer[schema.id] != id) or _differs(schema, customer, wanted)
+
+
+def says_failure(body: Any) -> bool:
+    """Return whether the body of an answer with a status of success says that the request has failed, as gateways in
+    front of a provider may answer.
+    """
+    if not isinstance(body, Mapping):
+        return False
+    return body.get("success") is False or bool(body.get("error") or body.get("errors"))
 
 
 def _identity(schema: ProviderSchema, key: LookupKey) -> Record:

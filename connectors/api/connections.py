@@ -13,10 +13,27 @@ _IDLE_SECONDS: Final = 4.0
 """Time for which an idle connection is kept. Node servers close theirs after 5 s, possibly during a request."""
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Uses no idle connection on which bytes have arrived that nobody has asked for: they would be taken for the answer
+    to the next request, and each answer for that to the one after it. Proxies send a 408 before they close one.
+    """
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        for _ in range(self.limit):
+            connection = await super().connect(req, traces, timeout)
+            await asyncio.sleep(0)  # what has arrived is read
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return await super().connect(req, traces, timeout)
+
+
 class Connections:
-    """Keeps connections for further requests. After one was lost, each request gets a new one until those that were idle
-    at that moment are closed: their server may have closed them, too, and whether a request that is sent on one of them
-    was heard would not be known.
+    """Keeps connections for further requests. After one was lost, each request gets a new one until those are closed
+    that were idle at that moment: their server may have closed them, too, and whether a request that is sent on one of
+    them was heard would not be known.
     """
 
     def __init__(self, in_flight: int, retry_policy: RetryPolicy) -> None:
@@ -29,7 +46,7 @@ class Connections:
     def _opened(self, in_flight: int, **options: Any) -> aiohttp.ClientSession:
         policy = self._retry_policy
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=in_flight, ttl_dns_cache=300, use_dns_cache=True, **options),
+            connector=_Connector(limit=in_flight, ttl_dns_cache=300, use_dns_cache=True, **options),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect, sock_read=policy.silence),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,

@@ -224,5 +224,5 @@ def _decode_reply(status: int, body: bytes) -> Reply:
         return Reply(status, None)
     try:
         return Reply(status, msgspec.json.decode(body))
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return Reply(status, None)

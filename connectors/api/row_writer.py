@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tranship.connectors.api.checked_operations import SHAPE_ERRORS, InvalidAnswer, is_of_another
+from tranship.connectors.api.checked_operations import SHAPE_ERRORS, InvalidAnswer, is_of_another, says_failure
 from tranship.connectors.api.concurrency import TRIES
 from tranship.connectors.api.journal import Result
 from tranship.connectors.api.known_ids import KnownIds
@@ -195,9 +195,12 @@ class RowWriter:
             row.possibly_applied = True
             if not reply.ok:
                 return self._failure(reply)
-            if is_of_another(self._operations.schema, reply.body, {}, row.target):
+            strays = is_of_another(self._operations.schema, reply.body, {}, row.target)
+            if strays or says_failure(reply.body):
                 if row.strayed:
-                    raise InvalidAnswer("the provider answered with another customer")
+                    if strays:
+                        raise InvalidAnswer("the provider answered with another customer")
+                    return Failure("refused", f"refused: answered {reply.status} with an error")
                 row.strayed = True
                 return Failure("again")  # a look-up shows whether the customer was changed
         return None

@@ -254,7 +254,7 @@ def _error_message(spec: ProviderSpec, body: bytes) -> str | None:
 
     try:
         return spec.error_message(msgspec.json.decode(body))
-    except (msgspec.DecodeError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         return None  # not in the provider's format: nothing to quote
 
 

@@ -154,7 +154,7 @@ def _all_valid(data: bytes, starts: Positions, block: Block, kept: Mask) -> bool
             # A byte-order mark elsewhere would not be JSON.
             return codecs.BOM_UTF8 not in data and len(_RAW.decode_lines(data)) == len(starts)
         return len(_RAWS.decode(b"[%b]" % data)) == len(starts)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
 
 

@@ -238,7 +238,7 @@ def split_list(
     """
     try:
         return _split_quickly(body, within, beside, id, created)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         # One invalid record (half a surrogate pair, NaN) does not make the whole response invalid.
         return _split_slowly(body, within, beside)
 
@@ -270,7 +270,7 @@ def values(rest: bytes, beside: Sequence[Keys]) -> tuple[Any, ...]:
     try:
         outer: _Fields = {} if _is_bare(rest) else _outer(rest)
         return tuple(_value(outer, keys) for keys in beside)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed("the response is not JSON") from error
 
 
@@ -320,7 +320,7 @@ def record_ids(records: bytes, count: int, id: str, created: str | None, without
     """
     try:
         return _decoded_ids(b"[%b]" % records, id, created)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return _record_ids_slowly(records, count, id, created, without_id)
 
 
@@ -349,7 +349,7 @@ def _record_ids_slowly(
             [name] = _decoder(id, created).decode(b"[%b]" % record)
             ids.append(name.id)
             times.append(name.created if created else None)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             without_id[record] += 1
             ids.append(f"\0{without_id[record]} {record.decode('utf-8', 'replace')}")
             times.append(None)

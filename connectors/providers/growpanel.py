@@ -90,7 +90,7 @@ def _seen(address: ProviderAddress, body: bytes) -> list[HealthFinding]:
     wanted = address.options["source"]
     try:
         existing = [source.id for source in msgspec.json.decode(body, type=_Sources).result]
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return [HealthFinding("data source", "warn", "GrowPanel did not return the list of data sources")]
     if wanted in existing:
         return [HealthFinding("data source", "ok", f"{wanted} exists")]

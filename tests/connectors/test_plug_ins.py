@@ -85,6 +85,18 @@ def test_a_connector_reads_and_writes_what_it_has_code_for(install: Install) -> 
     assert line.split()[1:3] == ["yes", "no"]
 
 
+@pytest.mark.parametrize("name", ["summary", "example", "key_variable", "title", "abilities"])
+def test_words_of_a_connector_are_plain(name: str, install: Install) -> None:
+    words = f"Abilities(modes=({EVIL!r},))" if name == "abilities" else repr(EVIL)
+    install(declared(f"{name}={words}")[:-1] + ", source='faulty_crm:Source', destination='faulty_crm:Destination')")
+    for more in ((), ("--json",)):
+        code, listed, said = told("connectors", *more)
+        assert code == 0
+        assert_plain(listed)
+        assert_plain(said)
+    assert_plain(told("run", "in.csv", "crm://x")[2])
+
+
 def test_what_a_module_prints_when_it_is_imported_is_not_output(install: Install) -> None:
     install("print('Welcome to CRM')\n" + declared("source='faulty_crm:Source'"))
     code, listed, said = told("connectors", "--json")

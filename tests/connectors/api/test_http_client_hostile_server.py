@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from support.served import as_json, endless, raw, served
+from support.served import as_json, endless, listening, raw, served
 from tranship.connectors.api.http_client import HttpClient
 from tranship.connectors.api.http_errors import Unanswered
 from tranship.connectors.api.retry import RetryPolicy
@@ -216,3 +216,44 @@ def test_429_for_ever_with_retry_after_zero_is_no_storm() -> None:
     with served(refusing(Retry_After="0")) as server, pytest.raises(Unreachable, match="429"):
         run(server.url, get, policy)
     assert len(server.calls) < 200
+
+
+# Answers that nobody has asked for -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def talkative(unasked: bytes) -> Iterator[str]:
+    """A server that, after each answer, sends something more."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                body = b'{"for":"%b"}' % head.split(b" ")[1]
+                writer.write(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+                await asyncio.sleep(0.01)
+                writer.write(unasked)
+        writer.close()
+
+    with listening(connected) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        HEAD + b'Content-Length: 16\r\n\r\n{"for":"nobody"}',
+        HEAD + b"Content-Length: 99\r\n\r\n{",
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"garbage\r\n\r\n",
+    ],
+)
+def test_what_a_server_sends_without_being_asked_is_no_answer(unasked: bytes) -> None:
+    async def work(client: HttpClient) -> list[Any]:
+        found = []
+        for number in range(3):
+            found.append((await client.request("GET", f"/{number}")).body)
+            await asyncio.sleep(0.03)
+        return [*found, client.traffic.repeated]
+
+    with talkative(unasked) as url:
+        assert run(url, work) == [b'{"for":"/0"}', b'{"for":"/1"}', b'{"for":"/2"}', 0]
