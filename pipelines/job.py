@@ -77,7 +77,7 @@ def continue_run(job: Job, directory: RunDirectory) -> Report:
             )
         if not staged and not directory.keeps_pages():
             # It died before its stage was complete, so there is nothing to continue from: it starts again, on an
-            # engine in the same directory, whose tables nobody would remove otherwise.
+            # engine in the same directory, whose tables would never be removed otherwise.
             directory.let_go()
             return carry_out(job)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -146,12 +147,28 @@ def _local(stack: ExitStack) -> tuple[SparkSession, bool]:
     if active is None:
         _must_have_java()
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        stack.enter_context(_silent_on_interrupt())
         builder = SparkSession.builder.config("spark.executorEnv.POLARS_MAX_THREADS", "1")
         active = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
         stack.callback(active.stop)
     with contextlib.suppress(AttributeError):  # a session of Spark Connect
         active = active.newSession()
     return active, str(active.conf.get("spark.master", "")).startswith("local")
+
+
+@contextmanager
+def _silent_on_interrupt() -> Iterator[None]:
+    """Keep the client of Java from logging Ctrl-C in the block, with a traceback."""
+    root = logging.getLogger()
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return record.msg != "KeyboardInterrupt while sending command."
+
+    root.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_wanted)
 
 
 def _must_have_java() -> None:

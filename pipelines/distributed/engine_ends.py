@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from tranship.connectors import lookup, task_files
-from tranship.connectors.addresses import scheme_of
+from tranship.connectors.addresses import local_path, scheme_of
 from tranship.connectors.errors import ConfigError, TranshipError
 from tranship.connectors.files.data_folder import data_folder
 from tranship.pipelines import endpoints
@@ -107,11 +107,26 @@ def open_ends(settings: Settings, observer: Observer, *, reads: bool = True) -> 
                 "--work: name a folder that all machines of the engine reach, such as --work s3://BUCKET/tmp. Without "
                 "it, they would use the run directory on this machine."
             )
+        if started.is_here:
+            _make_work_folder(settings.work)
         destination = _open_destination(settings, started.session, observer)
         stack.callback(destination.close)
         source = _open_source(settings, started.session) if reads else None
         stack.pop_all()
         return EngineEnds(settings, observer, started, destination, source)
+
+
+def _make_work_folder(work: str | None) -> None:
+    """Raises ConfigError for a folder of this machine that cannot be created: the engine would fail in its own words,
+    and a run that is resumed would name the same folder.
+    """
+    if work is None or scheme_of(work):
+        return
+    try:
+        local_path(work).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"--work {work}: cannot be created ({reason}). Name another folder.") from error
 
 
 def _open_source(settings: Settings, session: SparkSession) -> EngineSource:

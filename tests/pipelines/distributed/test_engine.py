@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from pathlib import Path
@@ -83,3 +84,11 @@ def test_java_that_does_not_start_is_named() -> None:
         engine.failures(),
     ):
         raise kind(f"{text}pl.Oops: jane@acme.com\n\nJVM stacktrace:\n")
+
+
+def test_ctrl_c_is_not_logged_by_the_client_of_java(caplog: pytest.LogCaptureFixture) -> None:
+    words = "KeyboardInterrupt while sending command."
+    with engine._silent_on_interrupt():
+        logging.getLogger().error(words)
+        logging.getLogger().error("another one")
+    assert caplog.messages == ["another one"]

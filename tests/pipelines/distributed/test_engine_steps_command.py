@@ -200,6 +200,12 @@ def test_a_delta_table_is_read(engine: dict[str, Any], spark: SparkSession, tmp_
         (".", "delta://many", {}, "cannot be the destination, because it is in the folder that is read"),
         ("*/*.csv", "in", {"overwrite": True}, "in/b.csv: is within the destination, and would be read as a source."),
         ("delta://t", "delta://t/", {}, "delta://t: is also the destination. Name another one."),
+        (
+            "a.csv",
+            "many",
+            {"work": "/proc/none/x"},
+            "--work /proc/none/x: cannot be created (no such file or directory).",
+        ),
     ],
 )
 def test_what_an_engine_does_not_do_is_said(
