@@ -171,7 +171,7 @@ FAULTS = (
     Faults("E-mail", 6, {
         "email.syntax": (
             "jane.doe(at)example.com", "@example.com", "jane@@example.com", "jane doe@example.com",
-            "jane@example", "jané@example.com",
+            "jane@example", "jane’s@example.com",
         ),
         "identity.missing": ("",),  # the external id is left out as well
     }),

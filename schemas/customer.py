@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 INSTANT: Final = pl.Datetime("us", "UTC")
 
-_ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]"
+_ATEXT = r"[a-z0-9!#$%&'*+/=?^_`{|}~\p{L}\p{M}\p{N}-]"
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f-\x{10FFFF}]|\\[\x20-\x7e])*"'
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 MAILBOX: Final = rf"^(?:{_ATEXT}+(?:\.{_ATEXT}+)*|{_QUOTED})@(?:{_LABEL}\.)+{_LABEL}$"
-"""RFC 5321 mailbox in lower case, with a domain of at least two labels. Lengths are checked separately."""
+"""RFC 5321 mailbox in lower case, with a domain of at least two labels; before the `@` also the letters and digits of
+all scripts (RFC 6531). Lengths are checked separately.
+"""
 
 # RFC 5646, section 2.1, `langtag` and `privateuse`; grandfathered tags are left out, all have a modern form.
 LANGUAGE_TAG: Final = (
@@ -79,7 +81,7 @@ class Customer(pa.DataFrameModel):
     """
 
     external_id: str = pa.Field(nullable=True, str_length=_LONGEST, description="Your own id of the customer.")
-    email: str = pa.Field(nullable=True, str_length={"max_value": 254}, description="RFC 5321 mailbox.")
+    email: str = pa.Field(nullable=True, str_length={"max_value": 254}, description="RFC 5321 or 6531 mailbox.")
     name: str = pa.Field(nullable=False, str_length=_LONGEST, description="Company or person.")
     legal_name: str = pa.Field(nullable=True, str_length=_LONGEST)
     customer_type: str = pa.Field(nullable=True, isin=CUSTOMER_TYPES)

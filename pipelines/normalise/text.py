@@ -131,8 +131,9 @@ def upper(values: pl.Series) -> pl.Series:
 
 
 def email(values: pl.Series) -> pl.Series:
-    """Remove invisible characters, trim, convert to lower case, and encode international domains as ASCII (IDNA 2008
-    with UTS 46 mapping). Of several addresses in one value the first is returned, without the name beside it.
+    """Remove invisible characters, trim, convert to lower case, compose letters (NFC), and encode international domains
+    as ASCII (IDNA 2008 with UTS 46 mapping). Of several addresses in one value the first is returned, without the name
+    beside it.
     """
 
     return replace_where(values, values.str.contains(rf"^$|[^!-@\[-~]|{_LISTED}"), _repaired)
@@ -141,7 +142,9 @@ def email(values: pl.Series) -> pl.Series:
 def _repaired(addresses: pl.Series) -> pl.Series:
     visible = trimmed(addresses)
     foreign = visible.str.len_bytes() > visible.str.len_chars()
-    visible = replace_where(visible, foreign, lambda part: trimmed(part.str.replace_all(INVISIBLE, "")))
+    visible = replace_where(
+        visible, foreign, lambda part: trimmed(part.str.replace_all(INVISIBLE, "").str.normalize("NFC"))
+    )
     lower = visible.str.to_lowercase()
     listed = replace_where(lower, lower.str.contains(_LISTED), lambda part: _addresses_of(part).list.first())
     return replace_where(listed, foreign, _ascii_domains)

@@ -452,8 +452,19 @@ def as_is(text: str) -> str:
 
 # E-mail
 
-ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
-LOCAL_PART = re.compile(rf'{ATOM}(?:\.{ATOM})*|"(?:[ !#-\[\]-~]|\\[ -~])*"')
+ASCII_ATOM = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+/=?^_`{|}~-"
+QUOTED = re.compile(r'"(?:[ !#-\[\]-~]|\\[ -~])*"')
+
+
+def is_local_part(text: str) -> bool:
+    """RFC 5321; of RFC 6531 letters, marks and digits."""
+    atoms = text.split(".")
+    return bool(QUOTED.fullmatch(text)) or all(
+        atom and all(c in ASCII_ATOM or (not c.isascii() and unicodedata.category(c)[0] in "LMN") for c in atom)
+        for atom in atoms
+    )
+
+
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -496,7 +507,7 @@ def addresses_of_objects(items: list[dict[str, Any]]) -> list[str]:
 
 def is_mailbox(text: str) -> bool:
     try:
-        return text.isascii() and bool(mailbox(text))
+        return mailbox(text) == text
     except RuleError:
         return False
 
@@ -510,6 +521,8 @@ def email(text: str) -> str | None:
 
 def mailbox(text: str) -> str:
     local, at, domain = seen(text).lower().rpartition("@")
+    if not text.isascii():
+        local = unicodedata.normalize("NFC", local)
     if not domain.isascii():
         try:
             domain = idna.encode(domain, uts46=True).decode("ascii")
@@ -522,7 +535,7 @@ def mailbox(text: str) -> str:
     if (
         not at
         or len(local) > 64
-        or not LOCAL_PART.fullmatch(local)
+        or not is_local_part(local)
         or len(domain) > 253
         or len(labels) < 2
         or not all(LABEL.fullmatch(label) for label in labels)
