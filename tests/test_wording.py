@@ -92,7 +92,7 @@ def tracked(*suffixes: str) -> list[Path]:
     try:
         listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.rstrip("\0").split("\0")
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a checkout")
+        pytest.skip("not a checkout", allow_module_level=True)
     found = [ROOT / name for name in listed if Path(name).suffix in suffixes]
     return [path for path in found if path.is_file() and not path.is_symlink() and path != Path(__file__).resolve()]
 
