@@ -51,7 +51,7 @@ WORDS: Final[dict[str, str]] = {
         codigo_interno
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
-        kartei_nr
+        kartei_nr akronim symbol
         | nr no nummer number numero num numer nro
     """,
     "email": """
@@ -124,7 +124,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
-        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
+        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort postarea by poststed kaupunki
         postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         | village commune
     """,
@@ -141,7 +141,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
-        pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
+        npa pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
@@ -302,7 +302,7 @@ OWN_NAMES: Final[dict[str, str]] = {
 # Roles of an address, in order of preference. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
-    kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber
+    kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
@@ -401,7 +401,7 @@ customers."""
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
-    "klient kontakt contacto contatto debitor party member "
+    "klient kontakt contacto contatto debitor party member donor patient "
     "customer client account contact person property properties fields user primary default main billing business "
     "company organization organisation bill_to work display_contact contact_info contact_details contact_data"
 )

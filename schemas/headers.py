@@ -237,7 +237,8 @@ def _read_folded(folded: str) -> _Hit | None:
         rest = rest.removeprefix(role)
         if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
             return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
-        if (word := _words().get(rest)) and role not in BEFORE_NOUNS and _keeps_meaning(word, roles):
+        word = _words().get(rest)
+        if word and (role not in BEFORE_NOUNS or _is_of_mail(word, rest)) and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
     address = _ADDRESS.match(rest)
@@ -291,6 +292,16 @@ def _role_of(folded: str) -> str | None:
     """Return the longest role at the beginning."""
     found = _ROLE_BEFORE.match(folded)
     return found[0] if found else None
+
+
+def _is_of_mail(word: _Word, folded: str) -> bool:
+    """Return whether a word is one of an address whatever is before it, and no noun: `PostStreet`, `VisitPostcode`. A
+    `Mail Address` is that of an e-mail.
+    """
+    return word.field in _LINES and not _ADDRESS.match(folded)
+
+
+_LINES: Final = frozenset({"address_line1", "address_line2", "zip_code"})
 
 
 def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:

@@ -25,7 +25,8 @@ _WORDS: Final[dict[Role, str]] = {
     "christian_name vorname prenom nombre_de_pila primer_nombre "
     "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
-    "tussenvoegsel mellannamn mellomnavn mellemnavn",
+    "tussenvoegsel tussenvoegsels tussenv voorvoegsel voorvoegsels tussenvoegsel_achternaam voorvoegsel_achternaam "
+    "vorsatzwort namensvorsatz mellannamn mellomnavn mellemnavn",
     "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
     "zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
