@@ -21,6 +21,7 @@ from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.flags import Flag
 from tranship.schemas.flags import flag as flag_of
+from tranship.schemas.headers import EVERYWHERE
 from tranship.schemas.secret_columns import is_secret
 from tranship.schemas.visible import visible
 
@@ -149,6 +150,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_new(layouts, left, reading.extra),
             *_note_of_addresses(matched),
             *_note_of_first(matched),
+            *_note_of_half_name(matched, columns),
             *_note_of_secrets(secret),
             *_note_of_own(matched.own),
         ),
@@ -267,11 +269,38 @@ def _note_of_first(matched: Match) -> Iterator[str]:
         yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
 
 
+def _note_of_half_name(matched: Match, columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note if the name of a person is only a first or a last name, and the rest may be in another column."""
+    half = matched.half_name
+    fed = [name for name in ("name", "billing_contact_name") if name in matched.built or name in matched.fields]
+    fed = [
+        name
+        for name in fed
+        if half and re.search(rf"(?:^|\| ){re.escape(field_rules.quoted(half))}$", matched.rules[name])
+    ]
+    if half is None or not fed:
+        return
+    may_be = [column for column in matched.undecided(columns) if _NAMELIKE.search(fold(column))]
+    if may_be:
+        nearest = min(may_be, key=lambda column: abs(columns.index(column) - columns.index(half)))
+        rule = field_rules.option(fed[0], f"{matched.rules[fed[0]]} + {field_rules.quoted(nearest)}")
+        yield f'of a person\'s name, only "{half}" is recognised. If "{nearest}" is the rest of it: {rule}'
+
+
+_NAMELIKE = re.compile(
+    "(?<!user)(?<!log[io]n)(?<!file)(?<!domain)(?<!host)(?:nam|nom(?!bre)|nimi|navn|last|first)|apell|cogn|nazw|prefix"
+)
+"""Folded names of columns that may contain a part of a person's name."""
+
+
 def _note_of_addresses(matched: Match) -> Iterator[str]:
-    rules = [rule for rule in matched.built.values() if len(rule.addresses) > 1]
+    rules = [rule for rule in matched.built.values() if rule.of_several_addresses]
     if rules:
+        longest = max(rules, key=lambda rule: len({*rule.addresses} - {EVERYWHERE}))
         first, *further = (
-            alternative[0] for alternative in max(rules, key=lambda rule: len(rule.addresses)).alternatives
+            alternative[0]
+            for alternative, address in zip(longest.alternatives, longest.addresses, strict=True)
+            if address != EVERYWHERE
         )
         others = " or else ".join(f'"{column}"' for column in further)
         yield f'where the address of "{first}" is blank, that of {others} is used as a whole'

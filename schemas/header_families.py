@@ -188,7 +188,9 @@ FAMILIES: Final = (
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
     Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
     Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
-    Family("created_at", 2, _WHEN, "add added joined registered entered inserted opened enrolled signed_up account_opened"),
+    Family(
+        "created_at", 2, _WHEN, "add added joined registered entered inserted opened enrolled signed_up account_opened"
+    ),
     Family(
         "created_at",
         2,

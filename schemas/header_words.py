@@ -124,8 +124,8 @@ WORDS: Final[dict[str, str]] = {
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
-        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort postarea by poststed kaupunki
-        postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
+        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
+        postarea         postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         | village commune
     """,
     "state": """
@@ -373,6 +373,10 @@ COMPANIONS: Final = {
     # Claims of OpenID Connect.
     "sub": "emailverified givenname",
 }
+
+FUNCTIONS: Final = word_set("fonction poste funcion cargo puesto funcao")
+"""Beside one of these columns, `Département` and `Departamento` are where a person works in a company."""
+DEPARTMENTS: Final = word_set("departement departamento")
 
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
 # and before the address (in which they are a house number or a postal code). Lists typed by people have line numbers:
