@@ -224,7 +224,8 @@ class _ByName:
         """
         people = person_names.find(self._kept)
         of_people = people.columns
-        self.half_name = people.first_last[0] if people.is_half else None
+        whole_person = people.full or people.contact or people.display
+        self.half_name = people.first_last[0] if people.is_half and not whole_person else None
         if people.unclear:
             people = person_names.find([column for column in self._kept if column not in self._used])
         fitting = self.fits["name"].columns if "name" in self.fits else ()
