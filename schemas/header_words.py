@@ -111,7 +111,8 @@ WORDS: Final[dict[str, str]] = {
     "address_line1": """
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
-        | street street_address street_name strasse strasse_und_hausnummer strasse_nr rue calle via straat rua gata
+        | street street_address street_name strasse strasse_und_hausnummer strasse_nr
+        straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
         gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
         morada adress postadress postadresse osoite full_address adresa
@@ -120,7 +121,7 @@ WORDS: Final[dict[str, str]] = {
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
         direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
         | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
-        toevoeging
+        toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad

@@ -20,7 +20,8 @@ from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
 Role = Part
 
 _WORDS: Final[dict[Role, str]] = {
-    "first": "voorletters initialen first_name given_name first_names given_names first_nm fst_nm f_name "
+    "first": "voorletters initialen initials initialer first_name given_name first_names given_names first_nm fst_nm "
+    "f_name "
     "forename fname "
     "christian_name vorname prenom nombre_de_pila primer_nombre "
     "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
@@ -75,6 +76,8 @@ _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", 
 _FIRST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
+_INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
+"""Used as a first name only where there is none."""
 _LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
@@ -281,11 +284,14 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     of_any_first = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "first"} | of_first
     is_crm = not _JOB_TITLES.isdisjoint(map(fold, columns))
     given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
+    with_first = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "first" and rest not in _INITIALS}
     # Some systems use this name for the telephone number.
     has_phone = any(re.search("phone|mobil|telef|^tel|tlf|contactnumber", fold(column)) for column in columns)
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
+        if rest in _INITIALS and owner in with_first:
+            continue
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
         elif rest in _LAST_OF_CONTACT and of_first and not of_last and not has_plain_last:

@@ -50,6 +50,8 @@ def rules(header: str, **options: object) -> tuple[str | None, str | None]:
         ("Nome;Cognome", "Nome + Cognome"),
         ("Nome;Sobrenome", "Nome + Sobrenome"),
         ("Voornaam;Tussenvoegsel;Achternaam", "Voornaam + Tussenvoegsel + Achternaam"),
+        ("Voorletters;Achternaam", "Voorletters + Achternaam"),
+        ("Voorletters;Voornaam;Tussenv.;Achternaam", "Voornaam + Tussenv. + Achternaam"),
         ("Voornaam;Initialen;Voorvoegsel;Achternaam", "Voornaam + Voorvoegsel + Achternaam"),
         ("Nom contact;Prénom", "Prénom + Nom contact"),
         ("Förnamn;Efternamn", "Förnamn + Efternamn"),
