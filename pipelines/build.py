@@ -18,6 +18,7 @@ from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, 
 from tranship.schemas import codes
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import LISTS
+from tranship.schemas.headers import EVERYWHERE
 
 _ABSENT: Final = {
     **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), codes.NO_CODE_WORDS),
@@ -85,6 +86,8 @@ def _address_of(batch: Batch, built: Mapping[str, FieldRule]) -> pl.Series | Non
     rules = {field: rule for field, rule in built.items() if rule.addresses}
     found: pl.Series | None = None
     for address in dict.fromkeys(address for rule in rules.values() for address in rule.addresses):
+        if address == EVERYWHERE:
+            continue
         columns = {
             (field, column)
             for field, rule in rules.items()
@@ -127,7 +130,7 @@ def _built(
     for usable in (filled, present):
         for number, values in joined.items():
             taken = result.is_null() & usable[number]
-            if address is not None and rule.addresses:
+            if address is not None and rule.addresses and rule.addresses[number] != EVERYWHERE:
                 taken &= address == rule.addresses[number]
             numbers = numbers.set(taken, number)
             result = values.zip_with(taken, result)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from tranship.schemas.headers import EVERYWHERE
+
 if TYPE_CHECKING:
     from tranship.pipelines.expressions import Expression
 
@@ -38,6 +40,11 @@ class FieldRule(Struct, frozen=True):
     """The number of alternatives before the company. A name there that is only that of the person, who is the last
     alternative, gives way to the company.
     """
+
+    @property
+    def of_several_addresses(self) -> bool:
+        """Whether there is a choice between addresses. A country of all of them is no further one."""
+        return len({*self.addresses} - {EVERYWHERE}) > 1
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import address_lists, field_rules, masks
+from tranship.pipelines import address_lists, field_rules, mapping_notes, masks
 from tranship.pipelines.corrections import NO_CORRECTIONS, Corrections
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
@@ -144,13 +144,14 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
-            *_notes(matched, by_hand, reading.extra, pins.fields),
+            *mapping_notes.of_fits(matched, by_hand, reading.extra, pins.fields),
             *missing,
             *_new(layouts, left, reading.extra),
-            *_note_of_addresses(matched),
-            *_note_of_first(matched),
-            *_note_of_secrets(secret),
-            *_note_of_own(matched.own),
+            *mapping_notes.of_addresses(matched),
+            *mapping_notes.of_first(matched),
+            *mapping_notes.of_half_name(matched, columns),
+            *mapping_notes.of_secrets(secret),
+            *mapping_notes.of_own(matched.own),
         ),
         may_differ=_may_differ(matched, mapped, {*by_hand, *pins.fields}),
         keeps_unused=reading.extra == "keep",
@@ -235,61 +236,6 @@ def folded_word(word: str) -> str:
 
 def _filled(columns: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {name: of_field for name, of_field in columns.items() if of_field}
-
-
-def _notes(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:
-    """Yield a note on each column that matches a field by name and was not mapped to it, unless a profile decides
-    it."""
-    for name, fit in matched.fits.items():
-        left = matched.undecided(fit.columns)
-        if not left or name in pinned or not (name in matched.fields or name in matched.built):
-            continue
-        rule = f'"{matched.fields[name]}"' if name in matched.fields else str(matched.built[name])
-        columns = " and ".join(f'"{other}"' for other in left)
-        fate = ("stays" if len(left) == 1 else "stay") + " in metadata"
-        if extra == "drop":
-            fate = "is dropped" if len(left) == 1 else "are dropped"
-        if name in mapped_by_hand:
-            replaces = fit.column in left
-            yield (
-                f"--map sets {name} to {rule} instead of {columns}, which now {fate}"
-                if replaces
-                else f"{name} is {rule}; {columns} would also match, and {fate}"
-            )
-        else:
-            choice = field_rules.option(name, field_rules.quoted(left[0]))
-            yield f"{name} is {rule}; {columns} would also match, and {fate}. To choose: {choice}"
-
-
-def _note_of_first(matched: Match) -> Iterator[str]:
-    if column := matched.tentative.get("external_id"):
-        other = field_rules.ignore_option(column)
-        yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
-
-
-def _note_of_addresses(matched: Match) -> Iterator[str]:
-    rules = [rule for rule in matched.built.values() if len(rule.addresses) > 1]
-    if rules:
-        first, *further = (
-            alternative[0] for alternative in max(rules, key=lambda rule: len(rule.addresses)).alternatives
-        )
-        others = " or else ".join(f'"{column}"' for column in further)
-        yield f'where the address of "{first}" is blank, that of {others} is used as a whole'
-
-
-def _note_of_secrets(columns: Sequence[str]) -> Iterator[str]:
-    if columns:
-        quoted = ", ".join(f'"{column}"' for column in columns)
-        what = "contains a secret and is" if len(columns) == 1 else "contain secrets and are"
-        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
-        yield f"{quoted} {what} left out. To use it, map it: {use}"
-
-
-def _note_of_own(columns: Sequence[str]) -> Iterator[str]:
-    if columns:
-        quoted = ", ".join(f'"{column}"' for column in columns)
-        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
-        yield f"{quoted} are columns in which Tranship keeps its own data, and are left out. To use one, map it: {use}"
 
 
 def _choice(layout: Layout, field: str, fitting: Sequence[str]) -> str:

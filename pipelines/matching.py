@@ -38,6 +38,9 @@ class Match(Struct, frozen=True):
     conflicts: Mapping[str, Sequence[str]]
     fits: Mapping[str, Fit]
     tentative: Mapping[str, str] = field(default_factory=dict)
+    half_name: str | None = None
+    """The only column of a person's name that is recognised, a first name without a last name or the other way
+    round."""
     own: tuple[str, ...] = ()
     """The dropped columns in which Tranship keeps its own data, in a table (or dump of a table) that it wrote."""
 
@@ -114,7 +117,16 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         by_name.add_names()
     given.keep_addresses_whole()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
-    return Match(in_order, given.built, dropped, by_name.conflicts, by_name.fits, by_name.tentative, own)
+    return Match(
+        in_order,
+        given.built,
+        dropped,
+        by_name.conflicts,
+        by_name.fits,
+        by_name.tentative,
+        half_name=by_name.half_name,
+        own=own,
+    )
 
 
 def _bookkeeping(columns: Sequence[str]) -> list[str]:
@@ -147,6 +159,7 @@ class _ByName:
         self.fits = {name: fit for name, fit in names.match(columns, self._repeats).items() if name not in unfilled}
         self.conflicts: dict[str, Sequence[str]] = {}
         self.tentative: dict[str, str] = {}
+        self.half_name: str | None = None
 
     def add_fields(self) -> None:
         """Add all fields but the name."""
@@ -211,6 +224,8 @@ class _ByName:
         """
         people = person_names.find(self._kept)
         of_people = people.columns
+        whole_person = people.full or people.contact or people.display
+        self.half_name = people.first_last[0] if people.is_half and not whole_person else None
         if people.unclear:
             people = person_names.find([column for column in self._kept if column not in self._used])
         fitting = self.fits["name"].columns if "name" in self.fits else ()
@@ -347,8 +362,8 @@ class _Given:
             known = tuple(address for address in of_rule if address is not None)
             if rule and len(known) == len(of_rule) == len({*known}) > 0 and rule.expression is None:
                 found[name] = replace(rule, addresses=known)
-        if any(len(rule.addresses) > 1 for rule in found.values()):
-            several = {address for rule in found.values() if len(rule.addresses) > 1 for address in rule.addresses}
+        several = {address for rule in found.values() if rule.of_several_addresses for address in rule.addresses}
+        if several:
             for name, rule in found.items():
                 if several.issuperset(rule.addresses):
                     self.fields.pop(name, None)

@@ -22,13 +22,17 @@ _REQUIRED: Final = re.compile(r"(?i)(?<=\S)\s*[(\[](?:required|optional|mandator
 
 
 def shared_front(columns: Sequence[str]) -> str:
-    """Return the prefix of nearly all names of a table, such as `CT_`, `shopper.` or `cus`; empty if there is none."""
+    """Return the prefix of nearly all names of a table, such as `CT_`, `shopper.`, `cus` or `Company`; empty if there
+    is none."""
     fronts = Counter(found[0] for column in columns if (found := _FRONT.match(column)))
     front, count = fronts.most_common(1)[0] if fronts else ("", 0)
     return front if count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns) else ""
 
 
-_FRONT: Final = re.compile(r"[^\W\d_]{1,12}[_.:](?=\w)|[a-z]{2,5}(?=[A-Z])")
+_FRONT: Final = re.compile(
+    r"[^\W\d_]{1,12}[_.:](?=\w)|[a-z]{2,5}(?=[A-Z])|"
+    r"(?:Customer|Client|Company|Account|Contact|Organi[sz]ation|Kunden?|Klant|Cliente?|Debtor|Donor)(?= ?[A-Z])"
+)
 _FEWEST_SHARING: Final = 4
 
 

@@ -86,6 +86,7 @@ FAMILIES: Final = (
         "phone telephone tel telefon telefono telefone telefoon tlf telefonnummer",
         "mobile cell mobil mobiel portable movil celular cellulare mobilnummer",
     ),
+    Family("phone", 2, "phone_number telefoonnummer tel telefon", "mobiel mobile mobil kom komorkowy komorka"),
     Family("phone", 2, "mobile cell mobil mobiel gsm handy mobiltelefon movil celular", "nr no num number nummer tel"),
     Family("phone", 2, "numero num", "portable de_portable movil celular cellulare mobile"),
     Family("phone", 2, "mobile_telephone mobile_tel cell_tel cell_no cell_phone_no cell_telephone", "~ number"),
@@ -156,7 +157,7 @@ FAMILIES: Final = (
     Family("address_line2", 2, "suite unit apt apartment", "no number nr apt unit"),
     # Codes and terms.
     Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
-    Family("currency", 1, "code cod codigo codice default", "devise moneda valuta moeda waluty currency"),
+    Family("currency", 1, "code cod codigo codice default", "devise monnaie moneda valuta moeda waluty currency"),
     Family("language", 1, "language lang sprach langue idioma taal språk sprog", "code cd key iso id kz kod kode"),
     Family("language", 1, "preferred default customer correspondence contact", "lang language locale sprache"),
     Family("language", 1, "code cod", "langue idioma lingua taal jezyka"),
@@ -187,7 +188,9 @@ FAMILIES: Final = (
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
     Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
     Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
-    Family("created_at", 2, _WHEN, "added joined registered entered inserted opened enrolled signed_up account_opened"),
+    Family(
+        "created_at", 2, _WHEN, "add added joined registered entered inserted opened enrolled signed_up account_opened"
+    ),
     Family(
         "created_at",
         2,
@@ -269,6 +272,8 @@ FAMILIES: Final = (
     Family("cancel_date", 2, "terminated termination closed closing closure", "at on date dt"),
     Family("cancel_date", 2, "date dt", "terminated closed"),
     Family("cancel_date", 1, "gekündigt kündigung kündigungs storniert", "am datum dat zum"),
+    Family("cancel_date", 2, "austritt austritts ausgetreten", "am datum dat zum"),
+    Family("cancel_date", 2, "utträdes utträtt utmeldings utmeldt udmeldelses udmeldt uitschrijf", "datum dato den"),
     Family(
         "cancel_date", 1, "date date_de fecha fecha_de fec f data data_di data_de dt", "resiliation annulation baja"
     ),

@@ -51,7 +51,7 @@ WORDS: Final[dict[str, str]] = {
         codigo_interno
         | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
         relatienummer relatienr
-        kartei_nr
+        kartei_nr akronim symbol
         | nr no nummer number numero num numer nro
     """,
     "email": """
@@ -111,7 +111,8 @@ WORDS: Final[dict[str, str]] = {
     "address_line1": """
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
-        | street street_address street_name strasse strasse_und_hausnummer strasse_nr rue calle via straat rua gata
+        | street street_address street_name strasse strasse_und_hausnummer strasse_nr
+        straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
         gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
         morada adress postadress postadresse osoite full_address adresa
@@ -120,12 +121,12 @@ WORDS: Final[dict[str, str]] = {
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
         direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
         | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
-        toevoeging
+        toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
-        postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
+        postarea         postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         | village commune
     """,
     "state": """
@@ -141,7 +142,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
-        pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
+        npa pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
     """,
     "country": """
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
@@ -302,7 +303,7 @@ OWN_NAMES: Final[dict[str, str]] = {
 # Roles of an address, in order of preference. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
-    kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber
+    kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
@@ -374,6 +375,10 @@ COMPANIONS: Final = {
     "sub": "emailverified givenname",
 }
 
+FUNCTIONS: Final = word_set("fonction poste funcion cargo puesto funcao")
+"""Beside one of these columns, `Département` and `Departamento` are where a person works in a company."""
+DEPARTMENTS: Final = word_set("departement departamento")
+
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
 # and before the address (in which they are a house number or a postal code). Lists typed by people have line numbers:
 # `No.` is an id only beside columns typical of accounting systems.
@@ -401,7 +406,7 @@ customers."""
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
-    "klient kontakt contacto contatto debitor party member "
+    "klient kontakt contacto contatto debitor party member donor patient "
     "customer client account contact person property properties fields user primary default main billing business "
     "company organization organisation bill_to work display_contact contact_info contact_details contact_data"
 )

@@ -32,8 +32,10 @@ from tranship.schemas.header_words import (
     BEFORE_NOUNS,
     COMPANIONS,
     CUSTOMERS,
+    DEPARTMENTS,
     ENTITY_FIELDS,
     ENTITY_ROLES,
+    FUNCTIONS,
     OF_BOOKS,
     OTHER_IDS,
     OWN_NAMES,
@@ -237,7 +239,8 @@ def _read_folded(folded: str) -> _Hit | None:
         rest = rest.removeprefix(role)
         if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
             return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
-        if (word := _words().get(rest)) and role not in BEFORE_NOUNS and _keeps_meaning(word, roles):
+        word = _words().get(rest)
+        if word and (role not in BEFORE_NOUNS or _is_of_mail(word, rest)) and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
     address = _ADDRESS.match(rest)
@@ -291,6 +294,17 @@ def _role_of(folded: str) -> str | None:
     """Return the longest role at the beginning."""
     found = _ROLE_BEFORE.match(folded)
     return found[0] if found else None
+
+
+def _is_of_mail(word: _Word, folded: str) -> bool:
+    """Return whether a word is one of an address whatever is before it, and no noun: `PostStreet`, `VisitPostcode`. A
+    `Mail Address` is that of an e-mail.
+    """
+    return (word.field in _LINES or folded in _CITIES) and not _ADDRESS.match(folded)
+
+
+_LINES: Final = frozenset({"address_line1", "address_line2", "zip_code"})
+_CITIES: Final = frozenset({"poststed", "postarea", "postort"})
 
 
 def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:
@@ -382,21 +396,43 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
         if field in fits and (used := fits[field].column) and hits[used].role == address:
             free = tuple(column for column in columns_of_field if column not in without)
             fits[field] = replace(fits[field], further=free)
+    plain = _plain_country(hits)
+    if plain and plain not in without and (fit := fits.get("country")) and fit.column and hits[fit.column].role:
+        others = tuple(column for column in fit.others if column != plain)
+        fits["country"] = replace(fit, others=others, further=(*fit.further, plain))
     return fits
+
+
+EVERYWHERE: Final = "*"
+"""Stands for all addresses: a country that belongs to none of them is that of the customer."""
+
+
+def _plain_country(hits: Mapping[str, _Hit]) -> str | None:
+    """Return the country that belongs to none of the addresses, beside those that have a role; null if there is none.
+
+    It is the customer's: `Country`, `Invoice Street`, `Delivery Street`.
+    """
+    if any(hit.role == "" and hit.field in _PLACE for hit in hits.values()):
+        return None
+    found = [(hit.rank, column) for column, hit in hits.items() if hit.field == "country" and hit.role == ""]
+    return min(found)[1] if found else None
 
 
 def addresses(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, str]:
     """Return column → the address it belongs to, for the columns of addresses; that of one without a role is empty."""
-    return {
-        column: hit.role
-        for column, hit in _hits(tuple(columns), tuple(repeats.items())).items()
-        if hit.field in ADDRESS
-    }
+    hits = _hits(tuple(columns), tuple(repeats.items()))
+    plain = _plain_country(hits)
+    return {column: EVERYWHERE if column == plain else hit.role for column, hit in hits.items() if hit.field in ADDRESS}
 
 
 def _read_behind(front: str, name: str) -> _Hit | None:
-    """Read a name or, if it has no meaning, the part of it after the prefix that all columns share."""
-    return _read(name) or (_read(name.removeprefix(front)) if front and name != front else None)
+    """Read a name or, if it has no meaning, the part of it after the prefix that all columns share. That part alone
+    shows whose address it is: `CompanyCountry` beside `CompanyInvoiceCountry` is that of no address.
+    """
+    hit = _read(name)
+    if front and name != front and (hit is None or hit.field in ADDRESS):
+        return _read(name.removeprefix(front)) or hit
+    return hit
 
 
 @lru_cache(maxsize=4)
@@ -428,6 +464,8 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
         return not any(_PAYMENT_CARD.fullmatch(name) for name in folded)
     if hit.group == "code" and hit.field == "zip_code":
         return any(f"{hit.role}{word}" in folded for word in ("city", "street", "state"))
+    if hit.group in DEPARTMENTS and not FUNCTIONS.isdisjoint(folded):
+        return False
     companions = COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True

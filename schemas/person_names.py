@@ -20,12 +20,14 @@ from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
 Role = Part
 
 _WORDS: Final[dict[Role, str]] = {
-    "first": "voorletters initialen first_name given_name first_names given_names first_nm fst_nm f_name "
+    "first": "voorletters initialen initials initialer first_name given_name first_names given_names first_nm fst_nm "
+    "f_name "
     "forename fname "
     "christian_name vorname prenom nombre_de_pila primer_nombre "
     "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
-    "tussenvoegsel mellannamn mellomnavn mellemnavn",
+    "tussenvoegsel tussenvoegsels tussenv voorvoegsel voorvoegsels tussenvoegsel_achternaam voorvoegsel_achternaam "
+    "vorsatzwort namensvorsatz mellannamn mellomnavn mellemnavn",
     "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
     "zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
@@ -39,7 +41,8 @@ _WORDS: Final[dict[Role, str]] = {
     "contacto_principal nombre_persona_contacto persona_riferimento er_referens deres_reference your_contact "
     "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba contact_person contact_full_name "
     "ansprechpartner kontaktperson kontaktname contactpersoon "
-    "nom_du_contact personne_de_contact persona_de_contacto nombre_de_contacto persona_di_contatto referente "
+    "nom_contact nom_du_contact personne_de_contact "
+    "persona_de_contacto nombre_de_contacto persona_di_contatto referente "
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
@@ -73,6 +76,9 @@ _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", 
 _FIRST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
+_INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
+"""Used as a first name only where there is none."""
+_LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
 _WORDS_FOR_ACCOUNTS: Final = frozenset(map(fold, ["account", "accounts"]))
@@ -142,6 +148,8 @@ class People(Struct, frozen=True):
     unclear: tuple[str, ...] = ()
     is_trading: bool = False
     """Whether the company is a trading name, which gives way to a customer's name."""
+    is_half: bool = False
+    """Whether `first_last` is a first name without a last name, or the other way round."""
     passed_over: tuple[str, ...] = ()
     """Companies of something else than the person, such as `address.company` beside `contact.company`."""
 
@@ -200,6 +208,7 @@ def find(columns: Sequence[str]) -> People:
         display=whole.get("display"),
         unclear=tuple(unclear),
         is_trading=is_trading,
+        is_half=len({role for role in ("first", "last") for *of, _ in found.get(role, []) if tuple(of) == own}) == 1,
         passed_over=tuple(passed_over),
     )
 
@@ -270,17 +279,23 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
         }
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
+    has_plain_last = any(rest in _LAST_BESIDE_FIRST and owner in of_first for rest, owner in split.values())
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
     of_any_first = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "first"} | of_first
     is_crm = not _JOB_TITLES.isdisjoint(map(fold, columns))
     given = {(role, owner) for rest, owner in split.values() if (role := _ROLE_OF.get(rest) or _BARE.get(rest))}
+    with_first = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "first" and rest not in _INITIALS}
     # Some systems use this name for the telephone number.
     has_phone = any(re.search("phone|mobil|telef|^tel|tlf|contactnumber", fold(column)) for column in columns)
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
+        if rest in _INITIALS and owner in with_first:
+            continue
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
+        elif rest in _LAST_OF_CONTACT and of_first and not of_last and not has_plain_last:
+            role, owner = "last", max(of_first)  # `Nom du contact` beside `Prénom` or `Prénom du contact`
         elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last) or (
             rest == "name" and owner in of_last and owner not in of_any_first  # `Name` beside `Surname`
         ):
@@ -332,4 +347,14 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
             return rest, tuple(words[:start])
         if words[start] not in _OWNERS:
             break
+    if len(words) > 1 and _CONTACTS_BEHIND.fullmatch(words[-1]):  # `Prénom du contact`
+        rest = "".join(words[: -2 if len(words) > 2 and _LINKS.fullmatch(words[-2]) else -1])
+        if _ROLE_OF.get(rest) in ("first", "middle", "last"):
+            return rest, ("contact",)
     return "", ()
+
+
+_CONTACTS_BEHIND: Final = re.compile(
+    "contact|contacto|contatto|contato|kontakt|kontaktperson|ansprechpartner|contactpersoon|interlocuteur|referente"
+)
+_LINKS: Final = re.compile("du|de|del|des|d|di|do|da|van|von|der")

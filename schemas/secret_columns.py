@@ -31,4 +31,12 @@ def is_secret(column: str) -> bool:
     column is used only if it is mapped on purpose.
     """
     folded = fold(unwrapped(column))[-LONGEST:]  # the words that count are at the end
+    if _NO_SECRET.fullmatch(folded):
+        return False
+    return _SECRET.fullmatch(folded) is not None or any(map(_is_secret_object, column[-LONGEST:].split(".")[:-1]))
+
+
+def _is_secret_object(name: str) -> bool:
+    """Return whether all that an object of this name contains is secret: `password.hash.value`."""
+    folded = fold(name)
     return _SECRET.fullmatch(folded) is not None and not _NO_SECRET.fullmatch(folded)

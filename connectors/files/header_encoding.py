@@ -42,6 +42,7 @@ _ALPHABETS: Final = (
     "àâæçéèêëîïôœùûüÿ",  # French
     "áéíñóúüªº¿¡",  # Spanish
     "àèéìíòóù",  # Italian
+    "äöüàâæçéèêëîïôœùûìò",  # the languages of Switzerland
     "ãáâàçéêíõóôúü",  # Portuguese
     "åäöæøéü",  # Nordic
     "éëïóöüèáä",  # Dutch

@@ -107,6 +107,18 @@ def test_the_house_number_of_a_further_address_is_added() -> None:
     assert values(columns, "address_line1") == ["Ring 1", "Weg 2"]
 
 
+def test_a_country_of_no_address_is_the_customers() -> None:
+    columns = {
+        "id": ["1", "2", "3"],
+        "name": ["a", "b", "c"],
+        "Country": ["DE", "FR", "IT"],
+        **{"Billing Street": ["Ring", None, None], "Billing Country": ["AT", None, None]},
+        **{"Visiting Street": [None, "Rue", None], "Shipping Street": [None, None, "Via"]},
+    }
+    assert values(columns, "address_line1") == ["Ring", "Rue", "Via"]
+    assert values(columns, "country") == ["AT", "FR", "IT"]
+
+
 def test_the_further_address_stays_in_metadata_where_it_is_not_used() -> None:
     found = prepared(ADDRESSES)
     assert found.columns.extra == ("Shipping Street", "Shipping City")

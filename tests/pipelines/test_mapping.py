@@ -203,6 +203,8 @@ def test_a_bare_number_is_an_id_where_it_can_be_nothing_else(header, external_id
         ("Nombre;Ciudad;Provincia;Estado", "Provincia"),
         ("Nome;Cidade;UF", "UF"),
         ("Name;UF", None),
+        ("Nom;Ville;Département", "Département"),
+        ("Nom;Ville;Canton;Fonction;Département", "Canton"),
     ],
 )
 def test_a_word_with_two_meanings_is_a_place_beside_places(header, state):
@@ -232,6 +234,17 @@ def test_an_address_is_taken_from_one_role():
     assert found.built["city"].addresses == ("billing", "shipping")
     assert found.fields["country"] == "Country"
     assert 'where the address of "Billing Street" is blank, that of "Shipping Street" is used as a whole' in found.notes
+
+
+def test_a_prefix_of_all_names_is_no_role_of_an_address():
+    parts = ("Name", "Country", "PostStreet", "PostPostcode", "PostPostArea")
+    of_invoice = ("InvoiceStreet", "InvoicePostCode", "InvoicePostArea", "InvoiceCountry")
+    found = mapped("Company ID", *(f"Company{part}" for part in (*parts, *of_invoice)))
+    assert found.fields["external_id"] == "Company ID"
+    assert str(found.built["address_line1"]) == "CompanyInvoiceStreet | CompanyPostStreet"
+    assert str(found.built["city"]) == "CompanyInvoicePostArea | CompanyPostPostArea"
+    assert str(found.built["country"]) == "CompanyInvoiceCountry | CompanyCountry"
+    assert "mail_address" not in mapped("id", "name", "mail_address").fields.values()
 
 
 def test_the_id_of_a_payment_card_identifies_nobody():

@@ -50,6 +50,10 @@ def rules(header: str, **options: object) -> tuple[str | None, str | None]:
         ("Nome;Cognome", "Nome + Cognome"),
         ("Nome;Sobrenome", "Nome + Sobrenome"),
         ("Voornaam;Tussenvoegsel;Achternaam", "Voornaam + Tussenvoegsel + Achternaam"),
+        ("Voorletters;Achternaam", "Voorletters + Achternaam"),
+        ("Voorletters;Voornaam;Tussenv.;Achternaam", "Voornaam + Tussenv. + Achternaam"),
+        ("Voornaam;Initialen;Voorvoegsel;Achternaam", "Voornaam + Voorvoegsel + Achternaam"),
+        ("Nom contact;Prénom", "Prénom + Nom contact"),
         ("Förnamn;Efternamn", "Förnamn + Efternamn"),
         ("Fornavn;Etternavn", "Fornavn + Etternavn"),
         ("Nom", "Nom"),
@@ -119,11 +123,36 @@ def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
             "billing_first_name + billing_last_name | first_name + last_name",
         ),
         ("company;first_name;billing_contact", "company | first_name", "billing_contact | first_name"),
+        (
+            "Société;Nom du contact;Prénom du contact",
+            "Société | Prénom du contact + Nom du contact",
+            "Prénom du contact + Nom du contact",
+        ),
+        (
+            "Firma;Vorname Ansprechpartner;Nachname Ansprechpartner",
+            "Firma | Vorname Ansprechpartner + Nachname Ansprechpartner",
+            "Vorname Ansprechpartner + Nachname Ansprechpartner",
+        ),
         ("Kunde Firma;Ansprechpartner", "Kunde Firma | Ansprechpartner", "Ansprechpartner"),
     ],
 )
 def test_a_company_beside_a_person_is_the_customer(header: str, name: str, contact: str | None) -> None:
     assert rules(header) == (name, contact)
+
+
+@pytest.mark.parametrize(
+    ("header", "option"),
+    [
+        ("Prénom;Nom de personne", '--map name="Prénom + Nom de personne"'),
+        ("Company;First Name;Contact Surname", '--map name="Company | First Name + Contact Surname"'),
+        ("first_name;plan_name", None),
+        ("first_name;last_name;maiden_name", None),
+        ("Full Name;First Name;Maiden Name", None),
+    ],
+)
+def test_half_of_a_name_is_said_where_the_other_half_may_be(header: str, option: str | None) -> None:
+    notes = [note for note in mapped(header).notes if "of a person's name, only" in note]
+    assert [note.rsplit(": ", 1)[1] for note in notes] == ([option] if option else [])
 
 
 def test_the_own_name_beside_a_company_stays_the_name() -> None:
@@ -174,11 +203,11 @@ def test_the_settings_come_first(options: dict[str, object], name: str, contact:
     ("header", "people"),
     [
         ("id;email", People()),
-        ("First Name;Phonetic Last Name;shipping_last_name", People(first_last=("First Name",))),
+        ("First Name;Phonetic Last Name;shipping_last_name", People(first_last=("First Name",), is_half=True)),
         ("contact_last_name;last_name;first_name", People(first_last=("first_name", "last_name"))),
         (
             "billing_first_name;first_name;company",
-            People(first_last=("first_name",), billing=("billing_first_name",), company="company"),
+            People(first_last=("first_name",), billing=("billing_first_name",), company="company", is_half=True),
         ),
         ("Firma;Company", People(unclear=("Firma", "Company"))),
         ("Company;Billing Company", People(company="Company")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tranship.schemas import headers, person_names
+from tranship.schemas.column_names import shared_front
 from tranship.schemas.secret_columns import is_secret
 
 LENGTH = 200_000
@@ -23,3 +24,28 @@ def test_a_name_without_end_means_nothing(piece: str) -> None:
 
 def test_words_of_secrets_are_found_at_the_end_of_a_long_name() -> None:
     assert is_secret("x" * LENGTH + " password")
+
+
+@pytest.mark.parametrize(
+    ("column", "secret"),
+    [
+        ("credentials.password.hash.value", True),
+        ("card_token.id", True),
+        ("credentials.password.changed_at", False),
+        ("credentials.provider.name", False),
+    ],
+)
+def test_what_an_object_of_secrets_contains_is_secret(column: str, secret: bool) -> None:
+    assert is_secret(column) == secret
+
+
+@pytest.mark.parametrize(
+    ("columns", "front"),
+    [
+        ("Company ID;CompanyName;CompanyEmail;CompanyInvoiceEmail", "Company"),
+        ("OrderId;OrderStatus;OrderName;OrderEmail", ""),
+        ("Companies;Companion;Company;Compass", ""),
+    ],
+)
+def test_the_owner_in_front_of_all_names_is_a_prefix(columns: str, front: str) -> None:
+    assert shared_front(columns.split(";")) == front

@@ -25,6 +25,7 @@ _JAPANESE = "顧客コード,顧客名,電話番号,メールアドレス\n1,山
         ("cp1250", "ID;Nazwa;Miejscowość;Województwo\n1;Łukasz Wąs;Łódź;śląskie\n"),
         ("mac_roman", _GERMAN),
         ("cp850", _GERMAN),
+        ("mac_roman", "Code\tPrénom\tNom\tTéléphone\n1\tHervé\tZürcher\t\n"),  # two languages of Switzerland
     ],
 )
 def test_known_words_tell_the_encoding(encoding: str, text: str) -> None:

@@ -1,0 +1,103 @@
+"""Notes on a mapping by the names of columns: what was decided, and the option that decides otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from tranship.pipelines import field_rules
+from tranship.pipelines.matching import Match
+from tranship.schemas.column_names import fold
+from tranship.schemas.headers import EVERYWHERE
+
+
+def of_fits(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:
+    """Yield a note on each column that matches a field by name and was not mapped to it, unless a profile decides
+    it."""
+    for name, fit in matched.fits.items():
+        left = matched.undecided(fit.columns)
+        if not left or name in pinned or not (name in matched.fields or name in matched.built):
+            continue
+        rule = f'"{matched.fields[name]}"' if name in matched.fields else str(matched.built[name])
+        columns = " and ".join(f'"{other}"' for other in left)
+        fate = ("stays" if len(left) == 1 else "stay") + " in metadata"
+        if extra == "drop":
+            fate = "is dropped" if len(left) == 1 else "are dropped"
+        if name in mapped_by_hand:
+            replaces = fit.column in left
+            yield (
+                f"--map sets {name} to {rule} instead of {columns}, which now {fate}"
+                if replaces
+                else f"{name} is {rule}; {columns} would also match, and {fate}"
+            )
+        else:
+            choice = field_rules.option(name, field_rules.quoted(left[0]))
+            yield f"{name} is {rule}; {columns} would also match, and {fate}. To choose: {choice}"
+
+
+def of_first(matched: Match) -> Iterator[str]:
+    """Yield a note if the id of the customer is only known by its place in the first column."""
+    if column := matched.tentative.get("external_id"):
+        other = field_rules.ignore_option(column)
+        yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
+
+
+def of_half_name(matched: Match, columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note if the name of a person is only a first or a last name, and the rest may be in another column."""
+    half = matched.half_name
+    fed = next((name for name in ("name", "billing_contact_name") if _ends_with(matched, name, half)), None)
+    may_be = [column for column in matched.undecided(columns) if _may_be_of_name(fold(column))]
+    if half is not None and fed is not None and may_be:
+        nearest = min(may_be, key=lambda column: abs(columns.index(column) - columns.index(half)))
+        rule = field_rules.option(fed, f"{matched.rules[fed]} + {field_rules.quoted(nearest)}")
+        yield f'of a person\'s name, only "{half}" is recognised. If "{nearest}" is the rest of it: {rule}'
+
+
+def _ends_with(matched: Match, name: str, column: str | None) -> bool:
+    """Return whether the last alternative of a field is this column alone."""
+    if name in matched.built:
+        return matched.built[name].alternatives[-1:] == ((column,),)
+    return column is not None and matched.fields.get(name) == column
+
+
+def _may_be_of_name(folded: str) -> bool:
+    return _NAMELIKE.search(folded) is not None and not _OF_OTHERS.search(folded)
+
+
+_NAMELIKE: Final = re.compile("na+m|nom(?!bre)|nimi|navn|last|first|apell|cogn|nazw|prefix")
+_OF_OTHERS: Final = re.compile(
+    "maiden|birth|phonetic|nick|user|login|file|domain|host|plan|product|list|group|event|campaign|store|shop|bank|currency|monnaie|team|page|form"
+)
+"""Names of something else than persons."""
+
+
+def of_addresses(matched: Match) -> Iterator[str]:
+    """Yield a note if a record may have its address from several groups of columns."""
+    rules = [rule for rule in matched.built.values() if rule.of_several_addresses]
+    if rules:
+        longest = max(rules, key=lambda rule: len({*rule.addresses} - {EVERYWHERE}))
+        first, *further = (
+            alternative[0]
+            for alternative, address in zip(longest.alternatives, longest.addresses, strict=True)
+            if address != EVERYWHERE
+        )
+        others = " or else ".join(f'"{column}"' for column in further)
+        yield f'where the address of "{first}" is blank, that of {others} is used as a whole'
+
+
+def of_secrets(columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the columns of secrets."""
+    if columns:
+        quoted = ", ".join(f'"{column}"' for column in columns)
+        what = "contains a secret and is" if len(columns) == 1 else "contain secrets and are"
+        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
+        yield f"{quoted} {what} left out. To use it, map it: {use}"
+
+
+def of_own(columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the columns in which Tranship keeps its own data."""
+    if columns:
+        quoted = ", ".join(f'"{column}"' for column in columns)
+        use = field_rules.option("FIELD", field_rules.quoted(columns[0]))
+        yield f"{quoted} are columns in which Tranship keeps its own data, and are left out. To use one, map it: {use}"
