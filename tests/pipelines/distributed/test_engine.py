@@ -28,11 +28,12 @@ def start(remote: str | None) -> None:
 
 
 @pytest.mark.parametrize("address", ["sc://", "sc://h:abc", "sc://h:99999", "sc://h/path", "sc://h/;x", "sc://[::1"])
-def test_what_is_no_address_is_refused(spark: SparkSession, address: str) -> None:
+def test_what_is_no_address_is_refused(spark: SparkSession, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_REMOTE", address)
     with pytest.raises(
         ConfigError, match=r"^--remote, SPARK_REMOTE: is no address of an engine\. Write sc://HOST:15002"
     ):
-        start(address)
+        start(None)
 
 
 def test_the_token_of_an_address_is_not_repeated(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
