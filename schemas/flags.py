@@ -42,6 +42,12 @@ _OWNERS: Final = (
 _MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
 _SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
 _SET_WHEN_GONE: Final = re.compile(rf"{_OWNERS}(?:(?:{'|'.join(_GONE.split())}){_MARKS}|(?:{'|'.join(_SAYS_SO)}))")
+_PARTLY: Final = re.compile("block|bloqu|blocc|blokk|gesperrt|sperret|spaerret|sparrad|zablokowan|barred|suspended")
+"""Some systems say here what is blocked."""
+NOT_GONE: Final = word_set(
+    "never unblocked unlocked open active enabled frei keine aucun ninguno nessuno geen nenhum ingen"
+)
+"""Words there for nothing."""
 _SET_WHEN_THERE: Final = re.compile(rf"{_OWNERS}(?:{'|'.join(_THERE.split())}){_MARKS}?")
 _DATED_WHEN_GONE: Final = re.compile(
     rf"(?:{'|'.join(_DATED.split())})(?:at|on|date|dt|am|datum|le|el|il|op|timestamp|ts|time)|"
@@ -56,13 +62,15 @@ class Flag(Struct, frozen=True):
 
     column: str
     gone: frozenset[str] | None
+    other_words: bool = False
+    """Whether another word than a yes or a no has this meaning as well, such as what is blocked: `Invoice`."""
 
 
 def flag(column: str) -> Flag | None:
     """Return the flag that a column is by its name; null if it is not one."""
     folded = "archived" if column.strip().lower() in _ARCHIVED else fold(column)
     if _SET_WHEN_GONE.fullmatch(folded):
-        return Flag(column, YES)
+        return Flag(column, YES, other_words=_PARTLY.search(folded) is not None)
     if _SET_WHEN_THERE.fullmatch(folded):
         return Flag(column, NO)
     return Flag(column, None) if _DATED_WHEN_GONE.fullmatch(folded) else None

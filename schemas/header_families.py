@@ -59,6 +59,7 @@ FAMILIES: Final = (
     Family("external_id", 1, "klient kontrahent odbiorca", "id nr kod"),
     Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele"),
     Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
+    Family("external_id", 4, "geschäftspartner business_partner", "nr nummer no number num id code"),
     Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
@@ -71,7 +72,7 @@ FAMILIES: Final = (
     Family(
         "phone",
         1,
-        "phone telephone tel telefon telefono telefone telefoon tlf telefonnummer",
+        "phone telephone tel telefon fon telefono telefone telefoon tlf telefonnummer",
         "nr num no number numero nummer main fixed fixe fijo fisso fixo vast haupt principal principale primary "
         "contact and_fax and_fax_number fax_number comercial_1 1",
     ),

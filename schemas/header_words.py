@@ -337,6 +337,7 @@ BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede 
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
 ADDRESS_NOUNS: Final = (
+    "street_address",
     "addresses",
     "address",
     "addr",
@@ -420,7 +421,8 @@ RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 
 # Remarks in brackets about a value, without influence on its meaning.
 REMARK: Final = re.compile(
-    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso code|iso-?2|e\.?164|"
+    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso[ -]?code|"
+    r"code iso|c[oó]digo iso|codice iso|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
     r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
     r"required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"

@@ -45,7 +45,7 @@ from tranship.schemas.header_words import (
     ROLES_BEHIND,
     WORDS,
 )
-from tranship.schemas.secret_columns import is_secret
+from tranship.schemas.secret_columns import is_secret, secrets
 
 
 class _Word(NamedTuple):
@@ -442,7 +442,8 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     own_names = dict(repeats)
     front = shared_front(columns)
     named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
-    hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
+    secret = secrets(columns)
+    hits = {column: hit for column, hit in named if hit and column not in secret and _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
     return _with_state_of_account(hits)
 

@@ -246,7 +246,9 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
 
 def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
     """Return the alternatives of the name of the billing contact, where the customer has another name."""
-    return tuple(filter(None, (people.billing, people.person)))
+    # `Contact` beside a company, and a first and a last name, may be filled where these are blank.
+    contact = (people.contact,) if people.contact and people.company else ()
+    return tuple(dict.fromkeys(filter(None, (people.billing, people.person, contact))))
 
 
 def _of_group(
@@ -333,6 +335,8 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     named = with_number_sign_in_words(unwrapped(column))
     if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
         return of[0], (*of[1], "associated")  # after `org_name`, which is the same
+    if last := _last_or_company(named):
+        return last, ()
     if remark := _REMARK.search(named):
         # `Nom (contact)` is that of the contact.
         owner = remark[1] if fold(remark[1]) in _OWNERS else ""
@@ -352,6 +356,15 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
         if _ROLE_OF.get(rest) in ("first", "middle", "last"):
             return rest, ("contact",)
     return "", ()
+
+
+_EITHER: Final = re.compile(r"\s*/\s*|\s+(?:or|oder|ou|o|of|eller|tai|lub|bzw\.?)\s+")
+
+
+def _last_or_company(name: str) -> str | None:
+    """Return the word for last names if a column contains these and names of companies: `Nachname / Firma`."""
+    parts = {_ROLE_OF.get(word): word for word in map(fold, _EITHER.split(name))}
+    return parts["last"] if parts.keys() == {"last", "company"} else None
 
 
 _CONTACTS_BEHIND: Final = re.compile(

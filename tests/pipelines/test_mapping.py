@@ -261,6 +261,24 @@ def test_secrets_are_left_out_and_named_unless_mapped():
     assert mapped("id", "name", "IBAN", fields={"tax_id": "IBAN"}).fields["tax_id"] == "IBAN"
 
 
+@pytest.mark.parametrize(
+    ("account", "bank"),
+    [
+        ("account_number", "routing_number"),
+        ("Account No", "Sort Code"),
+        ("Kontonr", "BLZ"),
+        ("Konto-Nr.", "Bankleitzahl"),
+    ],
+)
+def test_an_account_beside_the_code_of_its_bank_is_a_secret(account: str, bank: str) -> None:
+    found = mapped("Name", "Email", bank, account)
+    assert "external_id" not in found.fields
+    assert account not in found.extra
+    assert f'"{account}"' in "".join(found.notes)
+    far = mapped(account, "Name", "Email", "Phone", bank)
+    assert f'"{account}" contains a secret' not in "".join(far.notes)
+
+
 def test_a_time_in_utc_precedes_the_one_of_the_shop() -> None:
     found = propose([Layout("in.csv", ("email", "name", "date_created", "date_created_gmt"))], Reading(source="in.csv"))
     assert found.fields["created_at"] == "date_created_gmt"
@@ -276,6 +294,13 @@ def test_a_state_beside_that_of_the_address_is_the_status() -> None:
 @pytest.mark.parametrize("column", ["IsDeleted", "Active", "Disabled", "archived_at", "Deleted"])
 def test_flags_of_deleted_records_are_known(column):
     assert [flag.column for flag in mapped("id", "name", column).flags] == [column]
+
+
+def test_flags_and_secrets_are_known_behind_the_prefix_of_all_names() -> None:
+    found = mapped("OXID", "OXACTIVE", "OXPASSSALT", "OXLNAME", "OXCITY", "OXZIP", "OXFON", "OXUSTID")
+    assert (found.fields["external_id"], found.fields["city"]) == ("OXID", "OXCITY")
+    assert [flag.column for flag in found.flags] == ["OXACTIVE"]
+    assert '"OXPASSSALT" contains a secret' in "".join(found.notes)
 
 
 def test_columns_nobody_maps_are_extra():
