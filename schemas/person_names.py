@@ -246,8 +246,10 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
 
 def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
     """Return the alternatives of the name of the billing contact, where the customer has another name."""
-    # `Contact` beside a company, and a first and a last name, may be filled where these are blank.
-    contact = (people.contact,) if people.contact and people.company else ()
+    # `Ansprechpartner` beside a company, and a first and a last name, may be filled where these are blank; the name of a
+    # person within an object, such as `displaycontact.contactname`, is that of the object.
+    has_contact = people.contact and people.company and not _split(people.contact)[1]
+    contact = (people.contact,) if people.contact and has_contact else ()
     return tuple(dict.fromkeys(filter(None, (people.billing, people.person, contact))))
 
 
