@@ -77,7 +77,7 @@ _FIRST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
 _INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
-"""Used as a first name only where there is none."""
+"""Used as a first name only beside a last name, and where there is no first name."""
 _LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
@@ -246,8 +246,8 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
 
 def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
     """Return the alternatives of the name of the billing contact, where the customer has another name."""
-    # `Ansprechpartner` beside a company, and a first and a last name, may be filled where these are blank; the name of a
-    # person within an object, such as `displaycontact.contactname`, is that of the object.
+    # `Ansprechpartner` beside a company, and a first and a last name, may be filled where these are blank; the name
+    # within an object, such as `displaycontact.contactname`, is that of the object.
     has_contact = people.contact and people.company and not _split(people.contact)[1]
     contact = (people.contact,) if people.contact and has_contact else ()
     return tuple(dict.fromkeys(filter(None, (people.billing, people.person, contact))))
@@ -294,7 +294,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
-        if rest in _INITIALS and owner in with_first:
+        if rest in _INITIALS and (owner in with_first or owner not in of_last):
             continue
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"

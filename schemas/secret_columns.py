@@ -57,7 +57,13 @@ def _secrets(columns: tuple[str, ...]) -> frozenset[str]:
     folded = [fold(unwrapped(column.removeprefix(front)))[-LONGEST:] for column in columns]
     banks = [at for at, name in enumerate(folded) if _BANK.fullmatch(name)]
     beside = {at for bank in banks for at in range(max(bank - _BESIDE, 0), bank + _BESIDE + 1)}
-    found |= {columns[at] for at in beside if at < len(columns) and _ACCOUNT.fullmatch(folded[at])}
+    # The number of a customer may be the first column, or stand beside a bank by chance at one side.
+    between = {
+        at
+        for at in range(1, len(columns) - 1)
+        if _OF_BANK.fullmatch(folded[at - 1]) and _OF_BANK.fullmatch(folded[at + 1])
+    }
+    found |= {columns[at] for at in beside | between if at < len(columns) and _ACCOUNT.fullmatch(folded[at])}
     return frozenset(found)
 
 
@@ -71,4 +77,9 @@ _BANK: Final = re.compile(
     r"(?:bank)?routing(?:number|no|num|nr|code)?|aba(?:number|no)?|(?:bank)?sortcode|bsb(?:number|no|code)?|"
     r"blz|bankleitzahl|bankaccounttype|code(?:banque|guichet)|codigo(?:de)?(?:banco|sucursal)|abi|abicab|"
     r"(?:bank)?clearing(?:number|nr|nummer)"
+)
+_OF_BANK: Final = re.compile(
+    r"(?:name)?(?:of)?(?:the|der|de|la)?(?:bank|banque|banco|banca)(?:name|nom)?|(?:bank)?(?:bic|swift)(?:code|bic)?|"
+    r"(?:bank)?iban.*|(?:bank)?account(?:holder|holdername|name|type)|kontoinhaber|kontoart|rekeninghouder|"
+    r"titulaire(?:ducompte)?|titular(?:delacuenta|daconta)?|intestatario(?:conto)?|" + _BANK.pattern
 )

@@ -400,6 +400,11 @@ def test_flags_are_known_in_every_combination(column: str, tmp_path: Path) -> No
     [
         ("Blocked", "Invoice", ["record.deleted_flag"]),
         ("Gesperrt", "Fakturieren", ["record.deleted_flag"]),
+        ("Deleted", "2024-01-02", ["record.deleted_flag"]),
+        ("Inaktiv seit", "02.01.2024", ["record.deleted_flag"]),
+        ("On Hold", "yes", ["record.deleted_flag"]),
+        ("Verstorben", "J", ["record.deleted_flag"]),
+        ("Annulé", "0", []),
         ("Blocked", "No", []),
         ("Blocked", "none", []),
         ("Bloqueado", "0.00", []),

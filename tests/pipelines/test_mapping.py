@@ -275,6 +275,7 @@ def test_an_account_beside_the_code_of_its_bank_is_a_secret(account: str, bank: 
     assert "external_id" not in found.fields
     assert account not in found.extra
     assert f'"{account}"' in "".join(found.notes)
+    assert "Account Number" not in mapped("id", "Name", "Bank Name", "Account Number", "BIC").fields.values()
     far = mapped(account, "Name", "Email", "Phone", bank)
     assert f'"{account}" contains a secret' not in "".join(far.notes)
 

@@ -54,6 +54,7 @@ def rules(header: str, **options: object) -> tuple[str | None, str | None]:
         ("Nome;Sobrenome", "Nome + Sobrenome"),
         ("Voornaam;Tussenvoegsel;Achternaam", "Voornaam + Tussenvoegsel + Achternaam"),
         ("Voorletters;Achternaam", "Voorletters + Achternaam"),
+        ("name;Initials", "name"),
         ("Voorletters;Voornaam;Tussenv.;Achternaam", "Voornaam + Tussenv. + Achternaam"),
         ("Voornaam;Initialen;Voorvoegsel;Achternaam", "Voornaam + Voorvoegsel + Achternaam"),
         ("Nom contact;Prénom", "Prénom + Nom contact"),
