@@ -62,8 +62,10 @@ FAMILIES: Final = (
     Family("external_id", 4, "geschäftspartner business_partner", "nr nummer no number num id code"),
     Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
+    Family("external_id", 8, "guest attendee participant supporter constituent", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
+    Family("external_id", 8, "gast gäste teilnehmer mieter spender patient patienten abonnenten", "nr nummer id"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),

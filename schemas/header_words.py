@@ -300,6 +300,11 @@ OWN_NAMES: Final[dict[str, str]] = {
     "invoice_cc_emails": "invoice_cc_email",
 }
 
+GUESTS: Final = word_set(
+    "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
+)
+"""Words for persons who may be others than the one who booked or bought."""
+
 # Roles of an address, in order of preference. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
@@ -308,6 +313,7 @@ ADDRESS_ROLES: Final = """
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
     | display_contact contact_info contact_details contact_data
+      guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten
       default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
@@ -409,7 +415,8 @@ ENTITY_ROLES: Final = (
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member donor patient "
     "customer client account contact person property properties fields user primary default main billing business "
-    "company organization organisation bill_to work display_contact contact_info contact_details contact_data"
+    "company organization organisation bill_to work display_contact contact_info contact_details contact_data "
+    "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
 )
 ENTITY_FIELDS: Final = word_set("""
     email phone currency timezone language net_terms created_at updated_at cancel_date tax_id legal_name

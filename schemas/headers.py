@@ -36,6 +36,7 @@ from tranship.schemas.header_words import (
     ENTITY_FIELDS,
     ENTITY_ROLES,
     FUNCTIONS,
+    GUESTS,
     OF_BOOKS,
     OTHER_IDS,
     OWN_NAMES,
@@ -562,6 +563,9 @@ _ID_OR_NUMBER: Final = re.compile(
 )
 
 
+_OF_GUEST: Final = re.compile("|".join(sorted(GUESTS)))
+
+
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     of_address = {column: hit for column, hit in hits.items() if hit.role == address} if field in ADDRESS else hits
     best = min(hit.rank for hit in (of_address or hits).values())
@@ -587,4 +591,6 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     used, *rivals = sorted(groups[own], key=lambda column: fold(column) != fold(field))
     by_rank = sorted((hit.rank, at, column) for at, (column, hit) in enumerate(hits.items()) if hit.rank != best)
     further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
+    if not _OF_GUEST.match(fold(used)):  # `Attendee Email` beside `Buyer Email` is that of another person
+        further = tuple(column for column in further if not _OF_GUEST.match(fold(column)))
     return Fit(used, tuple(rivals), others, further)

@@ -44,6 +44,7 @@ _WORDS: Final[dict[Role, str]] = {
     "nom_contact nom_du_contact personne_de_contact "
     "persona_de_contacto nombre_de_contacto persona_di_contatto referente "
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
+    "guest_name attendee_name participant_name supporter_name constituent_name gast_name teilnehmer_name mieter_name "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "sales_account sales_accounts nombre_fiscal "
@@ -124,7 +125,8 @@ _OWNER_WORDS: Final = (
     ),
     (
         "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
-        "contacto contatto"
+        "contacto contatto guest attendee participant supporter constituent gast teilnehmer mieter spender patienten "
+        "abonnenten"
     ),
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )

@@ -304,6 +304,20 @@ def test_flags_and_secrets_are_known_behind_the_prefix_of_all_names() -> None:
     assert '"OXPASSSALT" contains a secret' in "".join(found.notes)
 
 
+def test_a_guest_is_a_person_and_not_the_one_who_booked() -> None:
+    columns = ("Buyer First Name", "Buyer Last Name", "Buyer Email", "Attendee First Name", "Attendee Email")
+    found = propose([Layout("in.csv", columns)], Reading(source="in.csv"))
+    assert (str(found.built["name"]), found.fields["email"]) == ("Buyer First Name + Buyer Last Name", "Buyer Email")
+    found = propose(
+        [Layout("in.csv", ("Teilnehmer-Nr.", "Teilnehmer Name", "Teilnehmer E-Mail"))], Reading(source="in.csv")
+    )
+    assert found.fields == {
+        "external_id": "Teilnehmer-Nr.",
+        "name": "Teilnehmer Name",
+        "email": "Teilnehmer E-Mail",
+    }
+
+
 def test_columns_nobody_maps_are_extra():
     found = mapped("Customer ID", "Name", "Plan")
     assert found.fields == {"external_id": "Customer ID", "name": "Name"}

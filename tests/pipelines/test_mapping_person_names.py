@@ -142,6 +142,12 @@ def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
             "Firma | Vorname + Name",
             "Vorname + Name | Ansprechpartner",
         ),
+        ("Company;Guest Name", "Company | Guest Name", "Guest Name"),
+        (
+            "Firma;Teilnehmer Vorname;Teilnehmer Nachname",
+            "Firma | Teilnehmer Vorname + Teilnehmer Nachname",
+            "Teilnehmer Vorname + Teilnehmer Nachname",
+        ),
         ("Kunde Firma;Ansprechpartner", "Kunde Firma | Ansprechpartner", "Ansprechpartner"),
     ],
 )
