@@ -323,7 +323,7 @@ ADDRESS_ROLES: Final = """
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
     | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
-      aflever bezorg entrega leverans leverings toimitus
+      aflever bezorg entrega leverans leverings toimitus location
     | other alternate alternative secondary
 """
 

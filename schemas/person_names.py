@@ -154,6 +154,8 @@ class People(Struct, frozen=True):
     """Whether `first_last` is a first name without a last name, or the other way round."""
     passed_over: tuple[str, ...] = ()
     """Companies of something else than the person, such as `address.company` beside `contact.company`."""
+    doubles: tuple[str, ...] = ()
+    """Further columns of the same part of the person's name, such as `Given Name` beside `First Name`."""
 
     @property
     def person(self) -> tuple[str, ...]:
@@ -212,6 +214,7 @@ def find(columns: Sequence[str]) -> People:
         is_trading=is_trading,
         is_half=len({role for role in ("first", "last") for *of, _ in found.get(role, []) if tuple(of) == own}) == 1,
         passed_over=tuple(passed_over),
+        doubles=tuple(_doubles(found, own)),
     )
 
 
@@ -239,6 +242,8 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
     if not people.company and not people.first_last and (whole := people.display or people.full or people.contact):
         return ((whole,),)
     before = [name, people.display, people.company]
+    if _is_customer_with_contact(people):
+        return (*((column,) for column in before if column), people.person, (people.contact or "",))
     if not people.company:
         # Without a company, a whole name is that of the customer: `ContactName` beside `FirstName` and `LastName`.
         before += [people.full, people.contact]
@@ -252,7 +257,37 @@ def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
     # within an object, such as `displaycontact.contactname`, is that of the object.
     has_contact = people.contact and people.company and not _split(people.contact)[1]
     contact = (people.contact,) if people.contact and has_contact else ()
+    if _is_customer_with_contact(people):
+        return ((people.contact or "",),)
     return tuple(dict.fromkeys(filter(None, (people.billing, people.person, contact))))
+
+
+def _is_customer_with_contact(people: People) -> bool:
+    """Return whether `Name`, perhaps that of a company, stands beside a first name and a contact: `Ansprechpartner`
+    is the person of `Vorname` and `Name`.
+    """
+    names = {_split(column)[0] for column in people.first_last}
+    return bool(people.contact) and not people.company and not names.isdisjoint(_LAST_BESIDE_FIRST)
+
+
+_PARTS: Final[tuple[Role, ...]] = ("first", "middle", "last", "second_last")
+_USUAL: Final = frozenset({"firstname", "lastname"})
+"""Precede `Given Name`, which some systems fill only where a person is called otherwise."""
+
+
+def _of_role(
+    found: dict[Role, list[tuple[int, tuple[str, ...], str]]], group: tuple[int, tuple[str, ...]], role: Role
+) -> list[str]:
+    """Return the columns of one part of a person's name, the usual one first."""
+    columns = [column for rank, owner, column in found.get(role, []) if (rank, owner) == group]
+    return sorted(columns, key=lambda column: _split(column)[0] not in _USUAL)
+
+
+def _doubles(
+    found: dict[Role, list[tuple[int, tuple[str, ...], str]]], group: tuple[int, tuple[str, ...]] | None
+) -> Iterable[str]:
+    for role in _PARTS if group else ():
+        yield from _of_role(found, group, role)[1:]
 
 
 def _of_group(
@@ -260,11 +295,7 @@ def _of_group(
 ) -> tuple[str, ...]:
     if group is None:
         return ()
-    parts = (
-        next((column for rank, owner, column in found.get(role, []) if (rank, owner) == group), None)
-        for role in ("first", "middle", "last", "second_last")
-    )
-    found_parts = tuple(filter(None, parts))
+    found_parts = tuple(of_role[0] for role in _PARTS if (of_role := _of_role(found, group, role)))
     # In East Asian languages the family name comes first.
     is_eastern = bool(found_parts) and all(_EASTERN.search(part) for part in found_parts)
     return found_parts[::-1] if is_eastern else found_parts

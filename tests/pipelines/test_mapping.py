@@ -318,6 +318,12 @@ def test_a_guest_is_a_person_and_not_the_one_who_booked() -> None:
     }
 
 
+def test_a_place_of_work_is_no_address_beside_that_of_invoices() -> None:
+    found = mapped("id", "name", "Bill To Street", "Bill To City", "Location Street", "Location City")
+    assert str(found.built["city"]) == "Bill To City | Location City"
+    assert mapped("id", "name", "Location City").fields["city"] == "Location City"
+
+
 def test_columns_nobody_maps_are_extra():
     found = mapped("Customer ID", "Name", "Plan")
     assert found.fields == {"external_id": "Customer ID", "name": "Name"}

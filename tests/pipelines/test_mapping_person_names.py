@@ -55,6 +55,7 @@ def rules(header: str, **options: object) -> tuple[str | None, str | None]:
         ("Voornaam;Tussenvoegsel;Achternaam", "Voornaam + Tussenvoegsel + Achternaam"),
         ("Voorletters;Achternaam", "Voorletters + Achternaam"),
         ("name;Initials", "name"),
+        ("Given Name;First Name;Last Name", "First Name + Last Name"),
         ("Voorletters;Voornaam;Tussenv.;Achternaam", "Voornaam + Tussenv. + Achternaam"),
         ("Voornaam;Initialen;Voorvoegsel;Achternaam", "Voornaam + Voorvoegsel + Achternaam"),
         ("Nom contact;Prénom", "Prénom + Nom contact"),
@@ -142,6 +143,8 @@ def test_the_name_of_a_person_or_a_company(header: str, name: str) -> None:
             "Firma | Vorname + Name",
             "Vorname + Name | Ansprechpartner",
         ),
+        ("Name;Vorname;Ansprechpartner", "Vorname + Name | Ansprechpartner", "Ansprechpartner"),
+        ("Nom;Prénom;Personne de contact", "Prénom + Nom | Personne de contact", "Personne de contact"),
         ("Company;Guest Name", "Company | Guest Name", "Guest Name"),
         (
             "Firma;Teilnehmer Vorname;Teilnehmer Nachname",
