@@ -517,7 +517,10 @@ def _addresses_in_order(hits: Iterable[_Hit]) -> dict[str, bool]:
         if hit.field in ADDRESS:
             places.setdefault(hit.role, []).append(hit)
     are_places = {role: any(hit.field in _PLACE for hit in found) for role, found in places.items()}
-    in_order = sorted(places, key=lambda role: (not are_places[role], min(hit.rank for hit in places[role])[:2]))
+    # `property_city` is that of a record's properties, `Property City` beside `Mailing City` that of a piece of land.
+    in_order = sorted(
+        places, key=lambda role: (not are_places[role], role == "property", min(hit.rank for hit in places[role])[:2])
+    )
     return {role: are_places[role] for role in in_order}
 
 

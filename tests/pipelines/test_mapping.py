@@ -322,6 +322,9 @@ def test_a_place_of_work_is_no_address_beside_that_of_invoices() -> None:
     found = mapped("id", "name", "Bill To Street", "Bill To City", "Location Street", "Location City")
     assert str(found.built["city"]) == "Bill To City | Location City"
     assert mapped("id", "name", "Location City").fields["city"] == "Location City"
+    found = mapped("id", "name", "Property Address", "Property City", "Mailing Address", "Mailing City")
+    assert str(found.built["city"]) == "Mailing City | Property City"
+    assert mapped("id", "name", "property_city").fields["city"] == "property_city"
 
 
 def test_columns_nobody_maps_are_extra():
