@@ -23,7 +23,7 @@ _GONE: Final = """
     eliminato archiviato disattivato bloccato verwijderd gearchiveerd
     geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret spaerret poistettu
     usuniety zablokowany smazano nieaktywny loevm loesch losch del delete deletion block
-    cancelled canceled onhold credithold deceased storniert gekuendigt gekundigt ausgetreten verstorben resilie
+    cancelled canceled onhold credithold onstop deceased storniert gekuendigt gekundigt ausgetreten verstorben resilie
     resiliee decede fallecido cancelado cancelada annullato disdetto deceduto opgezegd overleden falecido avliden
     uppsagd opsagt sperr
 """
