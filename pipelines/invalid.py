@@ -72,7 +72,9 @@ class InvalidValues(Struct, frozen=True):
 
 def _emptied(records: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
     """Return the records without these values; `left_out` has `at` and `field`."""
-    for (field,), of_field in left_out.partition_by("field", as_dict=True).items():
+    # Metadata that is not an object was never read: what is there are the unmapped columns.
+    values = left_out.filter(pl.col("field") != "metadata")
+    for (field,), of_field in values.partition_by("field", as_dict=True).items():
         name = str(field)
         invalid = _mask(of_field["at"], records.height)
         records = records.with_columns(pl.when(~invalid).then(name).alias(name))

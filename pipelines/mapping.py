@@ -16,12 +16,12 @@ from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas import headers
-from tranship.schemas.column_names import fold
+from tranship.schemas.column_names import fold, shared_front
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.flags import Flag
 from tranship.schemas.flags import flag as flag_of
-from tranship.schemas.secret_columns import is_secret
+from tranship.schemas.secret_columns import secrets
 from tranship.schemas.visible import visible
 
 KEYS = ("external_id", "email")
@@ -120,7 +120,8 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             "Fix these files, run them separately, or use --allow-missing to read their records without the columns."
         )
     left = matched.undecided(columns)
-    secret = tuple(column for column in left if is_secret(column))
+    of_secrets = secrets(columns)
+    secret = tuple(column for column in left if column in of_secrets)
     left = tuple(column for column in left if column not in secret)
     if left and reading.extra == "error":
         problems.append(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
@@ -140,7 +141,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         dict(reading.defaults),
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
-        flags=tuple(flag for flag in map(flag_of, (*left, *matched.own)) if flag),
+        flags=_flags((*left, *matched.own), shared_front(columns)),
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
@@ -156,6 +157,12 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         may_differ=_may_differ(matched, mapped, {*by_hand, *pins.fields}),
         keeps_unused=reading.extra == "keep",
     )
+
+
+def _flags(columns: Sequence[str], front: str) -> tuple[Flag, ...]:
+    """Return the columns that mark deleted records, by their whole names or behind the prefix that all names share."""
+    found = ((flag_of(column) or flag_of(column.removeprefix(front)), column) for column in columns)
+    return tuple(replace(flag, column=column) for flag, column in found if flag)
 
 
 def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[str]) -> frozenset[str]:

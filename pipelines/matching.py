@@ -230,7 +230,7 @@ class _ByName:
             people = person_names.find([column for column in self._kept if column not in self._used])
         fitting = self.fits["name"].columns if "name" in self.fits else ()
         own = self._among("name", [column for column in fitting if column not in of_people])
-        whole = (*people.whole_names, *people.unclear)
+        whole = (*people.whole_names, *people.unclear, *people.doubles)
         if own or whole:
             self.fits["name"] = Fit(
                 own.column if own else None, own.rivals if own else (), (*(own.others if own else ()), *whole)

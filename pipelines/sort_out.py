@@ -17,7 +17,7 @@ from tranship.pipelines.normalise.batch import Normalised
 from tranship.pipelines.normalise.raw_text import as_text
 from tranship.schemas.constant import constant
 from tranship.schemas.faults import sentence
-from tranship.schemas.secret_columns import is_secret
+from tranship.schemas.secret_columns import secrets
 
 PLACE_BITS: Final = 24
 PART_BITS: Final = 18
@@ -106,7 +106,8 @@ def as_texts(raw: pl.DataFrame) -> pl.DataFrame:
 def sample_of(batch: Batch) -> pl.DataFrame:
     """Return the first records of a batch in the source's spelling, for people, without columns of secrets."""
     first = batch.records.head(_SAMPLED)
-    return as_texts(first.select(name for name in first.columns if not is_secret(name)))
+    secret = secrets([name for name in first.columns if name not in OURS])
+    return as_texts(first.select(name for name in first.columns if name not in secret))
 
 
 @lru_cache(maxsize=64)

@@ -276,9 +276,9 @@ def languages() -> pl.DataFrame:
     """Return spelling (lower case, single spaces) and code (BCP 47, shortest form), one row per spelling.
 
     Spellings are three-letter codes that have a two-letter one (deu and ger -> de), English names, a few with a
-    region or script (flemish -> nl-BE), and names in eleven other languages and in the language itself (allemand,
-    deutsch -> de). Codes in their shortest form are not included. Sources: ISO 639 by pycountry
-    26.2.16, CLDR 47, own aliases.
+    region or script (flemish -> nl-BE), abbreviations of Windows (enu -> en-US), and names in
+    eleven other languages and in the language itself (allemand, deutsch -> de). Codes in their shortest form are not
+    included. Sources: ISO 639 by pycountry 26.2.16, CLDR 47, own aliases.
     """
     return _table("languages.csv")
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 # Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
@@ -26,7 +27,18 @@ def shared_front(columns: Sequence[str]) -> str:
     is none."""
     fronts = Counter(found[0] for column in columns if (found := _FRONT.match(column)))
     front, count = fronts.most_common(1)[0] if fronts else ("", 0)
-    return front if count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns) else ""
+    if count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns):
+        return front
+    return _capital_front(columns) if len(columns) >= 2 * _FEWEST_SHARING else ""
+
+
+def _capital_front(columns: Sequence[str]) -> str:
+    """Return the capital letters at the beginning of all names of a table, such as the `OX` of `OXID` and `OXCITY`."""
+    # What the first and the last one in alphabetical order share, all between them share.
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(min(columns), max(columns), strict=False))
+    front = "".join(letter for letter, _ in alike)
+    is_short = _SHORTEST_CAPITALS <= len(front) <= _LONGEST_CAPITALS and front.isalpha() and front.isupper()
+    return front if is_short and all(len(column) > len(front) for column in columns) else ""
 
 
 _FRONT: Final = re.compile(
@@ -34,6 +46,8 @@ _FRONT: Final = re.compile(
     r"(?:Customer|Client|Company|Account|Contact|Organi[sz]ation|Kunden?|Klant|Cliente?|Debtor|Donor)(?= ?[A-Z])"
 )
 _FEWEST_SHARING: Final = 4
+_SHORTEST_CAPITALS: Final = 2
+_LONGEST_CAPITALS: Final = 4
 
 
 def unwrapped(column: str) -> str:

@@ -59,10 +59,13 @@ FAMILIES: Final = (
     Family("external_id", 1, "klient kontrahent odbiorca", "id nr kod"),
     Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele"),
     Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
+    Family("external_id", 4, "geschäftspartner business_partner", "nr nummer no number num id code"),
     Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
+    Family("external_id", 8, "guest attendee participant supporter constituent", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
+    Family("external_id", 8, "gast gäste teilnehmer mieter spender patient patienten abonnenten", "nr nummer id"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
@@ -71,7 +74,7 @@ FAMILIES: Final = (
     Family(
         "phone",
         1,
-        "phone telephone tel telefon telefono telefone telefoon tlf telefonnummer",
+        "phone telephone tel telefon fon telefono telefone telefoon tlf telefonnummer",
         "nr num no number numero nummer main fixed fixe fijo fisso fixo vast haupt principal principale primary "
         "contact and_fax and_fax_number fax_number comercial_1 1",
     ),

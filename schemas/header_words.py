@@ -300,6 +300,11 @@ OWN_NAMES: Final[dict[str, str]] = {
     "invoice_cc_emails": "invoice_cc_email",
 }
 
+GUESTS: Final = word_set(
+    "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
+)
+"""Words for persons who may be others than the one who booked or bought."""
+
 # Roles of an address, in order of preference. An address is taken from columns of one role.
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
@@ -308,6 +313,7 @@ ADDRESS_ROLES: Final = """
     facturacion fatturazione
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
     | display_contact contact_info contact_details contact_data
+      guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten
       default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
@@ -317,7 +323,7 @@ ADDRESS_ROLES: Final = """
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
     | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
-      aflever bezorg entrega leverans leverings toimitus
+      aflever bezorg entrega leverans leverings toimitus location
     | other alternate alternative secondary
 """
 
@@ -337,6 +343,7 @@ BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede 
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
 ADDRESS_NOUNS: Final = (
+    "street_address",
     "addresses",
     "address",
     "addr",
@@ -408,7 +415,8 @@ ENTITY_ROLES: Final = (
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member donor patient "
     "customer client account contact person property properties fields user primary default main billing business "
-    "company organization organisation bill_to work display_contact contact_info contact_details contact_data"
+    "company organization organisation bill_to work display_contact contact_info contact_details contact_data "
+    "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
 )
 ENTITY_FIELDS: Final = word_set("""
     email phone currency timezone language net_terms created_at updated_at cancel_date tax_id legal_name
@@ -420,7 +428,8 @@ RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 
 # Remarks in brackets about a value, without influence on its meaning.
 REMARK: Final = re.compile(
-    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso code|iso-?2|e\.?164|"
+    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso[ -]?code|"
+    r"code iso|c[oó]digo iso|codice iso|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
     r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
     r"required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"

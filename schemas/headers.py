@@ -36,6 +36,7 @@ from tranship.schemas.header_words import (
     ENTITY_FIELDS,
     ENTITY_ROLES,
     FUNCTIONS,
+    GUESTS,
     OF_BOOKS,
     OTHER_IDS,
     OWN_NAMES,
@@ -45,7 +46,7 @@ from tranship.schemas.header_words import (
     ROLES_BEHIND,
     WORDS,
 )
-from tranship.schemas.secret_columns import is_secret
+from tranship.schemas.secret_columns import is_secret, secrets
 
 
 class _Word(NamedTuple):
@@ -442,7 +443,8 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     own_names = dict(repeats)
     front = shared_front(columns)
     named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
-    hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
+    secret = secrets(columns)
+    hits = {column: hit for column, hit in named if hit and column not in secret and _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
     return _with_state_of_account(hits)
 
@@ -515,7 +517,10 @@ def _addresses_in_order(hits: Iterable[_Hit]) -> dict[str, bool]:
         if hit.field in ADDRESS:
             places.setdefault(hit.role, []).append(hit)
     are_places = {role: any(hit.field in _PLACE for hit in found) for role, found in places.items()}
-    in_order = sorted(places, key=lambda role: (not are_places[role], min(hit.rank for hit in places[role])[:2]))
+    # `property_city` is that of a record's properties, `Property City` beside `Mailing City` that of a piece of land.
+    in_order = sorted(
+        places, key=lambda role: (not are_places[role], role == "property", min(hit.rank for hit in places[role])[:2])
+    )
     return {role: are_places[role] for role in in_order}
 
 
@@ -561,6 +566,9 @@ _ID_OR_NUMBER: Final = re.compile(
 )
 
 
+_OF_GUEST: Final = re.compile("|".join(sorted(GUESTS)))
+
+
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     of_address = {column: hit for column, hit in hits.items() if hit.role == address} if field in ADDRESS else hits
     best = min(hit.rank for hit in (of_address or hits).values())
@@ -586,4 +594,6 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     used, *rivals = sorted(groups[own], key=lambda column: fold(column) != fold(field))
     by_rank = sorted((hit.rank, at, column) for at, (column, hit) in enumerate(hits.items()) if hit.rank != best)
     further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
+    if not _OF_GUEST.match(fold(used)):  # `Attendee Email` beside `Buyer Email` is that of another person
+        further = tuple(column for column in further if not _OF_GUEST.match(fold(column)))
     return Fit(used, tuple(rivals), others, further)

@@ -44,6 +44,7 @@ _WORDS: Final[dict[Role, str]] = {
     "nom_contact nom_du_contact personne_de_contact "
     "persona_de_contacto nombre_de_contacto persona_di_contatto referente "
     "pessoa_de_contato pessoa_de_contacto nome_contacto nome_contato nome_do_contacto nombre_contacto "
+    "guest_name attendee_name participant_name supporter_name constituent_name gast_name teilnehmer_name mieter_name "
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "sales_account sales_accounts nombre_fiscal "
@@ -77,7 +78,7 @@ _FIRST_WORDS_OF_NAME: Final = frozenset(
     map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
 _INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
-"""Used as a first name only where there is none."""
+"""Used as a first name only beside a last name, and where there is no first name."""
 _LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
@@ -124,7 +125,8 @@ _OWNER_WORDS: Final = (
     ),
     (
         "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
-        "contacto contatto"
+        "contacto contatto guest attendee participant supporter constituent gast teilnehmer mieter spender patienten "
+        "abonnenten"
     ),
     "billing bill invoice rechnung rechnungs facturation facturacion",
 )
@@ -152,6 +154,8 @@ class People(Struct, frozen=True):
     """Whether `first_last` is a first name without a last name, or the other way round."""
     passed_over: tuple[str, ...] = ()
     """Companies of something else than the person, such as `address.company` beside `contact.company`."""
+    doubles: tuple[str, ...] = ()
+    """Further columns of the same part of the person's name, such as `Given Name` beside `First Name`."""
 
     @property
     def person(self) -> tuple[str, ...]:
@@ -210,6 +214,7 @@ def find(columns: Sequence[str]) -> People:
         is_trading=is_trading,
         is_half=len({role for role in ("first", "last") for *of, _ in found.get(role, []) if tuple(of) == own}) == 1,
         passed_over=tuple(passed_over),
+        doubles=tuple(_doubles(found, own)),
     )
 
 
@@ -237,6 +242,8 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
     if not people.company and not people.first_last and (whole := people.display or people.full or people.contact):
         return ((whole,),)
     before = [name, people.display, people.company]
+    if _is_customer_with_contact(people):
+        return (*((column,) for column in before if column), people.person, (people.contact or "",))
     if not people.company:
         # Without a company, a whole name is that of the customer: `ContactName` beside `FirstName` and `LastName`.
         before += [people.full, people.contact]
@@ -246,7 +253,41 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
 
 def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
     """Return the alternatives of the name of the billing contact, where the customer has another name."""
-    return tuple(filter(None, (people.billing, people.person)))
+    # `Ansprechpartner` beside a company, and a first and a last name, may be filled where these are blank; the name
+    # within an object, such as `displaycontact.contactname`, is that of the object.
+    has_contact = people.contact and people.company and not _split(people.contact)[1]
+    contact = (people.contact,) if people.contact and has_contact else ()
+    if _is_customer_with_contact(people):
+        return ((people.contact or "",),)
+    return tuple(dict.fromkeys(filter(None, (people.billing, people.person, contact))))
+
+
+def _is_customer_with_contact(people: People) -> bool:
+    """Return whether `Name`, perhaps that of a company, stands beside a first name and a contact: `Ansprechpartner`
+    is the person of `Vorname` and `Name`.
+    """
+    names = {_split(column)[0] for column in people.first_last}
+    return bool(people.contact) and not people.company and not names.isdisjoint(_LAST_BESIDE_FIRST)
+
+
+_PARTS: Final[tuple[Role, ...]] = ("first", "middle", "last", "second_last")
+_USUAL: Final = frozenset({"firstname", "lastname"})
+"""Precede `Given Name`, which some systems fill only where a person is called otherwise."""
+
+
+def _of_role(
+    found: dict[Role, list[tuple[int, tuple[str, ...], str]]], group: tuple[int, tuple[str, ...]], role: Role
+) -> list[str]:
+    """Return the columns of one part of a person's name, the usual one first."""
+    columns = [column for rank, owner, column in found.get(role, []) if (rank, owner) == group]
+    return sorted(columns, key=lambda column: _split(column)[0] not in _USUAL)
+
+
+def _doubles(
+    found: dict[Role, list[tuple[int, tuple[str, ...], str]]], group: tuple[int, tuple[str, ...]] | None
+) -> Iterable[str]:
+    for role in _PARTS if group else ():
+        yield from _of_role(found, group, role)[1:]
 
 
 def _of_group(
@@ -254,11 +295,7 @@ def _of_group(
 ) -> tuple[str, ...]:
     if group is None:
         return ()
-    parts = (
-        next((column for rank, owner, column in found.get(role, []) if (rank, owner) == group), None)
-        for role in ("first", "middle", "last", "second_last")
-    )
-    found_parts = tuple(filter(None, parts))
+    found_parts = tuple(of_role[0] for role in _PARTS if (of_role := _of_role(found, group, role)))
     # In East Asian languages the family name comes first.
     is_eastern = bool(found_parts) and all(_EASTERN.search(part) for part in found_parts)
     return found_parts[::-1] if is_eastern else found_parts
@@ -290,7 +327,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
-        if rest in _INITIALS and owner in with_first:
+        if rest in _INITIALS and (owner in with_first or owner not in of_last):
             continue
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
@@ -333,6 +370,8 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     named = with_number_sign_in_words(unwrapped(column))
     if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
         return of[0], (*of[1], "associated")  # after `org_name`, which is the same
+    if last := _last_or_company(named):
+        return last, ()
     if remark := _REMARK.search(named):
         # `Nom (contact)` is that of the contact.
         owner = remark[1] if fold(remark[1]) in _OWNERS else ""
@@ -352,6 +391,15 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
         if _ROLE_OF.get(rest) in ("first", "middle", "last"):
             return rest, ("contact",)
     return "", ()
+
+
+_EITHER: Final = re.compile(r"\s*/\s*|\s+(?:or|oder|ou|o|of|eller|tai|lub|bzw\.?)\s+")
+
+
+def _last_or_company(name: str) -> str | None:
+    """Return the word for last names if a column contains these and names of companies: `Nachname / Firma`."""
+    parts = {_ROLE_OF.get(word): word for word in map(fold, _EITHER.split(name))}
+    return parts["last"] if parts.keys() == {"last", "company"} else None
 
 
 _CONTACTS_BEHIND: Final = re.compile(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, unwrapped
+from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
 
 _SECRET: Final = re.compile(
     r".*(?:password|passwd|passwort|motdepasse|contrasena|wachtwoord|losenord|apikey|secretkey|clientsecret|privatekey)"
-    r"(?:hash|digest|salt|encrypted)?|(?:user|customer|login|account)?(?:pass|pwd|pw|pin|secret|salt)(?:hash|word)?|"
+    r"(?:hash|digest|salt|encrypted)?|(?:user|customer|login|account)?(?:pass|pwd|pw|pin|secret|salt)(?:hash|word|salt)?|"
     r"(?:encrypted|hashed)(?:pass|password)|.*(?:access|refresh|auth|api|rp|reset|session|login|remember|bearer|payment|card)?token|"
     r".*(?:socialsecurity(?:number|no)?|nationalinsurancenumber|sozialversicherungsnummer|passportnumber|passportno)|"
     r".*(?:national|government|swedish|danish|citizen)id(?:number|no|code)?|.*(?:identity|nationalidentification)(?:number|no)|"
@@ -40,3 +41,45 @@ def _is_secret_object(name: str) -> bool:
     """Return whether all that an object of this name contains is secret: `password.hash.value`."""
     folded = fold(name)
     return _SECRET.fullmatch(folded) is not None and not _NO_SECRET.fullmatch(folded)
+
+
+def secrets(columns: Sequence[str]) -> frozenset[str]:
+    """Return the columns of secrets among those of a source: by their own names, without the prefix that all of them
+    share, and the number of an account beside the code of its bank.
+    """
+    return _secrets(tuple(columns))
+
+
+@lru_cache(maxsize=64)
+def _secrets(columns: tuple[str, ...]) -> frozenset[str]:
+    front = shared_front(columns)
+    found = {column for column in columns if is_secret(column) or (front and is_secret(column.removeprefix(front)))}
+    folded = [fold(unwrapped(column.removeprefix(front)))[-LONGEST:] for column in columns]
+    banks = [at for at, name in enumerate(folded) if _BANK.fullmatch(name)]
+    beside = {at for bank in banks for at in range(max(bank - _BESIDE, 0), bank + _BESIDE + 1)}
+    # The number of a customer may be the first column, or stand beside a bank by chance at one side.
+    between = {
+        at
+        for at in range(1, len(columns) - 1)
+        if _OF_BANK.fullmatch(folded[at - 1]) and _OF_BANK.fullmatch(folded[at + 1])
+    }
+    found |= {columns[at] for at in beside | between if at < len(columns) and _ACCOUNT.fullmatch(folded[at])}
+    return frozenset(found)
+
+
+_BESIDE: Final = 2
+"""How many columns away the code of the bank is at most: further away, the account may be that of the customer."""
+_ACCOUNT: Final = re.compile(
+    r"(?:account|acct)(?:number|no|num|nr)?|kontonr|konto|kontonum|(?:numero|num|n|no)?(?:de|di)?(?:cuenta|conto|compte)|"
+    r"(?:numero|num|n|no)?(?:da|de)?conta|rekeningnr|rekening|tilinumero"
+)
+_BANK: Final = re.compile(
+    r"(?:bank)?routing(?:number|no|num|nr|code)?|aba(?:number|no)?|(?:bank)?sortcode|bsb(?:number|no|code)?|"
+    r"blz|bankleitzahl|bankaccounttype|code(?:banque|guichet)|codigo(?:de)?(?:banco|sucursal)|abi|abicab|"
+    r"(?:bank)?clearing(?:number|nr|nummer)"
+)
+_OF_BANK: Final = re.compile(
+    r"(?:name)?(?:of)?(?:the|der|de|la)?(?:bank|banque|banco|banca)(?:name|nom)?|(?:bank)?(?:bic|swift)(?:code|bic)?|"
+    r"(?:bank)?iban.*|(?:bank)?account(?:holder|holdername|name|type)|kontoinhaber|kontoart|rekeninghouder|"
+    r"titulaire(?:ducompte)?|titular(?:delacuenta|daconta)?|intestatario(?:conto)?|" + _BANK.pattern
+)

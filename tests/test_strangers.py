@@ -150,6 +150,21 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
             "updated_at": "2024-01-19T14:02:11.457000+00:00",
         },
     ),
+    "codes and a street address of their own": (
+        (
+            '[{"Geschäftspartner-Nr.": "0010", "Name": "Elbe AG", "Währung (ISO-Code)": "CHF", "Sprache": "ENU", '
+            '"streetAddress": {"address1": "Quai 1", "city": "Genf", "postcode": "1201", "countryCode": "CH"}}]'
+        ),
+        {
+            "external_id": "0010",
+            "currency": "CHF",
+            "language": "en-US",
+            "address_line1": "Quai 1",
+            "city": "Genf",
+            "zip_code": "1201",
+            "country": "CH",
+        },
+    ),
     "the members of an association": (
         (
             "User ID,First name,Last name,Email,Membership status,Creation date,Profile last updated\n"
@@ -378,3 +393,24 @@ def test_flags_are_known_in_every_combination(column: str, tmp_path: Path) -> No
     file = tmp_path / "in.csv"
     file.write_text(f"id,name,email,{column}\n1,Acme,a@acme.example,{gone}\n", encoding="utf-8")
     assert customers(file, tmp_path)["codes"] == ["record.deleted_flag"]
+
+
+@pytest.mark.parametrize(
+    ("column", "word", "codes"),
+    [
+        ("Blocked", "Invoice", ["record.deleted_flag"]),
+        ("Gesperrt", "Fakturieren", ["record.deleted_flag"]),
+        ("Deleted", "2024-01-02", ["record.deleted_flag"]),
+        ("Inaktiv seit", "02.01.2024", ["record.deleted_flag"]),
+        ("On Hold", "yes", ["record.deleted_flag"]),
+        ("Verstorben", "J", ["record.deleted_flag"]),
+        ("Annulé", "0", []),
+        ("Blocked", "No", []),
+        ("Blocked", "none", []),
+        ("Bloqueado", "0.00", []),
+    ],
+)
+def test_a_word_for_what_is_blocked_marks_the_record(column: str, word: str, codes: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,name,email,{column}\n1,Acme,a@acme.example,{word}\n", encoding="utf-8")
+    assert customers(file, tmp_path)["codes"] == codes

@@ -52,7 +52,7 @@ from tranship.schemas.codes import CUSTOMER_TYPES, NO_CODE_WORDS
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons, within
-from tranship.schemas.flags import Flag
+from tranship.schemas.flags import NO, NOT_GONE, Flag
 
 
 class Normalised(Struct, frozen=True):
@@ -237,6 +237,10 @@ def _flagged(values: pl.Series, flag: Flag) -> pl.DataFrame:
     """Return a warning for each record that a flag marks as deleted or disabled."""
     words = values.str.strip_chars().str.to_lowercase()
     gone = (words != "") & ~words.is_in(list(NO_CODE_WORDS)) if flag.gone is None else words.is_in(list(flag.gone))
+    if flag.dates:
+        gone |= words.str.contains(r"^(?:[12]\d{3}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4})\b")
+    if flag.other_words:
+        gone |= words.str.contains(r"^\p{L}") & ~words.is_in([*NO, *NO_CODE_WORDS, *NOT_GONE])
     rows = gone.fill_null(value=False).arg_true()
     return reasons(rows, "record.deleted_flag", flag.column + ": " + values.gather(rows))
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from tranship.pipelines.masks import Masks
 from tranship.pipelines.matching import OURS
 from tranship.pipelines.pages.customers import OF_EACH, shown_fields, staged
-from tranship.schemas.secret_columns import is_secret
+from tranship.schemas.secret_columns import secrets
 
 _ROWS: Final = 100_000
 """Rows of rejects and warnings in which samples are looked for."""
@@ -78,7 +78,8 @@ def rejects(
 def _reject(record: Mapping[str, Any], code: str, columns: Mapping[str, str | list[str]], masks: Masks) -> Reject:
     field = code.partition(".")[0]
     fields = set(_KEYS if field == "identity" else (field,))
-    own = [name for name in record if name not in OURS and not is_secret(name)]
+    given = [name for name in record if name not in OURS]
+    own = [name for name in given if name not in secrets(given)]
     at_fault = [name for name in own if fields & set(_fields(columns.get(name, ())))]
     filled = [name for name in own if record[name] not in (None, "") and name not in at_fault]
     return Reject(

@@ -450,6 +450,30 @@ LANGUAGE_ALIASES = {
     "zh": ["Mandarin"],
 }
 
+# Abbreviations of Windows (LOCALE_SABBREVLANGNAME), which Business Central and others export, that ISO 639-2 lacks.
+# Left out are those that ISO 639 gives to a language with many speakers (FRS, FRC, ITS).
+WINDOWS_LANGUAGES = {
+    "chs": "zh-Hans",
+    "cht": "zh-Hant",
+    "csy": "cs",
+    "dea": "de-AT",
+    "des": "de-CH",
+    "ena": "en-AU",
+    "enc": "en-CA",
+    "enu": "en-US",
+    "esm": "es-MX",
+    "esn": "es",
+    "esp": "es",
+    "frb": "fr-BE",
+    "nlb": "nl-BE",
+    "plk": "pl",
+    "ptb": "pt-BR",
+    "ptg": "pt-PT",
+    "sky": "sk",
+    "sve": "sv",
+    "trk": "tr",
+}
+
 RESPELLINGS = [
     ("\u2019", "'"),
     ("'", "\u2019"),
@@ -562,6 +586,7 @@ def language_names() -> Iterator[tuple[str, str]]:
         yield language.alpha_3, language.alpha_2
         if hasattr(language, "bibliographic"):
             yield language.bibliographic, language.alpha_2
+    yield from WINDOWS_LANGUAGES.items()
     for name, code in names:
         # Names of two or three letters are left out, as they look like codes: "ga" is Irish, not the language Ga.
         if code not in NO_LANGUAGE and len(name) > 3 and "(" not in name:

@@ -142,6 +142,14 @@ def test_the_original_is_kept_under_the_name_of_its_column(warehouse: Warehouse)
     assert json.loads(row["metadata"]) == {"Status": "vip", "a": 1, "column.Status": "Draft", "Land": " Narnia "}
 
 
+def test_metadata_that_is_no_object_costs_no_other_column(warehouse: Warehouse) -> None:
+    report = warehouse.load([GOOD | {"custom_fields": '[{"id": 1}]', "Plan": "Gold", "status": "Draft"}])
+
+    assert report.warnings_by_code == {"metadata.syntax": 1, "status.unknown": 1}
+    [row] = warehouse.rows()
+    assert json.loads(row["metadata"]) == {"Plan": "Gold", "custom_fields": '[{"id": 1}]', "status": "Draft"}
+
+
 def test_the_originals_of_a_record_do_not_depend_on_other_records(warehouse: Warehouse) -> None:
     columns = ["ID", "Company", "country", "status"]
     both, other = ("1", "Acme", "Narnia", "Draft"), ("2", "Bolt", "", "Draft")

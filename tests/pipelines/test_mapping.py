@@ -261,6 +261,25 @@ def test_secrets_are_left_out_and_named_unless_mapped():
     assert mapped("id", "name", "IBAN", fields={"tax_id": "IBAN"}).fields["tax_id"] == "IBAN"
 
 
+@pytest.mark.parametrize(
+    ("account", "bank"),
+    [
+        ("account_number", "routing_number"),
+        ("Account No", "Sort Code"),
+        ("Kontonr", "BLZ"),
+        ("Konto-Nr.", "Bankleitzahl"),
+    ],
+)
+def test_an_account_beside_the_code_of_its_bank_is_a_secret(account: str, bank: str) -> None:
+    found = mapped("Name", "Email", bank, account)
+    assert "external_id" not in found.fields
+    assert account not in found.extra
+    assert f'"{account}"' in "".join(found.notes)
+    assert "Account Number" not in mapped("id", "Name", "Bank Name", "Account Number", "BIC").fields.values()
+    far = mapped(account, "Name", "Email", "Phone", bank)
+    assert f'"{account}" contains a secret' not in "".join(far.notes)
+
+
 def test_a_time_in_utc_precedes_the_one_of_the_shop() -> None:
     found = propose([Layout("in.csv", ("email", "name", "date_created", "date_created_gmt"))], Reading(source="in.csv"))
     assert found.fields["created_at"] == "date_created_gmt"
@@ -276,6 +295,36 @@ def test_a_state_beside_that_of_the_address_is_the_status() -> None:
 @pytest.mark.parametrize("column", ["IsDeleted", "Active", "Disabled", "archived_at", "Deleted"])
 def test_flags_of_deleted_records_are_known(column):
     assert [flag.column for flag in mapped("id", "name", column).flags] == [column]
+
+
+def test_flags_and_secrets_are_known_behind_the_prefix_of_all_names() -> None:
+    found = mapped("OXID", "OXACTIVE", "OXPASSSALT", "OXLNAME", "OXCITY", "OXZIP", "OXFON", "OXUSTID")
+    assert (found.fields["external_id"], found.fields["city"]) == ("OXID", "OXCITY")
+    assert [flag.column for flag in found.flags] == ["OXACTIVE"]
+    assert '"OXPASSSALT" contains a secret' in "".join(found.notes)
+
+
+def test_a_guest_is_a_person_and_not_the_one_who_booked() -> None:
+    columns = ("Buyer First Name", "Buyer Last Name", "Buyer Email", "Attendee First Name", "Attendee Email")
+    found = propose([Layout("in.csv", columns)], Reading(source="in.csv"))
+    assert (str(found.built["name"]), found.fields["email"]) == ("Buyer First Name + Buyer Last Name", "Buyer Email")
+    found = propose(
+        [Layout("in.csv", ("Teilnehmer-Nr.", "Teilnehmer Name", "Teilnehmer E-Mail"))], Reading(source="in.csv")
+    )
+    assert found.fields == {
+        "external_id": "Teilnehmer-Nr.",
+        "name": "Teilnehmer Name",
+        "email": "Teilnehmer E-Mail",
+    }
+
+
+def test_a_place_of_work_is_no_address_beside_that_of_invoices() -> None:
+    found = mapped("id", "name", "Bill To Street", "Bill To City", "Location Street", "Location City")
+    assert str(found.built["city"]) == "Bill To City | Location City"
+    assert mapped("id", "name", "Location City").fields["city"] == "Location City"
+    found = mapped("id", "name", "Property Address", "Property City", "Mailing Address", "Mailing City")
+    assert str(found.built["city"]) == "Mailing City | Property City"
+    assert mapped("id", "name", "property_city").fields["city"] == "property_city"
 
 
 def test_columns_nobody_maps_are_extra():

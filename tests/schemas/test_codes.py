@@ -157,6 +157,7 @@ def test_time_zone_spelling_is_the_name_in_lower_case():
         ("chinese", "zh"), ("english", "en"), ("deutsch", "de"), ("allemand", "de"), ("русский", "ru"), ("greek", "el"), ("farsi", "fa"), ("norwegian bokmål", "nb"),
         ("swahili", "sw"), ("norwegian bokmal", "nb"), ("cantonese", "yue"), ("filipino", "fil"),
         ("brazilian portuguese", "pt-BR"), ("simplified chinese", "zh-Hans"),
+        ("enu", "en-US"), ("ptb", "pt-BR"), ("sve", "sv"),
     ],
 )  # fmt: skip
 def test_language_spelling(spelling, code):
