@@ -566,6 +566,7 @@ _ID_OR_NUMBER: Final = re.compile(
 )
 
 
+_NUMBER_OF_CONTACT: Final = re.compile("(?:primary|main)?(?:contact|kontakt)(?:no|nr|num|number|nummer)")
 _OF_GUEST: Final = re.compile("|".join(sorted(GUESTS)))
 
 
@@ -596,4 +597,6 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
     if not _OF_GUEST.match(fold(used)):  # `Attendee Email` beside `Buyer Email` is that of another person
         further = tuple(column for column in further if not _OF_GUEST.match(fold(column)))
+    # Beside a telephone number, the number of a contact is a key.
+    further = tuple(column for column in further if not _NUMBER_OF_CONTACT.fullmatch(fold(column)))
     return Fit(used, tuple(rivals), others, further)

@@ -304,6 +304,11 @@ def test_flags_and_secrets_are_known_behind_the_prefix_of_all_names() -> None:
     assert '"OXPASSSALT" contains a secret' in "".join(found.notes)
 
 
+def test_the_number_of_a_contact_is_a_key_beside_a_phone_number() -> None:
+    assert mapped("id", "name", "Phone No.", "Primary Contact No.").fields["phone"] == "Phone No."
+    assert mapped("id", "name", "Contact No.").fields["phone"] == "Contact No."
+
+
 def test_a_guest_is_a_person_and_not_the_one_who_booked() -> None:
     columns = ("Buyer First Name", "Buyer Last Name", "Buyer Email", "Attendee First Name", "Attendee Email")
     found = propose([Layout("in.csv", columns)], Reading(source="in.csv"))
