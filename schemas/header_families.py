@@ -63,6 +63,9 @@ FAMILIES: Final = (
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
+    Family("external_id", 8, "lid leden medlem medlems donateurs abonnee", "nr nummer id"),
+    Family("external_id", 8, "numero num no n n_de numero_de numero_di", "adherent socio abonne abonado tessera"),
+    Family("external_id", 8, "nr numer id", "czlonka czlonkowski abonenta"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
@@ -186,7 +189,8 @@ FAMILIES: Final = (
     # The times of a record.
     Family("created_at", 1, "created create creation crt cre", _MOMENT),
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
-    Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
+    Family("created_at", 2, "added joined join registered registration signup sign_up signed_up", _MOMENT),
+    Family("created_at", 2, "reg", "date dt time ts timestamp datetime"),  # `REGON` is a number of Polish companies
     Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
     Family(
         "created_at", 2, _WHEN, "add added joined registered entered inserted opened enrolled signed_up account_opened"

@@ -36,6 +36,7 @@ WORDS: Final[dict[str, str]] = {
         id_klienta cislo_zakaznika
         | external_key external_reference customer_reference external_ref customer_ref
         | id identifier identifikator identyfikator identifiant identificador identificativo
+        identifiant_unique identificador_unico identificativo_univoco
         | uuid guid
         | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
@@ -104,6 +105,7 @@ WORDS: Final[dict[str, str]] = {
         | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
+        mobielenummer mobieletelefoon mobiele_telefoon mobieltelefoon mobilni_cislo numer_komorkowy komorka
         gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
         | work work_phone business_phone company_phone office_phone
         | home_phone other_phone
@@ -121,6 +123,7 @@ WORDS: Final[dict[str, str]] = {
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
         direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
         | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
+        nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
         toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
     """,
     "city": """
@@ -148,6 +151,7 @@ WORDS: Final[dict[str, str]] = {
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
         paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
+        | landskod landnaam landnavn landsnavn lands_kod codice_nazione codice_paese kod_kraju
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
@@ -173,7 +177,7 @@ WORDS: Final[dict[str, str]] = {
         | subscription_status subscription_state membership_status membership_state member_status mitgliedsstatus
         mitgliedschaftsstatus statut_adhesion statut_d_adhesion estado_de_socio stato_socio lidmaatschapsstatus
         medlemsstatus
-        | situacao situacion situacao_do_cliente situacao_cliente
+        | situacao situacion situacao_do_cliente situacao_cliente estatus estatus_del_cliente estatus_cliente
     """,
     "net_terms": """
         term_name terms_name net_payment_terms net_payment_term net_term net_term_days net_days terms_days
@@ -192,6 +196,7 @@ WORDS: Final[dict[str, str]] = {
         delai_paiement conditions_paiement condition_de_paiement terminos_de_pago plazo_pago condiciones_pago
         condicion_de_pago termini_pagamento condizioni_pagamento condizione_di_pagamento betalingsconditie
         betalingscondities betaalconditie betaalcondities betalingsvoorwaarde betalingsvoorwaarden
+        prazo_vencimento prazo_de_vencimento plazo_de_vencimiento plazo_vencimiento
         prazo_pagamento condicao_de_pagamento condicao_pagamento condicoes_pagamento termos_de_pagamento
         betalvillkor betalingsbetingelse betalingsbet betalingsvilkar betalingsvilkår
         maksuehdot termin_płatności termin_platnosci warunki_płatności warunki_platnosci splatnost
@@ -214,7 +219,11 @@ WORDS: Final[dict[str, str]] = {
         added_at date_joined joined_at
         join_date registriert
         kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
-        inscription inscrit_le
+        inscription inscrit_le inschrijfdatum ingeschreven_op lid_sinds lid_vanaf
+        innmeldt innmeldt_dato innmeldingsdato innmeldt_den indmeldt indmeldelsesdato indmeldt_dato indmeldt_den
+        medlem_siden medlem_sedan medlem_fra intradesdatum date_adhesion date_d_adhesion adherent_depuis
+        data_iscrizione data_di_iscrizione iscritto_dal socio_dal socio_desde mitglied_seit eintrittsdatum eintritt_am
+        data_przystapienia
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
         | customer_since
         | date_subscribed subscribed_at subscribed_on subscription_date subscribe_date subscribe_time
@@ -306,7 +315,7 @@ ADDRESS_ROLES: Final = """
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
-      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
+      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fiscal
     | display_contact contact_info contact_details contact_data
       default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
@@ -314,7 +323,7 @@ ADDRESS_ROLES: Final = """
       corrispondenza correspondentie
     | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
     werk legal registered head_office physical physique fisica forretnings firmen
-      geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
+      geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti social vestigings vestiging
     | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
       aflever bezorg entrega leverans leverings toimitus
@@ -330,6 +339,8 @@ ROLES_BEHIND: Final = {
     "residencial prywatny domowy": "home",
     "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",
     "livraison entrega envío spedizione consegna levering lieferung dostawa dostawy": "shipping",
+    "fiscal": "fiscal",
+    "contact contacto contatto contato": "contactinfo",
 }
 
 BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
@@ -386,6 +397,9 @@ BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
 BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
 """An id only in the first column: elsewhere it may be that of an order, or a person."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
+BARE_STATES: Final = {"stato": "country", "estado": "state"}
+"""Word for a state and for a status → the field that another column must have where it is the status: `Stato` beside
+`Nazione`, `Estado` beside `Provincia`."""
 BARE_TYPES: Final = word_set("type typ tipo tyyppi rodzaj")
 """A column of this name is the type of the customer in records in which it contains a word for one."""
 # Other things with an id that may be in the first column of a table of customers.

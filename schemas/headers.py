@@ -29,6 +29,7 @@ from tranship.schemas.header_words import (
     BARE_CODES,
     BARE_NUMBERS,
     BARE_REFERENCES,
+    BARE_STATES,
     BEFORE_NOUNS,
     COMPANIONS,
     CUSTOMERS,
@@ -230,9 +231,13 @@ def _read_folded(folded: str) -> _Hit | None:
             _ROLE_OF_WORD_BEHIND,
         ),
     ):
-        word = _words().get(matched["word"] + matched["number"]) if matched else None
-        if matched and word and word.field in (*ADDRESS, "phone"):
-            return _read_folded(roles_of[matched["role"]] + matched["word"] + matched["number"])
+        if matched is None:
+            continue
+        # `Estado fiscal` ends with a link only by accident.
+        for bare in (matched["word"] + matched["link"], matched["word"]):
+            word = _words().get(bare + matched["number"])
+            if word and word.field in (*ADDRESS, "phone"):
+                return _read_folded(roles_of[matched["role"]] + bare + matched["number"])
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -243,9 +248,13 @@ def _read_folded(folded: str) -> _Hit | None:
         if word and (role not in BEFORE_NOUNS or _is_of_mail(word, rest)) and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
-    address = _ADDRESS.match(rest)
-    if address is None:
-        return None
+    # `adresstad` is the `stad` of an `adres`, or the `tad` of an `adress`.
+    found = (pattern.match(rest) for pattern in _EACH_ADDRESS)
+    return next(filter(None, (_read_inside(rest, roles.copy(), address) for address in found if address)), None)
+
+
+def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | None:
+    """Read what is behind the word for an address, with the roles before it."""
     number = int(address["number"] or 0)
     inner = rest[address.end() :]
     if (behind := _ROLE_BEHIND.match(inner)) and inner not in _words():  # `Adresse de facturation - Ville`
@@ -270,6 +279,7 @@ _NUMBERED: Final = re.compile(
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
+_EACH_ADDRESS: Final = tuple(re.compile(rf"{noun}(?P<number>[0-9]?)") for noun in _NOUNS)
 _OF_CUSTOMER: Final = re.compile(
     r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
 )
@@ -277,10 +287,10 @@ _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
 _WORD_BEHIND: Final = re.compile(
-    r"(?P<word>.{2,}?)(?:de|del|dela|da|do|du|di|van|vanhet)?"
+    r"(?P<word>.{2,}?)(?P<link>(?:de|del|dela|da|do|du|di|van|vanhet)?)"
     rf"(?P<role>{'|'.join(sorted(_ROLE_OF_WORD_BEHIND, key=len, reverse=True))})(?P<number>[1-3]?)"
 )
-_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<number>)")
+_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<link>)(?P<number>)")
 _ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
@@ -444,7 +454,17 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
-    return _with_state_of_account(hits)
+    return _with_bare_status(columns, _with_state_of_account(hits))
+
+
+def _with_bare_status(columns: Sequence[str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with a word for a state or a status, such as `Stato`, as the status where another column is
+    the state or country that it may mean."""
+    fields = {hit.field for hit in hits.values()}
+    if "status" in fields:
+        return hits
+    found = [column for column in columns if column not in hits and BARE_STATES.get(fold(column)) in fields]
+    return {**hits, found[0]: _Hit("status", "state", (0, 0, 9), "")} if len(found) == 1 else hits
 
 
 def _with_state_of_account(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -481,7 +501,7 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
         return True
     if hit.group == "st":  # `St` may be a street, unless there are a street and a city
         return {"address_line1", "city"} <= {found.field for found in hits.values()}
-    is_estado = hit.group == "estado"
+    is_estado = hit.group == "estado" and not hit.role
     codes, numbers = hit.group in BARE_CODES, hit.group in BARE_NUMBERS
     if not (is_estado or ((codes or numbers) and hit.field == "external_id")):
         return True

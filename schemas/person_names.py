@@ -78,6 +78,8 @@ _FIRST_WORDS_OF_NAME: Final = frozenset(
 )
 _INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
 """Used as a first name only where there is none."""
+_OF_FORENAMES: Final = "voorletters"
+"""Initials that always are those of the first names: `Naam` beside them is the last name."""
 _LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
@@ -124,9 +126,12 @@ _OWNER_WORDS: Final = (
     ),
     (
         "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
-        "contacto contatto"
+        "contacto contatto adres adress adresse anschrift direccion indirizzo endereco morada vestigings"
     ),
-    "billing bill invoice rechnung rechnungs facturation facturacion",
+    (
+        "billing bill invoice rechnung rechnungs facturation facture facturacion fatturazione facturatie factuur "
+        "faturamento faturacao cobranca faktura fakturerings laskutus faktury"
+    ),
 )
 _OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word in words.split()}
 """Word in front of a name → its rank: the customer's own name precedes that of a contact, which precedes that of the
@@ -148,6 +153,8 @@ class People(Struct, frozen=True):
     unclear: tuple[str, ...] = ()
     is_trading: bool = False
     """Whether the company is a trading name, which gives way to a customer's name."""
+    is_plain: bool = False
+    """Whether `full` is a word for any name, such as `Nombre`, and not that of a contact."""
     is_half: bool = False
     """Whether `first_last` is a first name without a last name, or the other way round."""
     passed_over: tuple[str, ...] = ()
@@ -208,6 +215,7 @@ def find(columns: Sequence[str]) -> People:
         display=whole.get("display"),
         unclear=tuple(unclear),
         is_trading=is_trading,
+        is_plain="full" in whole and _is_plain(whole["full"], shared_front(columns)),
         is_half=len({role for role in ("first", "last") for *of, _ in found.get(role, []) if tuple(of) == own}) == 1,
         passed_over=tuple(passed_over),
     )
@@ -220,7 +228,12 @@ def are_persons(columns: Iterable[str]) -> bool:
 
 def is_plain_name(people: People) -> bool:
     """Return whether the only name beside that of a company is a word for any name, such as `Nombre`."""
-    return people.full is not None and not people.first_last and fold(people.full) in _PLAIN_NAMES
+    return people.is_plain and not people.first_last
+
+
+def _is_plain(column: str, front: str) -> bool:
+    rest, owner = _split(column.removeprefix(front))
+    return rest in _PLAIN_NAMES and all(_OWNERS[word] == 0 for word in owner)
 
 
 def is_of_person(column: str, people: People) -> bool:
@@ -277,7 +290,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             for column, read in split.items()
             if not read[0] and column != front
         }
-    of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
+    of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME or rest == _OF_FORENAMES}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     has_plain_last = any(rest in _LAST_BESIDE_FIRST and owner in of_first for rest, owner in split.values())
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}

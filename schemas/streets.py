@@ -19,7 +19,7 @@ _ADDRESSES: Final = re.compile(r"(?P<owner>.*?)(?:address|adresse|adres|adress|d
 _NUMBERS: Final = re.compile(
     r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
     r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|numcivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
-    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|cislopopisne|cislodomu)(?P<of>of\w*address)?"
+    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|numerbudynku|nrbudynku|cislopopisne|cislodomu|numerodepuerta|numerodaporta|nporta)(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
 """A word for any number; directly after a street, it is a house number."""
