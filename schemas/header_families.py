@@ -64,7 +64,13 @@ FAMILIES: Final = (
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
     Family("external_id", 8, "lid leden medlem medlems donateurs abonnee", "nr nummer id"),
-    Family("external_id", 8, "numero num no n n_de numero_de numero_di", "adherent socio abonne abonado tessera"),
+    Family(
+        "external_id",
+        8,
+        "numero num no n n_de numero_de numero_di",
+        "adherent socio abonne abonado tessera",
+        turned=True,
+    ),
     Family("external_id", 8, "nr numer id", "czlonka czlonkowski abonenta"),
     Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
     # E-mail addresses and telephone numbers.
@@ -347,6 +353,7 @@ FAMILIES: Final = (
     ),
     Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
     Family("name", 1, "name", "1 line_1"),
+    Family("name", 1, "naam nom nazwa navn namn nazev", "1"),
     Family("name", 2, "member subscriber buyer shopper payer donor patient student", "name full_name"),
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),

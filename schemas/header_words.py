@@ -73,6 +73,7 @@ WORDS: Final[dict[str, str]] = {
         customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
         nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
         nom_ou_raison_sociale raison_sociale_ou_nom nombre_o_razon_social nombre_razon_social
+        nazwa_pelna pelna_nazwa nazwa_kontrahenta
         nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
         denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta party_name card_name alph
         | display_name full_name namn navn naam nimi
@@ -130,7 +131,7 @@ WORDS: Final[dict[str, str]] = {
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
         postarea         postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
-        | village commune
+        | village commune localita
     """,
     "state": """
         province state_name province_name state_province_region province_region province_state bundesland
@@ -337,6 +338,9 @@ ROLES_BEHIND: Final = {
     "firmowy firmowa służbowy": "business",
     "privat privato privata privado privada privé privée domicile casa particular abitazione ab thuis hem hjem "
     "residencial prywatny domowy": "home",
+    "zamieszkania zameldowania residenza residencia residência": "home",
+    "korespondencji korespondencyjny": "mailing",
+    "siedziby siedziba": "business",
     "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",
     "livraison entrega envío spedizione consegna levering lieferung dostawa dostawy": "shipping",
     "fiscal": "fiscal",

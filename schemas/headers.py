@@ -489,9 +489,11 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     companions = COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True
-    # `cli_cp` beside `cli_ville`
+    # `cli_cp` beside `cli_ville`, `CP facturation` beside `Ville facturation`
     return any(
-        other.endswith(name) if len(name) > 2 else other == name for name in companions.split() for other in folded
+        (other.endswith(name) or (hit.role and other.startswith(name))) if len(name) > 2 else other == name
+        for name in companions.split()
+        for other in folded
     )
 
 

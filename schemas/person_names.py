@@ -34,7 +34,11 @@ _WORDS: Final[dict[Role, str]] = {
     "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
-    "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
+    "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname "
+    "cognome_e_nome nome_e_cognome nome_cognome nominativo nom_et_prenom nom_prenom prenom_nom prenom_et_nom "
+    "imie_i_nazwisko nazwisko_i_imie imie_nazwisko jmeno_a_prijmeni apellidos_y_nombre apellidos_nombre "
+    "nombre_apellidos nome_e_sobrenome nome_sobrenome nome_e_apelido for_og_etternavn for_og_efternavn "
+    "fornavn_og_etternavn fornavn_og_efternavn for_och_efternamn voor_en_achternaam naam_en_voornaam",
     "contact": "cntctprsn attention_person buyer_contact contact_name primary_contact main_contact "
     "primary_contact_name main_contact_name contact_nm "
     "hauptansprechpartner kontakt_person ansprechperson interlocuteur contact_principal persona_contacto "

@@ -314,6 +314,24 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"external_id": "5", "name": "Ström Konsult", "billing_contact_name": "Karin Ek", "country": "SE"},
     ),
+    "French postal codes behind which is the role of the address": (
+        (
+            "N° client;Nom et prénom;Adresse facturation;CP facturation;Ville facturation;Adresse livraison;CP livraison\n"
+            "5;Petit Anne;1 rue A;06000;Nice;2 rue B;75011\n"
+        ),
+        {"external_id": "5", "name": "Petit Anne", "address_line1": "1 rue A", "zip_code": "06000", "city": "Nice"},
+    ),
+    "an Italian member with the place of residence": (
+        (
+            "Socio n.;Cognome e nome;Indirizzo di residenza;Comune di residenza;CAP di residenza;Comune di nascita\n"
+            "5;Bruni Carla;Via Po 1;Torino;10124;Asti\n"
+        ),
+        {"external_id": "5", "name": "Bruni Carla", "address_line1": "Via Po 1", "city": "Torino", "zip_code": "10124"},
+    ),
+    "a Dutch name in two parts beside a contact": (
+        "Relatienr;Naam 1;Naam 2;T.a.v.;Plaats\n5;Ploeg B.V.;Fietsen;J. Ploeg;Zwolle\n",
+        {"name": "Ploeg B.V.", "billing_contact_name": "J. Ploeg"},
+    ),
 }
 
 

@@ -177,6 +177,21 @@ def test_two_customers_stop_the_run(header: str, options: list[str]) -> None:
     assert rules(header, ignore=options[1])[0].startswith(options[0])
 
 
+@pytest.mark.parametrize(
+    ("header", "option"),
+    [
+        ("Nazwa skrócona;Osoba kontaktowa", '--map name="Nazwa skrócona | Osoba kontaktowa"'),
+        ("Titular;Contacto;Teléfono", '--map name="Titular | Contacto"'),
+        ("Event name;contact_name", None),
+        ("Nazwa;Osoba kontaktowa", None),
+        ("contact_name", None),
+    ],
+)
+def test_a_contact_is_said_where_another_column_may_be_the_name(header: str, option: str | None) -> None:
+    notes = [note for note in mapped(header).notes if ", a contact." in note]
+    assert [note.rpartition(": ")[2] for note in notes] == ([option] if option else [])
+
+
 def test_the_settings_settle_which_company_it_is() -> None:
     assert rules("Company;Organisation;First Name", fields={"legal_name": "Organisation"}) == (
         "Company | First Name",
