@@ -269,7 +269,10 @@ FAMILIES: Final = (
         "alteracao modificacao atualizacao ultima_atualizacao ultima_alteracao",
     ),
     Family(
-        "updated_at", 2, "wijzigings gewijzigd laatst_gewijzigd mutatie laatste_wijziging laatste_mutatie", "datum op ~"
+        "updated_at",
+        2,
+        "wijzigings gewijzigd laatst_gewijzigd mutatie laatste_wijziging laatste_mutatie",
+        "datum op dd ~",
     ),
     Family(
         "updated_at", 2, "andrad uppdaterad senast_andrad senast_uppdaterad senast", "datum den ~ andrad uppdaterad"

@@ -33,7 +33,7 @@ WORDS: Final[dict[str, str]] = {
         codigo_do_cliente klantnummer klantnr klant_id klantcode debiteurnummer kundnummer kundnr kund_id
         kundenummer kundenr kunde_id kundekode debitornummer debitornr asiakasnumero asiakasnro asiakas_id kundenkonto
         debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
-        id_klienta cislo_zakaznika
+        id_klienta cislo_zakaznika codice_anagrafica cod_anagrafica
         | external_key external_reference customer_reference external_ref customer_ref
         | id identifier identifikator identyfikator identifiant identificador identificativo
         identifiant_unique identificador_unico identificativo_univoco
@@ -100,6 +100,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "phone": """
         primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
+        telefon_kontaktowy tel_kontaktowy
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
@@ -115,6 +116,7 @@ WORDS: Final[dict[str, str]] = {
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr
+        n_et_voie numero_et_voie num_et_voie
         straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
         gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
@@ -152,7 +154,7 @@ WORDS: Final[dict[str, str]] = {
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
         paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
-        | landskod landnaam landnavn landsnavn lands_kod codice_nazione codice_paese kod_kraju
+        | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
@@ -219,7 +221,8 @@ WORDS: Final[dict[str, str]] = {
         date_registered registration_date user_registered date_added add_time add_date added_time added_on
         added_at date_joined joined_at
         join_date registriert
-        kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
+        kunde_seit kunde_siden kunde_fra client_depuis cliente_desde cliente_dal klant_sinds kund_sedan
+        registriert_am date_d_inscription
         inscription inscrit_le inschrijfdatum ingeschreven_op lid_sinds lid_vanaf
         innmeldt innmeldt_dato innmeldingsdato innmeldt_den indmeldt indmeldelsesdato indmeldt_dato indmeldt_den
         medlem_siden medlem_sedan medlem_fra intradesdatum date_adhesion date_d_adhesion adherent_depuis
@@ -240,7 +243,8 @@ WORDS: Final[dict[str, str]] = {
         modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
         geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
         date_de_modification date_modification modifie_le
-        fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica modificato_il gewijzigd gewijzigd_op
+        fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica
+        data_variazione data_var modificato_il gewijzigd gewijzigd_op
         data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret
         muokattu lst_upd lst_mod lst_chg last_upd last_mod last_chg last_edit last_edited do_not_modify_modified_on
         | system_modstamp
@@ -316,18 +320,18 @@ ADDRESS_ROLES: Final = """
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
-      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fiscal
+      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fiscal fakt fact fatt
     | display_contact contact_info contact_details contact_data
       default primary main mailing mail postal po post posti communication current purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
     | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
-    werk legal registered head_office physical physique fisica forretnings firmen
+    supply werk legal registered head_office physical physique fisica forretnings firmen
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti social vestigings vestiging
     | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
-      aflever bezorg entrega leverans leverings toimitus
+      aflever bezorg entrega leverans leverings toimitus lev livr
     | other alternate alternative secondary
 """
 
@@ -340,12 +344,16 @@ ROLES_BEHIND: Final = {
     "residencial prywatny domowy": "home",
     "zamieszkania zameldowania residenza residencia residência": "home",
     "korespondencji korespondencyjny": "mailing",
+    "suministro instalación instalacion fornitura utenza fourniture": "supply",
     "siedziby siedziba": "business",
     "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",
     "livraison entrega envío spedizione consegna levering lieferung dostawa dostawy": "shipping",
     "fiscal": "fiscal",
     "contact contacto contatto contato": "contactinfo",
 }
+
+ABBREVIATED_ROLES: Final = word_set("fakt fact fatt lev livr")
+"""`Lev. by` belongs to the `Leveringsadresse`."""
 
 BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
 """Words that are roles only before a noun: `Postadresse - Land`. `Visit Country` is not the country of an address."""

@@ -24,6 +24,7 @@ from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_fron
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
 from tranship.schemas.header_words import (
+    ABBREVIATED_ROLES,
     ADDRESS_NOUNS,
     ADDRESS_ROLES,
     BARE_CODES,
@@ -454,7 +455,21 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
     hits = {column: hit for column, hit in named if hit and not is_secret(column) and _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
-    return _with_bare_status(columns, _with_state_of_account(hits))
+    return _with_bare_status(columns, _with_state_of_account(_with_whole_roles(hits)))
+
+
+def _with_whole_roles(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with the role in full where it is abbreviated, if there is only one of its kind."""
+    short = {column: hit for column, hit in hits.items() if hit.role in ABBREVIATED_ROLES}
+    whole = {
+        rank: {hit.role for hit in hits.values() if hit.role and hit.rank[0] == rank} - ABBREVIATED_ROLES
+        for rank in {hit.rank[0] for hit in short.values()}
+    }
+    return {**hits} | {
+        column: hit._replace(role=next(iter(roles)))
+        for column, hit in short.items()
+        if len(roles := whole[hit.rank[0]]) == 1
+    }
 
 
 def _with_bare_status(columns: Sequence[str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:

@@ -31,6 +31,7 @@ _WORDS: Final[dict[Role, str]] = {
     "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
     "zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
+    "nom_d_usage nom_usuel "
     "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
@@ -52,7 +53,8 @@ _WORDS: Final[dict[Role, str]] = {
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "sales_account sales_accounts nombre_fiscal "
     "company company_name company_nm firm_nm organization_nm org_name org organisatie "
-    "nom_societe "
+    "nom_societe organisme denominacion denominacao rag_soc rag_soc_1 ragione_sociale_1 raison_sociale_1 "
+    "razon_social_1 "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
     "bedrijf_naam nom_organisation "
     "organisationsname firmaname navn_virksomhed company_name1 firmennavn nazwa_przedsiebiorstwa "
@@ -357,6 +359,8 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", named)
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
+    if (either := _EITHER.fullmatch(named)) and (last := _last_or_company(either["one"], either["other"])):
+        return last
     # `Company Name` and `Contact Name` are names, not attributes of a company or a contact.
     for start in range(len(words)):
         rest = "".join(words[start:])
@@ -371,6 +375,16 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
+def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the word for a last name out of two, of which the other is one for a company: `Nom / Raison sociale`."""
+    for (word, owner), (of_company, _) in ((_split(one), _split(other)), (_split(other), _split(one))):
+        is_last = _ROLE_OF.get(word) == "last" or word in _LAST_BESIDE_FIRST
+        if is_last and _ROLE_OF.get(of_company) == "company":
+            return word, owner
+    return None
+
+
+_EITHER: Final = re.compile(r"(?i)(?P<one>.+?)(?:\s*/\s*|\s+(?:or|ou|o|oder|of|eller|lub|tai|nebo)\s+)(?P<other>[^/]+)")
 _CONTACTS_BEHIND: Final = re.compile(
     "contact|contacto|contatto|contato|kontakt|kontaktperson|ansprechpartner|contactpersoon|interlocuteur|referente"
 )

@@ -332,6 +332,35 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         "Relatienr;Naam 1;Naam 2;T.a.v.;Plaats\n5;Ploeg B.V.;Fietsen;J. Ploeg;Zwolle\n",
         {"name": "Ploeg B.V.", "billing_contact_name": "J. Ploeg"},
     ),
+    "roles in short, of which one address is blank": (
+        (
+            "Kundenr;Firmanavn;Leveringsadresse;Lev. postnr;Lev. by;Fakturaadresse;Fakt. postnr;Fakt. by;Kunde siden\n"
+            "K2;Lund A/S;Vej 3;5000;Odense;;;;2020-03-15\n"
+        ),
+        {"address_line1": "Vej 3", "zip_code": "5000", "city": "Odense", "created_at": "2020-03-15T00:00:00+00:00"},
+    ),
+    "a last name or the name of a company in one column": (
+        "Nr klienta;Nazwisko / Nazwa firmy;Imię;Miejscowość\n5002;Żuk Sp. z o.o.;;Kraków\n",
+        {"external_id": "5002", "name": "Żuk Sp. z o.o."},
+    ),
+    "the place of a supply beside the address for letters": (
+        (
+            "N° cliente;Nombre;Dirección suministro;Población suministro;CP suministro;Dirección envío;Población envío\n"
+            "1;Ana Gil;C/ Sol 1;Lugo;27001;C/ Mar 2;Vigo\n"
+        ),
+        {"address_line1": "C/ Sol 1", "city": "Lugo", "zip_code": "27001"},
+    ),
+    "a trading name beside the name of the company": (
+        '[{"codigo": 7, "denominacion": "Mar SL", "nombreComercial": "El Mar", "correo": "info@mar.example"}]',
+        {"name": "Mar SL"},
+    ),
+    "the name in use beside that of birth": (
+        (
+            "Id adhérent,Nom d'usage,Prénom,Nom de naissance,Organisme,N° et voie,Code postal\n"
+            "13,Blanc,Ida,Roy,Mairie de Nice,1 place B,06000\n"
+        ),
+        {"name": "Mairie de Nice", "billing_contact_name": "Ida Blanc", "address_line1": "1 place B"},
+    ),
 }
 
 
