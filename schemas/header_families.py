@@ -72,7 +72,9 @@ FAMILIES: Final = (
         turned=True,
     ),
     Family("external_id", 8, "nr numer id", "czlonka czlonkowski abonenta"),
-    Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
+    Family(
+        "external_id", 8, "id code numero num", "utilisateur adherent abonne usuario utilizador socio utente abonado"
+    ),
     # E-mail addresses and telephone numbers.
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
     Family("email", 1, "smtp smtp_email", "address addr"),

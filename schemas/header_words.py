@@ -127,6 +127,7 @@ WORDS: Final[dict[str, str]] = {
         direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
         | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
         nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
+        andar
         toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
     """,
     "city": """
@@ -227,7 +228,7 @@ WORDS: Final[dict[str, str]] = {
         innmeldt innmeldt_dato innmeldingsdato innmeldt_den indmeldt indmeldelsesdato indmeldt_dato indmeldt_den
         medlem_siden medlem_sedan medlem_fra intradesdatum date_adhesion date_d_adhesion adherent_depuis
         data_iscrizione data_di_iscrizione iscritto_dal socio_dal socio_desde mitglied_seit eintrittsdatum eintritt_am
-        data_przystapienia
+        data_przystapienia data_registo data_de_registo data_inscricao data_de_inscricao registado_em
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
         | customer_since
         | date_subscribed subscribed_at subscribed_on subscription_date subscribe_date subscribe_time
@@ -409,9 +410,12 @@ BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
 BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
 """An id only in the first column: elsewhere it may be that of an order, or a person."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
-BARE_STATES: Final = {"stato": "country", "estado": "state"}
-"""Word for a state and for a status → the field that another column must have where it is the status: `Stato` beside
-`Nazione`, `Estado` beside `Provincia`."""
+BARE_STATES: Final = {
+    "stato": word_set("nazione codicenazione codnazione"),
+    "estado": word_set("provincia prov"),
+}
+"""Word for a state and for a status → the words beside which it is the status. `Estado` beside `UF`, and `Stato` beside
+`Paese`, may be that of an address."""
 BARE_TYPES: Final = word_set("type typ tipo tyyppi rodzaj")
 """A column of this name is the type of the customer in records in which it contains a word for one."""
 # Other things with an id that may be in the first column of a table of customers.

@@ -475,10 +475,11 @@ def _with_whole_roles(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
 def _with_bare_status(columns: Sequence[str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
     """Return the columns with a word for a state or a status, such as `Stato`, as the status where another column is
     the state or country that it may mean."""
-    fields = {hit.field for hit in hits.values()}
-    if "status" in fields:
+    if any(hit.field == "status" for hit in hits.values()):
         return hits
-    found = [column for column in columns if column not in hits and BARE_STATES.get(fold(column)) in fields]
+    groups = {hit.group for hit in hits.values() if hit.role == ""}
+    bare = {column: BARE_STATES.get(fold(column), frozenset()) for column in columns if column not in hits}
+    found = [column for column, beside in bare.items() if not beside.isdisjoint(groups)]
     return {**hits, found[0]: _Hit("status", "state", (0, 0, 9), "")} if len(found) == 1 else hits
 
 

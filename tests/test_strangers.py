@@ -332,6 +332,18 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         "Relatienr;Naam 1;Naam 2;T.a.v.;Plaats\n5;Ploeg B.V.;Fietsen;J. Ploeg;Zwolle\n",
         {"name": "Ploeg B.V.", "billing_contact_name": "J. Ploeg"},
     ),
+    "the door and floor of a Portuguese address": (
+        (
+            "id_utilizador,nome_completo,email,morada,porta,andar,codigo_postal,localidade,data_registo\n"
+            "1,Ana Guedes,ana@guedes.example,Rua do Sol,12,3 Esq,4000-123,Porto,2020-03-15\n"
+        ),
+        {
+            "external_id": "1",
+            "address_line1": "Rua do Sol 12",
+            "address_line2": "3 Esq",
+            "created_at": "2020-03-15T00:00:00+00:00",
+        },
+    ),
     "roles in short, of which one address is blank": (
         (
             "Kundenr;Firmanavn;Leveringsadresse;Lev. postnr;Lev. by;Fakturaadresse;Fakt. postnr;Fakt. by;Kunde siden\n"
@@ -434,6 +446,7 @@ def test_words_of_other_systems_are_known(column: str, value: str, field: str, t
         ("Stato", "Sospeso", None),  # may be a country
         ("Estado,Provincia,Ciudad", "Activo,Lugo,Vigo", "active"),
         ("Estado,Ciudad", "Jalisco,Tequila", None),
+        ("Endereço,Cidade,UF,Estado", "Rua A,Campinas,SP,São Paulo", None),
     ],
 )
 def test_a_word_for_state_and_status_is_the_status_beside_the_other(
