@@ -63,7 +63,7 @@ FAMILIES: Final = (
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
-    Family("external_id", 8, "lid leden medlem medlems donateurs abonnee", "nr nummer id"),
+    Family("external_id", 8, "lid leden medlem medlems donateurs abonnee giver gever bidragsyter", "nr nummer id"),
     Family(
         "external_id",
         8,
@@ -347,6 +347,12 @@ FAMILIES: Final = (
         "billing_contact_email", 1, "email e_mail mail courriel correo", "de_facturation de_facturacion di_fatturazione"
     ),
     Family("billing_contact_name", 1, _OF_INVOICES, "contact contact_name attention attn contact_full_name"),
+    Family(
+        "billing_contact_name",
+        1,
+        "factuur faktura fakturerings facturatie",
+        "contact contactpersoon kontakt kontaktperson",
+    ),
     Family("billing_contact_name", 1, "invoice_recipient send_invoices_to", "name attention attn"),
     # Names.
     Family(

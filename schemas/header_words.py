@@ -125,7 +125,8 @@ WORDS: Final[dict[str, str]] = {
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
         direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
-        | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
+        | suite extended_address adresszusatz complement_d_adresse complement_adresse complement
+        complemento address_complement
         nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
         andar
         toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging

@@ -376,10 +376,12 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None:
-    """Return the word for a last name out of two, of which the other is one for a company: `Nom / Raison sociale`."""
+    """Return the word for a last or full name out of two, of which the other is one for a company: `Nom / Raison
+    sociale`.
+    """
     for (word, owner), (of_company, _) in ((_split(one), _split(other)), (_split(other), _split(one))):
-        is_last = _ROLE_OF.get(word) == "last" or word in _LAST_BESIDE_FIRST
-        if is_last and _ROLE_OF.get(of_company) == "company":
+        is_name = _ROLE_OF.get(word) in ("last", "full") or word in _LAST_BESIDE_FIRST
+        if is_name and _ROLE_OF.get(of_company) == "company":
             return word, owner
     return None
 

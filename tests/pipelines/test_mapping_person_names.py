@@ -43,6 +43,8 @@ def rules(header: str, **options: object) -> tuple[str | None, str | None]:
         ("contact_name", "contact_name"),
         ("Vorname;Nachname", "Vorname + Nachname"),
         ("Name;Vorname", "Vorname + Name"),
+        ("Nom / Raison sociale;Prénom", "Prénom + Nom / Raison sociale"),
+        ("Nombre o razón social;Apellidos", "Nombre o razón social + Apellidos"),
         ("Prénom;Nom", "Prénom + Nom"),
         ("Prénom;Nom de famille", "Prénom + Nom de famille"),
         ("Nombre;Apellidos", "Nombre + Apellidos"),
