@@ -359,8 +359,6 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", named)
     words = [fold(word) for word in re.split(r"[^\w]|_", spaced)]
     words = [word for word in words if word]
-    if (either := _EITHER.fullmatch(named)) and (last := _last_or_company(either["one"], either["other"])):
-        return last
     # `Company Name` and `Contact Name` are names, not attributes of a company or a contact.
     for start in range(len(words)):
         rest = "".join(words[start:])
@@ -372,6 +370,8 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
         rest = "".join(words[: -2 if len(words) > 2 and _LINKS.fullmatch(words[-2]) else -1])
         if _ROLE_OF.get(rest) in ("first", "middle", "last"):
             return rest, ("contact",)
+    if len(named) <= _LONGEST_EITHER and (either := _EITHER.fullmatch(named)):
+        return _last_or_company(either["one"], either["other"]) or ("", ())
     return "", ()
 
 
@@ -386,6 +386,7 @@ def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None
     return None
 
 
+_LONGEST_EITHER: Final = 80
 _EITHER: Final = re.compile(r"(?i)(?P<one>.+?)(?:\s*/\s*|\s+(?:or|ou|o|oder|of|eller|lub|tai|nebo)\s+)(?P<other>[^/]+)")
 _CONTACTS_BEHIND: Final = re.compile(
     "contact|contacto|contatto|contato|kontakt|kontaktperson|ansprechpartner|contactpersoon|interlocuteur|referente"
