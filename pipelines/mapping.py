@@ -151,6 +151,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *mapping_notes.of_addresses(matched),
             *mapping_notes.of_first(matched),
             *mapping_notes.of_half_name(matched, columns),
+            *mapping_notes.of_contact_alone(matched, columns),
             *mapping_notes.of_secrets(secret),
             *mapping_notes.of_own(matched.own),
         ),

@@ -54,6 +54,18 @@ def of_half_name(matched: Match, columns: Sequence[str]) -> Iterator[str]:
         yield f'of a person\'s name, only "{half}" is recognised. If "{nearest}" is the rest of it: {rule}'
 
 
+def of_contact_alone(matched: Match, columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note if customers have the name of their contact, and another column may have their own."""
+    contact = matched.contact_alone
+    may_be = [c for c in matched.undecided(columns) if _NAMES.search(fold(c)) and not _OF_OTHERS.search(fold(c))]
+    if contact is not None and may_be:
+        option = field_rules.option("name", f"{field_rules.quoted(may_be[0])} | {field_rules.quoted(contact)}")
+        yield f'name is "{contact}", a contact. If "{may_be[0]}" is the name of the customer: {option}'
+
+
+_NAMES: Final = re.compile("na+m(?!es)|nom(?!i)|nimi|navn|nazw|nazev|denomina|titular|intestatar")
+
+
 def _ends_with(matched: Match, name: str, column: str | None) -> bool:
     """Return whether the last alternative of a field is this column alone."""
     if name in matched.built:

@@ -41,6 +41,8 @@ class Match(Struct, frozen=True):
     half_name: str | None = None
     """The only column of a person's name that is recognised, a first name without a last name or the other way
     round."""
+    contact_alone: str | None = None
+    """The column of a contact that is the name of the customer for want of another one."""
     own: tuple[str, ...] = ()
     """The dropped columns in which Tranship keeps its own data, in a table (or dump of a table) that it wrote."""
 
@@ -125,6 +127,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         by_name.fits,
         by_name.tentative,
         half_name=by_name.half_name,
+        contact_alone=by_name.contact_alone,
         own=own,
     )
 
@@ -160,6 +163,7 @@ class _ByName:
         self.conflicts: dict[str, Sequence[str]] = {}
         self.tentative: dict[str, str] = {}
         self.half_name: str | None = None
+        self.contact_alone: str | None = None
 
     def add_fields(self) -> None:
         """Add all fields but the name."""
@@ -262,6 +266,7 @@ class _ByName:
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             self._given.add_alternatives("name", rule)
+            self.contact_alone = people.contact if rule == ((people.contact,),) else None
             if people.first_last and (people.company,) in rule[1:]:
                 self._built["name"] = replace(self._built["name"], before_company=rule.index((people.company,)))
         name = self._built.get("name") or FieldRule(((self._fields.get("name", ""),),))

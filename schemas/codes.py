@@ -28,24 +28,30 @@ STATUS_WORDS: dict[str, str] = {
     for status, words in {
         "active": "active enabled paying live non_renewing pending_cancel pending_cancellation in_good_standing "
         "aktiv aktive aktiver aktives aktivt actif activo activa attivo attiva actief ativo ativa aktiivinen "
-        "aktywny aktivni",
+        "aktywny aktywna aktivni",
         "trial": "trial trialing trialling trialist in_trial on_trial free_trial trial_active trial_period "
         "testphase in_testphase probezeit probephase en_essai periode_d_essai en_prueba periodo_de_prueba in_prova "
-        "periodo_di_prova proefperiode in_proefperiode em_teste periodo_de_teste provperiod proveperiode",
+        "periodo_di_prova proefperiode in_proefperiode em_teste periodo_de_teste provperiod proveperiode "
+        "okres_probny",
         "inactive": "inactive disabled deactivated archived dormant lead trial_ended trial_expired incomplete "
         "incomplete_expired inaktiv inaktive inaktives inaktivt deaktiviert archiviert inactif inactive desactive "
         "archive inactivo inactiva desactivado archivado inattivo inattiva disattivato archiviato inactief "
         "gedeactiveerd gearchiveerd inativo inativa desativado arquivado ej_aktiv ikke_aktiv arkiverad arkiveret "
-        "arkivert ei_aktiivinen nieaktywny neaktivni",
+        "arkivert ei_aktiivinen nieaktywny nieaktywna neaktivni dezaktywowany "
+        "dezaktywowana",
         "suspended": "suspended paused past_due pastdue unpaid overdue delinquent soft_failure in_dunning dunning "
         "gesperrt pausiert uberfallig ueberfaellig suspendu suspendue en_pause impaye suspendido suspendida "
         "en_pausa impagado sospeso sospesa in_pausa insoluto opgeschort gepauzeerd achterstallig suspenso suspensa "
-        "pausado inadimplente pausad forfallen pauset satt_pa_pause",
+        "pausado pausada moroso morosa inadimplente zawieszony zawieszona wstrzymany geschorst pausad forfallen "
+        "pauset satt_pa_pause",
         "cancelled": "cancelled canceled expired incomplete_cancelled churned closed terminated gekundigt "
         "gekuendigt storniert beendet abgelaufen resilie resiliee annule annulee expire expiree cloture cancelado "
         "cancelada vencido caducado cerrado cancellato disdetto annullato scaduto chiuso opgezegd geannuleerd "
         "verlopen beeindigd expirado encerrado uppsagd avslutad avslutat opsagt opsagd afsluttet oppsagt sagt_opp "
-        "avsluttet irtisanottu paattynyt",
+        "avsluttet irtisanottu paattynyt cancellata disdetta annullata scaduta chiusa cessato cessata cerrada caducada "
+        "vencida anulado anulada rescindido rescindida baja de_baja dado_de_baja dada_de_baja encerrada expirada "
+        "cloturee radie radiee uitgeschreven ausgetreten udmeldt utmeldt rozwiazany rozwiazana anulowany anulowana "
+        "zakonczony zakonczona",
     }.items()
     for word in words.split()
 }

@@ -66,7 +66,18 @@ FAMILIES: Final = (
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
     Family("external_id", 8, "gast gäste teilnehmer mieter spender patient patienten abonnenten", "nr nummer id"),
-    Family("external_id", 8, "id code numero num", "utilisateur adherent abonne usuario socio utente abonado"),
+    Family("external_id", 8, "lid leden medlem medlems donateurs abonnee giver gever bidragsyter", "nr nummer id"),
+    Family(
+        "external_id",
+        8,
+        "numero num no n n_de numero_de numero_di",
+        "adherent socio abonne abonado tessera",
+        turned=True,
+    ),
+    Family("external_id", 8, "nr numer id", "czlonka czlonkowski abonenta"),
+    Family(
+        "external_id", 8, "id code numero num", "utilisateur adherent abonne usuario utilizador socio utente abonado"
+    ),
     # E-mail addresses and telephone numbers.
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
     Family("email", 1, "smtp smtp_email", "address addr"),
@@ -189,7 +200,8 @@ FAMILIES: Final = (
     # The times of a record.
     Family("created_at", 1, "created create creation crt cre", _MOMENT),
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
-    Family("created_at", 2, "added joined join registered registration reg signup sign_up signed_up", _MOMENT),
+    Family("created_at", 2, "added joined join registered registration signup sign_up signed_up", _MOMENT),
+    Family("created_at", 2, "reg", "date dt time ts timestamp datetime"),  # `REGON` is a number of Polish companies
     Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
     Family(
         "created_at", 2, _WHEN, "add added joined registered entered inserted opened enrolled signed_up account_opened"
@@ -262,7 +274,10 @@ FAMILIES: Final = (
         "alteracao modificacao atualizacao ultima_atualizacao ultima_alteracao",
     ),
     Family(
-        "updated_at", 2, "wijzigings gewijzigd laatst_gewijzigd mutatie laatste_wijziging laatste_mutatie", "datum op ~"
+        "updated_at",
+        2,
+        "wijzigings gewijzigd laatst_gewijzigd mutatie laatste_wijziging laatste_mutatie",
+        "datum op dd ~",
     ),
     Family(
         "updated_at", 2, "andrad uppdaterad senast_andrad senast_uppdaterad senast", "datum den ~ andrad uppdaterad"
@@ -335,6 +350,12 @@ FAMILIES: Final = (
         "billing_contact_email", 1, "email e_mail mail courriel correo", "de_facturation de_facturacion di_fatturazione"
     ),
     Family("billing_contact_name", 1, _OF_INVOICES, "contact contact_name attention attn contact_full_name"),
+    Family(
+        "billing_contact_name",
+        1,
+        "factuur faktura fakturerings facturatie",
+        "contact contactpersoon kontakt kontaktperson",
+    ),
     Family("billing_contact_name", 1, "invoice_recipient send_invoices_to", "name attention attn"),
     # Names.
     Family(
@@ -346,6 +367,7 @@ FAMILIES: Final = (
     ),
     Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
     Family("name", 1, "name", "1 line_1"),
+    Family("name", 1, "naam nom nazwa navn namn nazev", "1"),
     Family("name", 2, "member subscriber buyer shopper payer donor patient student", "name full_name"),
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),

@@ -33,9 +33,10 @@ WORDS: Final[dict[str, str]] = {
         codigo_do_cliente klantnummer klantnr klant_id klantcode debiteurnummer kundnummer kundnr kund_id
         kundenummer kundenr kunde_id kundekode debitornummer debitornr asiakasnumero asiakasnro asiakas_id kundenkonto
         debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
-        id_klienta cislo_zakaznika
+        id_klienta cislo_zakaznika codice_anagrafica cod_anagrafica
         | external_key external_reference customer_reference external_ref customer_ref
         | id identifier identifikator identyfikator identifiant identificador identificativo
+        identifiant_unique identificador_unico identificativo_univoco
         | uuid guid
         | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
@@ -72,6 +73,7 @@ WORDS: Final[dict[str, str]] = {
         customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
         nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
         nom_ou_raison_sociale raison_sociale_ou_nom nombre_o_razon_social nombre_razon_social
+        nazwa_pelna pelna_nazwa nazwa_kontrahenta
         nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
         denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta party_name card_name alph
         | display_name full_name namn navn naam nimi
@@ -98,12 +100,14 @@ WORDS: Final[dict[str, str]] = {
     """,
     "phone": """
         primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
+        telefon_kontaktowy tel_kontaktowy
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
         | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
+        mobielenummer mobieletelefoon mobiele_telefoon mobieltelefoon mobilni_cislo numer_komorkowy komorka
         gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
         | work work_phone business_phone company_phone office_phone
         | home_phone other_phone
@@ -112,6 +116,7 @@ WORDS: Final[dict[str, str]] = {
         street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr
+        n_et_voie numero_et_voie num_et_voie
         straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
         gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
@@ -120,14 +125,17 @@ WORDS: Final[dict[str, str]] = {
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
         direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
-        | suite extended_address adresszusatz complement_d_adresse complement_adresse complemento address_complement
+        | suite extended_address adresszusatz complement_d_adresse complement_adresse complement
+        complemento address_complement
+        nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
+        andar
         toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
         postarea         postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
-        | village commune
+        | village commune localita
     """,
     "state": """
         province state_name province_name state_province_region province_region province_state bundesland
@@ -148,6 +156,7 @@ WORDS: Final[dict[str, str]] = {
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
         paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
+        | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
@@ -173,7 +182,7 @@ WORDS: Final[dict[str, str]] = {
         | subscription_status subscription_state membership_status membership_state member_status mitgliedsstatus
         mitgliedschaftsstatus statut_adhesion statut_d_adhesion estado_de_socio stato_socio lidmaatschapsstatus
         medlemsstatus
-        | situacao situacion situacao_do_cliente situacao_cliente
+        | situacao situacion situacao_do_cliente situacao_cliente estatus estatus_del_cliente estatus_cliente
     """,
     "net_terms": """
         term_name terms_name net_payment_terms net_payment_term net_term net_term_days net_days terms_days
@@ -192,6 +201,7 @@ WORDS: Final[dict[str, str]] = {
         delai_paiement conditions_paiement condition_de_paiement terminos_de_pago plazo_pago condiciones_pago
         condicion_de_pago termini_pagamento condizioni_pagamento condizione_di_pagamento betalingsconditie
         betalingscondities betaalconditie betaalcondities betalingsvoorwaarde betalingsvoorwaarden
+        prazo_vencimento prazo_de_vencimento plazo_de_vencimiento plazo_vencimiento
         prazo_pagamento condicao_de_pagamento condicao_pagamento condicoes_pagamento termos_de_pagamento
         betalvillkor betalingsbetingelse betalingsbet betalingsvilkar betalingsvilkår
         maksuehdot termin_płatności termin_platnosci warunki_płatności warunki_platnosci splatnost
@@ -213,8 +223,13 @@ WORDS: Final[dict[str, str]] = {
         date_registered registration_date user_registered date_added add_time add_date added_time added_on
         added_at date_joined joined_at
         join_date registriert
-        kunde_seit client_depuis cliente_desde cliente_dal klant_sinds kund_sedan registriert_am date_d_inscription
-        inscription inscrit_le
+        kunde_seit kunde_siden kunde_fra client_depuis cliente_desde cliente_dal klant_sinds kund_sedan
+        registriert_am date_d_inscription
+        inscription inscrit_le inschrijfdatum ingeschreven_op lid_sinds lid_vanaf
+        innmeldt innmeldt_dato innmeldingsdato innmeldt_den indmeldt indmeldelsesdato indmeldt_dato indmeldt_den
+        medlem_siden medlem_sedan medlem_fra intradesdatum date_adhesion date_d_adhesion adherent_depuis
+        data_iscrizione data_di_iscrizione iscritto_dal socio_dal socio_desde mitglied_seit eintrittsdatum eintritt_am
+        data_przystapienia data_registo data_de_registo data_inscricao data_de_inscricao registado_em
         opened account_opened opened_on date_opened account_opened_on eroeffnet_am eroffnet_am
         | customer_since
         | date_subscribed subscribed_at subscribed_on subscription_date subscribe_date subscribe_time
@@ -230,7 +245,8 @@ WORDS: Final[dict[str, str]] = {
         modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
         geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
         date_de_modification date_modification modifie_le
-        fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica modificato_il gewijzigd gewijzigd_op
+        fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica
+        data_variazione data_var modificato_il gewijzigd gewijzigd_op
         data_de_modificacao data_modificacao data_de_alteracao alterado_em andrad senast_andrad aendret sist_endret
         muokattu lst_upd lst_mod lst_chg last_upd last_mod last_chg last_edit last_edited do_not_modify_modified_on
         | system_modstamp
@@ -311,7 +327,7 @@ ADDRESS_ROLES: Final = """
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
-      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus
+      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fiscal fakt fact fatt
     | display_contact contact_info contact_details contact_data
       guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten
       default primary main mailing mail postal po post posti communication current purchase permanent haupt
@@ -319,11 +335,11 @@ ADDRESS_ROLES: Final = """
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
     | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
-    werk legal registered head_office physical physique fisica forretnings firmen
-      geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti fiscal social
+    supply werk legal registered head_office physical physique fisica forretnings firmen
+      geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti social vestigings vestiging
     | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
-      aflever bezorg entrega leverans leverings toimitus location
+      aflever bezorg entrega leverans leverings toimitus lev livr location
     | other alternate alternative secondary
 """
 
@@ -334,9 +350,18 @@ ROLES_BEHIND: Final = {
     "firmowy firmowa służbowy": "business",
     "privat privato privata privado privada privé privée domicile casa particular abitazione ab thuis hem hjem "
     "residencial prywatny domowy": "home",
+    "zamieszkania zameldowania residenza residencia residência": "home",
+    "korespondencji korespondencyjny": "mailing",
+    "suministro instalación instalacion fornitura utenza fourniture": "supply",
+    "siedziby siedziba": "business",
     "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",
     "livraison entrega envío spedizione consegna levering lieferung dostawa dostawy": "shipping",
+    "fiscal": "fiscal",
+    "contact contacto contatto contato": "contactinfo",
 }
+
+ABBREVIATED_ROLES: Final = word_set("fakt fact fatt lev livr")
+"""`Lev. by` belongs to the `Leveringsadresse`."""
 
 BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
 """Words that are roles only before a noun: `Postadresse - Land`. `Visit Country` is not the country of an address."""
@@ -393,6 +418,12 @@ BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
 BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
 """An id only in the first column: elsewhere it may be that of an order, or a person."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
+BARE_STATES: Final = {
+    "stato": word_set("nazione codicenazione codnazione"),
+    "estado": word_set("provincia prov"),
+}
+"""Word for a state and for a status → the words beside which it is the status. `Estado` beside `UF`, and `Stato` beside
+`Paese`, may be that of an address."""
 BARE_TYPES: Final = word_set("type typ tipo tyyppi rodzaj")
 """A column of this name is the type of the customer in records in which it contains a word for one."""
 # Other things with an id that may be in the first column of a table of customers.

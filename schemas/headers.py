@@ -24,11 +24,13 @@ from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_fron
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
 from tranship.schemas.header_words import (
+    ABBREVIATED_ROLES,
     ADDRESS_NOUNS,
     ADDRESS_ROLES,
     BARE_CODES,
     BARE_NUMBERS,
     BARE_REFERENCES,
+    BARE_STATES,
     BEFORE_NOUNS,
     COMPANIONS,
     CUSTOMERS,
@@ -231,9 +233,13 @@ def _read_folded(folded: str) -> _Hit | None:
             _ROLE_OF_WORD_BEHIND,
         ),
     ):
-        word = _words().get(matched["word"] + matched["number"]) if matched else None
-        if matched and word and word.field in (*ADDRESS, "phone"):
-            return _read_folded(roles_of[matched["role"]] + matched["word"] + matched["number"])
+        if matched is None:
+            continue
+        # `Estado fiscal` ends with a link only by accident.
+        for bare in (matched["word"] + matched["link"], matched["word"]):
+            word = _words().get(bare + matched["number"])
+            if word and word.field in (*ADDRESS, "phone"):
+                return _read_folded(roles_of[matched["role"]] + bare + matched["number"])
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -244,9 +250,13 @@ def _read_folded(folded: str) -> _Hit | None:
         if word and (role not in BEFORE_NOUNS or _is_of_mail(word, rest)) and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
-    address = _ADDRESS.match(rest)
-    if address is None:
-        return None
+    # `adresstad` is the `stad` of an `adres`, or the `tad` of an `adress`.
+    found = (pattern.match(rest) for pattern in _EACH_ADDRESS)
+    return next(filter(None, (_read_inside(rest, roles.copy(), address) for address in found if address)), None)
+
+
+def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | None:
+    """Read what is behind the word for an address, with the roles before it."""
     number = int(address["number"] or 0)
     inner = rest[address.end() :]
     if (behind := _ROLE_BEHIND.match(inner)) and inner not in _words():  # `Adresse de facturation - Ville`
@@ -271,6 +281,7 @@ _NUMBERED: Final = re.compile(
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
+_EACH_ADDRESS: Final = tuple(re.compile(rf"{noun}(?P<number>[0-9]?)") for noun in _NOUNS)
 _OF_CUSTOMER: Final = re.compile(
     r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
 )
@@ -278,10 +289,10 @@ _ROLE_BEHIND: Final = re.compile(
     rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
 _WORD_BEHIND: Final = re.compile(
-    r"(?P<word>.{2,}?)(?:de|del|dela|da|do|du|di|van|vanhet)?"
+    r"(?P<word>.{2,}?)(?P<link>(?:de|del|dela|da|do|du|di|van|vanhet)?)"
     rf"(?P<role>{'|'.join(sorted(_ROLE_OF_WORD_BEHIND, key=len, reverse=True))})(?P<number>[1-3]?)"
 )
-_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<number>)")
+_WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<link>)(?P<number>)")
 _ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
@@ -446,7 +457,32 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     secret = secrets(columns)
     hits = {column: hit for column, hit in named if hit and column not in secret and _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
-    return _with_state_of_account(hits)
+    return _with_bare_status(columns, _with_state_of_account(_with_whole_roles(hits)))
+
+
+def _with_whole_roles(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with the role in full where it is abbreviated, if there is only one of its kind."""
+    short = {column: hit for column, hit in hits.items() if hit.role in ABBREVIATED_ROLES}
+    whole = {
+        rank: {hit.role for hit in hits.values() if hit.role and hit.rank[0] == rank} - ABBREVIATED_ROLES
+        for rank in {hit.rank[0] for hit in short.values()}
+    }
+    return {**hits} | {
+        column: hit._replace(role=next(iter(roles)))
+        for column, hit in short.items()
+        if len(roles := whole[hit.rank[0]]) == 1
+    }
+
+
+def _with_bare_status(columns: Sequence[str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with a word for a state or a status, such as `Stato`, as the status where another column is
+    the state or country that it may mean."""
+    if any(hit.field == "status" for hit in hits.values()):
+        return hits
+    groups = {hit.group for hit in hits.values() if hit.role == ""}
+    bare = {column: BARE_STATES.get(fold(column), frozenset()) for column in columns if column not in hits}
+    found = [column for column, beside in bare.items() if not beside.isdisjoint(groups)]
+    return {**hits, found[0]: _Hit("status", "state", (0, 0, 9), "")} if len(found) == 1 else hits
 
 
 def _with_state_of_account(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -471,9 +507,11 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     companions = COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True
-    # `cli_cp` beside `cli_ville`
+    # `cli_cp` beside `cli_ville`, `CP facturation` beside `Ville facturation`
     return any(
-        other.endswith(name) if len(name) > 2 else other == name for name in companions.split() for other in folded
+        (other.endswith(name) or (hit.role and other.startswith(name))) if len(name) > 2 else other == name
+        for name in companions.split()
+        for other in folded
     )
 
 
@@ -483,7 +521,7 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
         return True
     if hit.group == "st":  # `St` may be a street, unless there are a street and a city
         return {"address_line1", "city"} <= {found.field for found in hits.values()}
-    is_estado = hit.group == "estado"
+    is_estado = hit.group == "estado" and not hit.role
     codes, numbers = hit.group in BARE_CODES, hit.group in BARE_NUMBERS
     if not (is_estado or ((codes or numbers) and hit.field == "external_id")):
         return True

@@ -31,10 +31,15 @@ _WORDS: Final[dict[Role, str]] = {
     "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
     "zuname nom_de_famille apellido apellidos "
     "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
+    "nom_d_usage nom_usuel "
     "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
     "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
-    "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname",
+    "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname "
+    "cognome_e_nome nome_e_cognome nome_cognome nominativo nom_et_prenom nom_prenom prenom_nom prenom_et_nom "
+    "imie_i_nazwisko nazwisko_i_imie imie_nazwisko jmeno_a_prijmeni apellidos_y_nombre apellidos_nombre "
+    "nombre_apellidos nome_e_sobrenome nome_sobrenome nome_e_apelido for_og_etternavn for_og_efternavn "
+    "fornavn_og_etternavn fornavn_og_efternavn for_och_efternamn voor_en_achternaam naam_en_voornaam",
     "contact": "cntctprsn attention_person buyer_contact contact_name primary_contact main_contact "
     "primary_contact_name main_contact_name contact_nm "
     "hauptansprechpartner kontakt_person ansprechperson interlocuteur contact_principal persona_contacto "
@@ -49,7 +54,8 @@ _WORDS: Final[dict[Role, str]] = {
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "sales_account sales_accounts nombre_fiscal "
     "company company_name company_nm firm_nm organization_nm org_name org organisatie "
-    "nom_societe "
+    "nom_societe organisme denominacion denominacao rag_soc rag_soc_1 ragione_sociale_1 raison_sociale_1 "
+    "razon_social_1 "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
     "bedrijf_naam nom_organisation "
     "organisationsname firmaname navn_virksomhed company_name1 firmennavn nazwa_przedsiebiorstwa "
@@ -79,6 +85,8 @@ _FIRST_WORDS_OF_NAME: Final = frozenset(
 )
 _INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
 """Used as a first name only beside a last name, and where there is no first name."""
+_OF_FORENAMES: Final = "voorletters"
+"""Initials that always are those of the first names: `Naam` beside them is the last name."""
 _LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
 _FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
@@ -126,9 +134,12 @@ _OWNER_WORDS: Final = (
     (
         "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
         "contacto contatto guest attendee participant supporter constituent gast teilnehmer mieter spender patienten "
-        "abonnenten"
+        "abonnenten adres adress adresse anschrift direccion indirizzo endereco morada vestigings"
     ),
-    "billing bill invoice rechnung rechnungs facturation facturacion",
+    (
+        "billing bill invoice rechnung rechnungs facturation facture facturacion fatturazione facturatie factuur "
+        "faturamento faturacao cobranca faktura fakturerings laskutus faktury"
+    ),
 )
 _OWNERS: Final = {word: rank for rank, words in enumerate(_OWNER_WORDS) for word in words.split()}
 """Word in front of a name → its rank: the customer's own name precedes that of a contact, which precedes that of the
@@ -150,6 +161,8 @@ class People(Struct, frozen=True):
     unclear: tuple[str, ...] = ()
     is_trading: bool = False
     """Whether the company is a trading name, which gives way to a customer's name."""
+    is_plain: bool = False
+    """Whether `full` is a word for any name, such as `Nombre`, and not that of a contact."""
     is_half: bool = False
     """Whether `first_last` is a first name without a last name, or the other way round."""
     passed_over: tuple[str, ...] = ()
@@ -212,6 +225,7 @@ def find(columns: Sequence[str]) -> People:
         display=whole.get("display"),
         unclear=tuple(unclear),
         is_trading=is_trading,
+        is_plain="full" in whole and _is_plain(whole["full"], shared_front(columns)),
         is_half=len({role for role in ("first", "last") for *of, _ in found.get(role, []) if tuple(of) == own}) == 1,
         passed_over=tuple(passed_over),
         doubles=tuple(_doubles(found, own)),
@@ -225,7 +239,12 @@ def are_persons(columns: Iterable[str]) -> bool:
 
 def is_plain_name(people: People) -> bool:
     """Return whether the only name beside that of a company is a word for any name, such as `Nombre`."""
-    return people.full is not None and not people.first_last and fold(people.full) in _PLAIN_NAMES
+    return people.is_plain and not people.first_last
+
+
+def _is_plain(column: str, front: str) -> bool:
+    rest, owner = _split(column.removeprefix(front))
+    return rest in _PLAIN_NAMES and all(_OWNERS[word] == 0 for word in owner)
 
 
 def is_of_person(column: str, people: People) -> bool:
@@ -314,7 +333,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             for column, read in split.items()
             if not read[0] and column != front
         }
-    of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME}
+    of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME or rest == _OF_FORENAMES}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     has_plain_last = any(rest in _LAST_BESIDE_FIRST and owner in of_first for rest, owner in split.values())
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
@@ -370,8 +389,6 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     named = with_number_sign_in_words(unwrapped(column))
     if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
         return of[0], (*of[1], "associated")  # after `org_name`, which is the same
-    if last := _last_or_company(named):
-        return last, ()
     if remark := _REMARK.search(named):
         # `Nom (contact)` is that of the contact.
         owner = remark[1] if fold(remark[1]) in _OWNERS else ""
@@ -390,18 +407,26 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
         rest = "".join(words[: -2 if len(words) > 2 and _LINKS.fullmatch(words[-2]) else -1])
         if _ROLE_OF.get(rest) in ("first", "middle", "last"):
             return rest, ("contact",)
+    if len(named) <= _LONGEST_EITHER and (either := _EITHER.fullmatch(named)):
+        return _last_or_company(either["one"], either["other"]) or ("", ())
     return "", ()
 
 
-_EITHER: Final = re.compile(r"\s*/\s*|\s+(?:or|oder|ou|o|of|eller|tai|lub|bzw\.?)\s+")
+def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None:
+    """Return the word for a last or full name out of two, of which the other is one for a company: `Nom / Raison
+    sociale`.
+    """
+    for (word, owner), (of_company, _) in ((_split(one), _split(other)), (_split(other), _split(one))):
+        is_name = _ROLE_OF.get(word) in ("last", "full") or word in _LAST_BESIDE_FIRST
+        if is_name and _ROLE_OF.get(of_company) == "company":
+            return word, owner
+    return None
 
 
-def _last_or_company(name: str) -> str | None:
-    """Return the word for last names if a column contains these and names of companies: `Nachname / Firma`."""
-    parts = {_ROLE_OF.get(word): word for word in map(fold, _EITHER.split(name))}
-    return parts["last"] if parts.keys() == {"last", "company"} else None
-
-
+_LONGEST_EITHER: Final = 80
+_EITHER: Final = re.compile(
+    r"(?i)(?P<one>.+?)(?:\s*/\s*|\s+(?:or|ou|o|oder|of|eller|lub|tai|nebo|bzw\.?)\s+)(?P<other>[^/]+)"
+)
 _CONTACTS_BEHIND: Final = re.compile(
     "contact|contacto|contatto|contato|kontakt|kontaktperson|ansprechpartner|contactpersoon|interlocuteur|referente"
 )

@@ -21,6 +21,13 @@ _SECRET: Final = re.compile(
     r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|"
     r"sortcode|banksortcode|kontonummer|bankkonto(?:nummer|nr)?[0-9]{0,2}|"
     r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
+    r".*(?:motdepasse|senha|palavrapasse|palavradepasse|adgangskode|kodeord|passord|salasana|haslo|heslo)(?:hash)?|"
+    r".*(?:fodselsnummer|fodselsnr|cprnr|rodnecislo|bsnnummer)|cpr|personnr|"
+    r"(?:n|no|num|numero)?(?:de|da|di|della)?(?:securitesociale|secu|seguridadsocial|segurancasocial|sicurezzasociale)|niss|"
+    r"(?:nr|n|no|num|numero)?(?:du|de|do|di)?(?:passeport|pasaporte|passaporto|passaporte)|"
+    r"(?:reisepass|paspoort|pass|pas|paszportu|paszport)(?:nummer|nr)|(?:nr|numer)paszportu|"
+    r"(?:kredit|credit)(?:karten?|card|kaart|kort)(?:nummer|nr)?|"
+    r"(?:n|no|num|numero)?(?:de|da|di|della)?(?:cartebancaire|cartedecredit|tarjetadecredito|cartadicredito|cartaodecredito)|"
     r"(?:numero(?:de)?)?comptebancaire|(?:numero(?:de)?)?cuentabancaria|contocorrente|clabe"
 )
 _NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|required|expires|expiry)")

@@ -15,11 +15,13 @@ _STREETS: Final = re.compile(
     r"(?P<owner>.*?)(?:street|streetname|streetroadname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|"
     r"rua|endereco|logradouro|gata|gade|vej|gatenavn|gatunamn|vejnavn|katu|ulica|ulice)(?P<of>of\w*address)?"
 )
-_ADDRESSES: Final = re.compile(r"(?P<owner>.*?)(?:address|adresse|adres|adress|direccion|indirizzo|endereco|domicilio)")
+_ADDRESSES: Final = re.compile(
+    r"(?P<owner>.*?)(?:address|adresse|adres|adress|direccion|indirizzo|endereco|morada|domicilio)"
+)
 _NUMBERS: Final = re.compile(
     r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
     r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|numcivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
-    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|cislopopisne|cislodomu)(?P<of>of\w*address)?"
+    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|numerbudynku|nrbudynku|cislopopisne|cislodomu|numerodepuerta|numerodaporta|numeroporta|nporta|porta)(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
 """A word for any number; directly after a street, it is a house number."""

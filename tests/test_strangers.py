@@ -270,6 +270,124 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"address_line1": "2 Quay", "city": "Kiel", "zip_code": "04109", "country": "DE"},
     ),
+    "records in an object of which the name is a word for a contact": (
+        '[{"contato": {"id": 7, "nome": "Padaria Ltda", "fantasia": "Pão Quente", "email": "a@pao.example", "uf": "SP"}}]',
+        {"external_id": "7", "name": "Padaria Ltda", "billing_contact_name": None},
+    ),
+    "initials beside a name are those of a person": (
+        (
+            "Lidnummer;Voorletters;Tussenvoegsel;Naam;Plaats;Landnaam;Mobielenummer;Inschrijfdatum\n"
+            "0007;J.P.;de;Vries;Gent;België;0470 12 34 56;15-01-1998\n"
+        ),
+        {
+            "external_id": "0007",
+            "name": "J.P. de Vries",
+            "country": "BE",
+            "phone": "+32470123456",
+            "created_at": "1998-01-15T00:00:00+00:00",
+        },
+    ),
+    "an address for taxes beside that of a contact": (
+        (
+            "ID,NOMBRE,DIRECCIÓN FISCAL,CÓDIGO POSTAL FISCAL,ESTADO FISCAL,PAÍS FISCAL,NOMBRE CONTACTO,DIRECCIÓN CONTACTO,"
+            "CÓDIGO POSTAL CONTACTO,ESTADO CONTACTO,ESTATUS\n"
+            "1,Aceros,Av. Juárez 1,37000,Guanajuato,México,Rosa Peña,Blvd. 5,36100,Jalisco,Suspendido\n"
+        ),
+        {
+            "address_line1": "Av. Juárez 1",
+            "zip_code": "37000",
+            "state": "Guanajuato",
+            "country": "MX",
+            "billing_contact_name": "Rosa Peña",
+            "status": "suspended",
+        },
+    ),
+    "a Polish building, and a number of companies that is no date": (
+        (
+            "Kod;Nazwa;REGON;Ulica;Nr budynku;Nr lokalu;Kod pocztowy;Miejscowość;Kraj\n"
+            "K/1;Sklep;012345678;Długa;12;4;00-950;Warszawa;Polska\n"
+        ),
+        {"address_line1": "Długa 12", "address_line2": "4", "city": "Warszawa", "country": "PL", "created_at": None},
+    ),
+    "the contact and street of an address in Dutch": (
+        (
+            '[{"relatiecode": 7, "naam": "Korenaar B.V.", "vestigingsAdres": {"contactpersoon": "Sjoerd Bakker", '
+            '"straat": "Molenweg 3", "postcode": "1012 AB", "plaats": "Amsterdam"}, "telefoon": "+31 20 123 45 67"}]'
+        ),
+        {
+            "name": "Korenaar B.V.",
+            "billing_contact_name": "Sjoerd Bakker",
+            "address_line1": "Molenweg 3",
+            "zip_code": "1012 AB",
+            "city": "Amsterdam",
+        },
+    ),
+    "the contact for invoices of a Swedish member": (
+        (
+            "Medlemsnr,Förnamn,Efternamn,Företagsnamn,Landskod,Faktura Förnamn,Faktura Efternamn\n"
+            "5,Eva,Ström,Ström Konsult,SE,Karin,Ek\n"
+        ),
+        {"external_id": "5", "name": "Ström Konsult", "billing_contact_name": "Karin Ek", "country": "SE"},
+    ),
+    "French postal codes behind which is the role of the address": (
+        (
+            "N° client;Nom et prénom;Adresse facturation;CP facturation;Ville facturation;Adresse livraison;CP livraison\n"
+            "5;Petit Anne;1 rue A;06000;Nice;2 rue B;75011\n"
+        ),
+        {"external_id": "5", "name": "Petit Anne", "address_line1": "1 rue A", "zip_code": "06000", "city": "Nice"},
+    ),
+    "an Italian member with the place of residence": (
+        (
+            "Socio n.;Cognome e nome;Indirizzo di residenza;Comune di residenza;CAP di residenza;Comune di nascita\n"
+            "5;Bruni Carla;Via Po 1;Torino;10124;Asti\n"
+        ),
+        {"external_id": "5", "name": "Bruni Carla", "address_line1": "Via Po 1", "city": "Torino", "zip_code": "10124"},
+    ),
+    "a Dutch name in two parts beside a contact": (
+        "Relatienr;Naam 1;Naam 2;T.a.v.;Plaats\n5;Ploeg B.V.;Fietsen;J. Ploeg;Zwolle\n",
+        {"name": "Ploeg B.V.", "billing_contact_name": "J. Ploeg"},
+    ),
+    "the door and floor of a Portuguese address": (
+        (
+            "id_utilizador,nome_completo,email,morada,porta,andar,codigo_postal,localidade,data_registo\n"
+            "1,Ana Guedes,ana@guedes.example,Rua do Sol,12,3 Esq,4000-123,Porto,2020-03-15\n"
+        ),
+        {
+            "external_id": "1",
+            "address_line1": "Rua do Sol 12",
+            "address_line2": "3 Esq",
+            "created_at": "2020-03-15T00:00:00+00:00",
+        },
+    ),
+    "roles in short, of which one address is blank": (
+        (
+            "Kundenr;Firmanavn;Leveringsadresse;Lev. postnr;Lev. by;Fakturaadresse;Fakt. postnr;Fakt. by;Kunde siden\n"
+            "K2;Lund A/S;Vej 3;5000;Odense;;;;2020-03-15\n"
+        ),
+        {"address_line1": "Vej 3", "zip_code": "5000", "city": "Odense", "created_at": "2020-03-15T00:00:00+00:00"},
+    ),
+    "a last name or the name of a company in one column": (
+        "Nr klienta;Nazwisko / Nazwa firmy;Imię;Miejscowość\n5002;Żuk Sp. z o.o.;;Kraków\n",
+        {"external_id": "5002", "name": "Żuk Sp. z o.o."},
+    ),
+    "the place of a supply beside the address for letters": (
+        (
+            "N° cliente;Nombre;Dirección suministro;Población suministro;CP suministro;Dirección envío;Población envío\n"
+            "1;Ana Gil;C/ Sol 1;Lugo;27001;C/ Mar 2;Vigo\n"
+        ),
+        {"address_line1": "C/ Sol 1", "city": "Lugo", "zip_code": "27001"},
+    ),
+    "a trading name beside the name of the company": (
+        '[{"codigo": 7, "denominacion": "Mar SL", "nombreComercial": "El Mar", "correo": "info@mar.example"}]',
+        {"name": "Mar SL"},
+    ),
+    "the name in use beside that of birth": (
+        (
+            "Id adhérent,Nom d'usage,Prénom,Nom de naissance,Organisme,N° et voie,Code postal\n"
+            "13,Blanc,Ida,Roy,Mairie de Nice,1 place B,06000\n"
+        ),
+        {"name": "Mairie de Nice", "billing_contact_name": "Ida Blanc", "address_line1": "1 place B"},
+    ),
 }
 
 
@@ -334,6 +452,24 @@ def test_words_of_other_systems_are_known(column: str, value: str, field: str, t
     file = tmp_path / "in.csv"
     file.write_text(f"id,name,Street Address,City,{column}\n1,A,1 Main St,Bern,{value}\n", encoding="utf-8")
     assert field in customers(file, tmp_path)["records"][0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "status"),
+    [
+        ("Stato,Nazione", "Sospeso,Italia", "suspended"),
+        ("Stato", "Sospeso", None),  # may be a country
+        ("Estado,Provincia,Ciudad", "Activo,Lugo,Vigo", "active"),
+        ("Estado,Ciudad", "Jalisco,Tequila", None),
+        ("Endereço,Cidade,UF,Estado", "Rua A,Campinas,SP,São Paulo", None),
+    ],
+)
+def test_a_word_for_state_and_status_is_the_status_beside_the_other(
+    columns: str, values: str, status: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(f"id,nombre,{columns}\n1,A,{values}\n", encoding="utf-8")
+    assert customers(file, tmp_path)["records"][0].get("status") == status
 
 
 def test_a_name_with_its_owner_in_brackets_is_that_of_the_owner(tmp_path: Path) -> None:

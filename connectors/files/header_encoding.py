@@ -8,6 +8,7 @@ one alphabet. If that does not decide either, the user is asked.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from tranship.connectors.files.header_row import known_names
@@ -63,20 +64,30 @@ def by_header(head: bytes) -> str | None:
     several in which the text differs."""
     whole = head[: head.rfind(b"\n") + 1] or head
     sample = whole[: whole.rfind(b"\n", 0, _HEAD) + 1] or whole
-    found: dict[str, str] = {}
-    most = 0
+    found: dict[str, tuple[int, str]] = {}
     for encoding in _ENCODINGS:
         try:
             whole.decode(encoding)
             text = sample.decode(encoding)
         except UnicodeDecodeError:
             continue
-        known = max(map(_known_beyond_ascii, text.splitlines()[:_ROWS]), default=0)
-        if known and known >= most and _is_of_one_alphabet(text):
-            found = found if known == most else {}
-            found[encoding] = text
-            most = known
-    return next(iter(found)) if len({*found.values()}) == 1 else None
+        if known := max(map(_known_beyond_ascii, text.splitlines()[:_ROWS]), default=0):
+            found[encoding] = (known, text)
+    of_one = {encoding: (known, text) for encoding, (known, text) in found.items() if _is_of_one_alphabet(text)}
+    # Among customers of one country there are a few of others.
+    nearly = {
+        encoding: (known, text)
+        for encoding, (known, text) in found.items()
+        if known >= _FEWEST_WORDS and _is_of_one_alphabet(text, strangers=_STRANGERS)
+    }
+    chosen = of_one or nearly
+    most = max((known for known, _ in chosen.values()), default=0)
+    best = {encoding: text for encoding, (known, text) in chosen.items() if known == most}
+    return next(iter(best)) if len({*best.values()}) == 1 else None
+
+
+_FEWEST_WORDS: Final = 2
+_STRANGERS: Final = 0.1
 
 
 def _known_beyond_ascii(line: str) -> int:
@@ -84,11 +95,17 @@ def _known_beyond_ascii(line: str) -> int:
     return sum(known_names([cell]) for cell in cells if not cell.isascii())
 
 
-def _is_of_one_alphabet(text: str) -> bool:
-    """Return whether the letters beyond ASCII are those of one alphabet, and no capitals are within words."""
-    beyond = {char.lower() for char in text if not char.isascii()} - {*_SIGNS}
+def _is_of_one_alphabet(text: str, strangers: float = 0) -> bool:
+    """Return whether the letters beyond ASCII are those of one alphabet, and no capitals are within words. Of Latin
+    letters, a share of `strangers` may be those of others."""
+    beyond = [char.lower() for char in text if not char.isascii() and char not in _SIGNS]
     if all(char < "Ͱ" for char in beyond):
-        return any(beyond <= {*alphabet} for alphabet in _ALPHABETS)
+        counts = Counter(beyond)
+        allowed = strangers * len(beyond)
+        is_text = not strangers or all(map(str.isalpha, counts))
+        return is_text and any(
+            sum(count for char, count in counts.items() if char not in alphabet) <= allowed for alphabet in _ALPHABETS
+        )
     if all("Ѐ" <= char <= "ӿ" for char in beyond):
         return re.search("[а-яё][А-ЯЁ]", text) is None
     return all(char >= "⺀" for char in beyond)

@@ -46,6 +46,8 @@ def rules(header: str, **options: object) -> tuple[str | None, str | None]:
         ("Company or Last Name;First Name", "First Name + Company or Last Name"),
         ("Apellidos o razón social;Nombre", "Nombre + Apellidos o razón social"),
         ("Name;Vorname", "Vorname + Name"),
+        ("Nom / Raison sociale;Prénom", "Prénom + Nom / Raison sociale"),
+        ("Nombre o razón social;Apellidos", "Nombre o razón social + Apellidos"),
         ("Prénom;Nom", "Prénom + Nom"),
         ("Prénom;Nom de famille", "Prénom + Nom de famille"),
         ("Nombre;Apellidos", "Nombre + Apellidos"),
@@ -193,6 +195,21 @@ def test_two_customers_stop_the_run(header: str, options: list[str]) -> None:
     assert [line.split('"')[1] for line in str(error.value).splitlines()[1:]] == options
     assert rules(header, fields={"name": options[0]})[0] == options[0]
     assert rules(header, ignore=options[1])[0].startswith(options[0])
+
+
+@pytest.mark.parametrize(
+    ("header", "option"),
+    [
+        ("Nazwa skrócona;Osoba kontaktowa", '--map name="Nazwa skrócona | Osoba kontaktowa"'),
+        ("Titular;Contacto;Teléfono", '--map name="Titular | Contacto"'),
+        ("Event name;contact_name", None),
+        ("Nazwa;Osoba kontaktowa", None),
+        ("contact_name", None),
+    ],
+)
+def test_a_contact_is_said_where_another_column_may_be_the_name(header: str, option: str | None) -> None:
+    notes = [note for note in mapped(header).notes if ", a contact." in note]
+    assert [note.rpartition(": ")[2] for note in notes] == ([option] if option else [])
 
 
 def test_the_settings_settle_which_company_it_is() -> None:

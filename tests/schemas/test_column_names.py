@@ -49,3 +49,21 @@ def test_what_an_object_of_secrets_contains_is_secret(column: str, secret: bool)
 )
 def test_the_owner_in_front_of_all_names_is_a_prefix(columns: str, front: str) -> None:
     assert shared_front(columns.split(";")) == front
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("Fødselsnummer", "CPR-nr.", "Personnr", "N° sécurité sociale", "NISS", "Hasło", "Senha", "Passord"),
+        *("Kreditkartennummer", "Nº pasaporte", "Tarjeta de crédito", "Kontonr"),
+    ],
+)
+def test_secrets_are_known_in_other_languages(column: str) -> None:
+    assert is_secret(column)
+
+
+@pytest.mark.parametrize(
+    "column", ["Kontaktpersonnr", "Pers.-Nr.", "N° carte", "Codice fiscale", "Kompassnr", "Kundkonto"]
+)
+def test_other_numbers_are_no_secrets(column: str) -> None:
+    assert not is_secret(column)

@@ -23,6 +23,8 @@ _JAPANESE = "顧客コード,顧客名,電話番号,メールアドレス\n1,山
         ("big5", "客戶編號,客戶名稱,電話,地址\n1,張三公司,,台北\n"),
         ("cp949", "고객번호,고객명,전화번호,이메일\n1,김철수,,\n"),
         ("cp1250", "ID;Nazwa;Miejscowość;Województwo\n1;Łukasz Wąs;Łódź;śląskie\n"),
+        # A customer of another country among many.
+        ("cp1250", "Imię;Miejscowość;Województwo\nŻaneta Wąś;Łódź;śląskie\nBłażej;Świętośńąć;łódzkie\nJörg;Köln;\n"),
         ("mac_roman", _GERMAN),
         ("cp850", _GERMAN),
         ("mac_roman", "Code\tPrénom\tNom\tTéléphone\n1\tHervé\tZürcher\t\n"),  # two languages of Switzerland
