@@ -305,8 +305,9 @@ def _of_role(
 def _doubles(
     found: dict[Role, list[tuple[int, tuple[str, ...], str]]], group: tuple[int, tuple[str, ...]] | None
 ) -> Iterable[str]:
-    for role in _PARTS if group else ():
-        yield from _of_role(found, group, role)[1:]
+    if group is not None:
+        for role in _PARTS:
+            yield from _of_role(found, group, role)[1:]
 
 
 def _of_group(
