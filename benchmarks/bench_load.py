@@ -1,5 +1,4 @@
-"""Run Tranship under unusual loads: little memory, only rejects, one customer, keys that millions of
-records share, many files or columns.
+"""Run Tranship under unusual loads: little memory, only rejects, shared keys, many files or columns.
 
     python benchmarks/bench_load.py [--share 0.1] [--only rejects,wide] [--out results]
 
