@@ -16,9 +16,9 @@ from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
 from tranship.schemas import codes
+from tranship.schemas.column_names import EVERYWHERE
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import LISTS
-from tranship.schemas.headers import EVERYWHERE
 
 _ABSENT: Final = {
     **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), codes.NO_CODE_WORDS),

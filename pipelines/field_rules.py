@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from tranship.schemas.headers import EVERYWHERE
+from tranship.schemas.column_names import EVERYWHERE
 
 if TYPE_CHECKING:
     from tranship.pipelines.expressions import Expression

@@ -8,8 +8,7 @@ from typing import Final
 
 from tranship.pipelines import field_rules
 from tranship.pipelines.matching import Match
-from tranship.schemas.column_names import fold
-from tranship.schemas.headers import EVERYWHERE
+from tranship.schemas.column_names import EVERYWHERE, fold
 
 
 def of_fits(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:

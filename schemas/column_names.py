@@ -10,6 +10,9 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
+EVERYWHERE: Final = "*"
+"""In place of the role of an address, all addresses: a country that belongs to none of them is the customer's."""
+
 # Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
 # GraphQL, Elasticsearch, HAL; MongoDB's Extended JSON.
 _WRAPPED: Final = re.compile(

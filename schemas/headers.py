@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tranship.schemas import header_families
-from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
+from tranship.schemas.column_names import EVERYWHERE, LONGEST, REMEMBERED, fold, shared_front, unwrapped
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
 from tranship.schemas.header_words import (
@@ -413,10 +413,6 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
         others = tuple(column for column in fit.others if column != plain)
         fits["country"] = replace(fit, others=others, further=(*fit.further, plain))
     return fits
-
-
-EVERYWHERE: Final = "*"
-"""Stands for all addresses: a country that belongs to none of them is that of the customer."""
 
 
 def _plain_country(hits: Mapping[str, _Hit]) -> str | None:

@@ -336,7 +336,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
         }
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME or rest == _OF_FORENAMES}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
-    has_plain_last = any(rest in _LAST_BESIDE_FIRST and owner in of_first for rest, owner in split.values())
+    of_plain_last = {owner for rest, owner in split.values() if rest in _LAST_BESIDE_FIRST and owner in of_first}
     of_latin_last = {owner for rest, owner in split.values() if rest in _LAST_WORDS_OF_NAME}
     of_any_first = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "first"} | of_first
     is_crm = not _JOB_TITLES.isdisjoint(map(fold, columns))
@@ -347,11 +347,12 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
     is_directory = "cn" in {fold(column) for column in columns}
     for column, (rest, owner) in split.items():
         role = _ROLE_OF.get(rest)
-        if rest in _INITIALS and (owner in with_first or owner not in of_last):
+        has_last = owner in of_last or (rest == _OF_FORENAMES and owner in of_plain_last)
+        if rest in _INITIALS and (owner in with_first or not has_last):
             continue
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
-        elif rest in _LAST_OF_CONTACT and of_first and not of_last and not has_plain_last:
+        elif rest in _LAST_OF_CONTACT and of_first and not of_last and not of_plain_last:
             role, owner = "last", max(of_first)  # `Nom du contact` beside `Prénom` or `Prénom du contact`
         elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last) or (
             rest == "name" and owner in of_last and owner not in of_any_first  # `Name` beside `Surname`

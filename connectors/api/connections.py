@@ -23,7 +23,11 @@ class _Connector(aiohttp.TCPConnector):
     ) -> aiohttp.connector.Connection:
         for _ in range(self.limit):
             connection = await super().connect(req, traces, timeout)
-            await asyncio.sleep(0)  # what has arrived is read
+            try:
+                await asyncio.sleep(0)  # what has arrived is read
+            except BaseException:  # the request was cancelled
+                connection.close()
+                raise
             if connection.protocol is None or not connection.protocol.should_close:
                 return connection
             connection.close()
