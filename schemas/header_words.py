@@ -134,7 +134,7 @@ WORDS: Final[dict[str, str]] = {
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
-        postarea         postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
+        postarea postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         | village commune localita
     """,
     "state": """

@@ -147,7 +147,7 @@ class Decisions(Struct, frozen=True):
         )
 
     def _deletes(self) -> str:
-        """Of a row that returns, the values are listed for which there is no column any more."""
+        """Customers that the run removed. Where one returns, its values whose columns are gone are listed."""
         differs = [
             (name, f"f.target IS NOT NULL AND t.{image(name)} IS DISTINCT FROM o.{image(name)}")
             for name in self.columns

@@ -96,8 +96,9 @@ def _known_beyond_ascii(line: str) -> int:
 
 
 def _is_of_one_alphabet(text: str, strangers: float = 0) -> bool:
-    """Return whether the letters beyond ASCII are those of one alphabet, and no capitals are within words. Of Latin
-    letters, a share of `strangers` may be those of others."""
+    """Return whether all letters beyond ASCII belong to one alphabet and no word has a capital inside. In Latin script,
+    a share of up to `strangers` of them may belong to other alphabets.
+    """
     beyond = [char.lower() for char in text if not char.isascii() and char not in _SIGNS]
     if all(char < "Ͱ" for char in beyond):
         counts = Counter(beyond)
