@@ -195,8 +195,8 @@ class UndoPlanner:
             plan = f"read_parquet({files_literal([self._undone.folder / PLAN])})"
             self._execute(f"CREATE OR REPLACE TEMP VIEW _changed AS SELECT row, changed FROM {plan}")
         self._execute(f"CREATE OR REPLACE TEMP VIEW _old AS SELECT row AS n{values} FROM {file}")
-        self._table.load_written(self._decisions.written())
         self._table.load_current()
+        self._table.load_written(self._decisions.written())
 
     def _decide(self) -> None:
         """Create `_decided`: n, action (of the run), target, restored (the columns to restore) and since (those that

@@ -26,14 +26,14 @@ class UndoneTable(ComparedTable, Protocol):
         """Return a column as an undo writes it: without demands that a value which it had before may not meet."""
         ...
 
-    def load_written(self, values: Mapping[str, MappedField | str]) -> None:
-        """Create `_written_values` from the run's records `s` in `_survivors`: row, and each column as `=<name>`, given
-        by its field or as SQL, as the table stores it.
-        """
-        ...
-
     def load_current(self) -> None:
         """Create `_now`: n, target and the columns of the rows in `_found` (n, target)."""
+        ...
+
+    def load_written(self, values: Mapping[str, MappedField | str]) -> None:
+        """Create `_written_values` from the run's records `s` in `_survivors`: row, and each column as `=<name>`, given
+        by its field or as SQL, as the table stores it. `_now` is there.
+        """
         ...
 
     def load_last_written(self) -> None:

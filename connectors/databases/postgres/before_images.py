@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
@@ -30,6 +31,8 @@ _CUSTOMER: Final = {name: f"_tranship_customer_{name}" for name in ("key", "id",
 """Columns of the temporary tables with the rows to change or delete, beside their position: those of the image."""
 _EXACT: Final = {"DateStyle": "ISO, YMD", "IntervalStyle": "postgres", "TimeZone": "UTC", "extra_float_digits": "1"}
 """Settings of the session under which text keeps every value."""
+_GROUP_ROWS: Final = 20_480
+"""Small enough that all threads write, also a few rows."""
 
 
 @contextmanager
@@ -130,10 +133,26 @@ class BeforeImages:
             stream_into(duck, f"CREATE OR REPLACE TEMP TABLE {part} AS {kept}", stream)
         self._parts.append(f"FROM {part}")
 
-    def keep(self, types: Mapping[str, ColumnType]) -> None:
-        """Write the images, before the commit. `types` are the columns of the table as it is now."""
+    @contextmanager
+    def written_meanwhile(self) -> Iterator[None]:
+        """Write the images taken, of which the server has none, while it works."""
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(self._write)
+            try:
+                yield
+            except BaseException:
+                self._context.duck.interrupt()
+                raise
+            writing.result()
+
+    def _write(self) -> None:
         if self._parts:
             file = literal(self._request.workspace / BEFORE_IMAGES)
-            images = " UNION ALL BY NAME ".join(self._parts)
-            self._context.duck.execute(f"COPY ({images}) TO {file} (FORMAT parquet)").fetchall()
+            images, self._parts = " UNION ALL BY NAME ".join(self._parts), []
+            form = f"(FORMAT parquet, ROW_GROUP_SIZE {_GROUP_ROWS})"
+            self._context.duck.execute(f"COPY ({images}) TO {file} {form}").fetchall()
+
+    def keep(self, types: Mapping[str, ColumnType]) -> None:
+        """Write the images, before the commit. `types` are the columns of the table as it is now."""
+        self._write()
         keep_facts(self._mapping, self._request, self._plan, shown_types(types))

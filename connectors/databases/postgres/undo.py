@@ -22,12 +22,13 @@ from tranship.connectors.databases.postgres.deletes import GONE, may_fail, undel
 from tranship.connectors.databases.postgres.known_rows import json_image, sent_as_json
 from tranship.connectors.databases.postgres.last_written import LastWritten
 from tranship.connectors.databases.postgres.transfer import copy_to_server, rows_by_place, stream_into
-from tranship.connectors.databases.postgres.values import as_text, value_sent
+from tranship.connectors.databases.postgres.values import as_text, is_plain, value_sent, without_blanks
 from tranship.connectors.databases.quoting import quoted
 from tranship.connectors.databases.table_mapping import Column, MappedField, TableMapping
 
 _WRITTEN: Final = "_tranship_written_values"
 _FOUND: Final = "_tranship_found"
+_CONVERTED: Final = "LEFT JOIN _converted c ON c.row = u.row LEFT JOIN _now t ON t.n = u.n"
 _WRITTEN_ALIKE: Final = (
     *("VARCHAR", "JSON", "UUID", "BOOLEAN", "SMALLINT", "INTEGER", "BIGINT"),
     *("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
@@ -56,7 +57,7 @@ class PostgresUndoneTable(PostgresComparedTable):
 
     def load_written(self, values: Mapping[str, MappedField | str]) -> None:
         """Create `_written_values`, a view: `_survivors` has the run's records while it is used. Only values that
-        DuckDB may write otherwise than the server are sent there.
+        DuckDB may write otherwise than the server are sent there, and of JSON only what is not evidently as it was.
         """
         assert self._context.request.undo  # noqa: S101  (this is an undo)
         as_kept = self._context.request.undo.is_undo  # its records have texts of the server
@@ -67,23 +68,39 @@ class PostgresUndoneTable(PostgresComparedTable):
         }
         asked = {name: _sent(value) for name, value in values.items() if name not in known}
         if asked:
-            self._load_converted(asked)
+            alike = {
+                name: f"{is_plain(sent)} AND json({sent})::VARCHAR = {without_blanks(f't.{image(name)}')}"
+                for name, sent in asked.items()
+                if self._context.types[name].base == "jsonb"
+            }
+            self._load_converted(asked, alike)
             known |= {name: f"c.{image(name)}" for name in asked}
+            known |= {
+                name: f"CASE WHEN c.row IS NULL AND {asked[name]} IS NOT NULL THEN t.{image(name)} "
+                f"ELSE {known[name]} END"
+                for name in alike
+            }
         texts = "".join(f", {text} AS {image(name)}" for name, text in known.items())
         self._context.duck.execute(
             f"CREATE OR REPLACE TEMP VIEW _written_values AS SELECT u.row{texts} FROM _undone u "
-            f"JOIN _survivors s ON s._row = u.row {'LEFT JOIN _converted c ON c.row = u.row' if asked else ''}"
+            f"JOIN _survivors s ON s._row = u.row {_CONVERTED if asked else ''}"
         ).fetchall()
 
-    def _load_converted(self, values: Mapping[str, str]) -> None:
+    def _load_converted(self, values: Mapping[str, str], alike: Mapping[str, str]) -> None:
         """Create `_converted`: row, and as `=<name>` the values (SQL) of the run's records as the server stores them,
-        of records that have any.
+        of records that have any that is not `alike` (SQL) the current one.
         """
         context = self._context
         sent = ", ".join(f"{value} AS {quoted(name)}" for name, value in values.items())
-        filled = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in values)
-        rows = f"SELECT u.row::BIGINT AS row, {sent} FROM _undone u JOIN _survivors s ON s._row = u.row"
-        copy_to_server(context.connection, _WRITTEN, context.duck.sql(f"FROM ({rows}) WHERE {filled}"))
+        wanted = " OR ".join(
+            f"({value} IS NOT NULL AND ({alike[name]}) IS NOT TRUE)" if name in alike else f"{value} IS NOT NULL"
+            for name, value in values.items()
+        )
+        rows = (
+            f"SELECT u.row::BIGINT AS row, {sent} FROM _undone u JOIN _survivors s ON s._row = u.row "
+            f"LEFT JOIN _now t ON t.n = u.n WHERE {wanted}"
+        )
+        copy_to_server(context.connection, _WRITTEN, context.duck.sql(rows))
         stored = [f"({context.types[name].cast(f'u.{quoted(name)}')})::text" for name in values]
         with exact_texts(context.connection):
             stream = context.connection.stream(f"SELECT row{numbered(stored)} FROM pg_temp.{_WRITTEN} u")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -298,7 +299,8 @@ class Writer:
         if self._images:
             self._images.take_deletes(relation)
         if every_row:
-            done = delete_all_rows(self._connection, relation)
+            with self._images.written_meanwhile() if self._images else nullcontext():
+                done = delete_all_rows(self._connection, relation)
         else:
             done = delete_rows(self._connection, relation, self._request)
             self._connection.execute(f"DROP TABLE {GONE}")
