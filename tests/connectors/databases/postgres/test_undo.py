@@ -56,6 +56,38 @@ def test_only_columns_that_change_are_written(table: PostgresWarehouse) -> None:
     assert table.column("name", table="made") == ["Ann", "Bob"]
 
 
+JSON_AS_WRITTEN = [
+    '{"b": 1, "a": "x\\": y"}',
+    '{"a": 1.10}',
+    '{"a": {"c": [1, null]}, "bb": "é"}',
+    '{"n": 12345678901234567890}',
+    None,
+]
+JSON_CHANGED = [
+    ('{"a": 1.1}', '{"a": 1.10}'),
+    ('{"a": "x\\": y"}', '{"a": "x\\":y"}'),
+    ('{"a": 1}', '{"a": "1"}'),
+    ('{"a": 1}', None),
+    (None, "{}"),
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonb", "json", "text"])
+def test_json_is_compared_by_its_values(table: PostgresWarehouse, kind: str) -> None:
+    """What the run wrote is recognised, in whatever form the server keeps it, and so is every change of it."""
+    table.do(f"CREATE TABLE made (external_id text PRIMARY KEY, metadata {kind})")
+    written = [*JSON_AS_WRITTEN, *(before for before, _ in JSON_CHANGED)]
+    records = [{"external_id": str(number), "name": "N", "metadata": text} for number, text in enumerate(written)]
+    run = table.load(records, table="made")
+    for number, (_, after) in enumerate(JSON_CHANGED, len(JSON_AS_WRITTEN)):
+        value = "NULL" if after is None else f"'{after}'"
+        table.do(f"UPDATE made SET metadata = {value} WHERE external_id = '{number}'")
+    back = take_back(table, run)
+    changed = range(len(JSON_AS_WRITTEN), len(written))
+    assert left(back) == {str(number): "changed_since: metadata" for number in changed}
+    assert table.column("external_id", table="made") == sorted(map(str, changed))
+
+
 def test_rows_that_others_have_added_changed_or_replaced_stay(table: PostgresWarehouse) -> None:
     """With the row of others, the table has as many rows as the run has created."""
     run = table.load([ANN, BOB, CID])
