@@ -290,6 +290,16 @@ def languages() -> pl.DataFrame:
 
 
 @cache
+def letters() -> pl.DataFrame:
+    """Return language, letter, count, before and after: the letters beyond ASCII in words of a language, with how often
+    each letter was seen, and which others were before and behind it, such as `a12e3`; `_` is the end of the word.
+
+    Source: names, towns, streets and occupations of Faker 40.63.0, names of CLDR 49.
+    """
+    return _table("letters.csv", {"count": pl.Int64})
+
+
+@cache
 def phone_regions() -> pl.DataFrame:
     """Return country, calling_code, trunk, lengths and longest, one row per country.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from tranship.connectors.contract import repeated, unique_names
 from tranship.connectors.errors import ConfigError
-from tranship.connectors.files import header_encoding, header_row
+from tranship.connectors.files import header_encoding, header_row, letter_pairs
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES, Grammar, Records
 from tranship.connectors.files.header_row import Start
 from tranship.connectors.files.text_encoding import BAD_BYTE, sniff_encoding, unix_line_ends
@@ -218,9 +218,8 @@ class Beginning:
 def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     """Detect the parts of the dialect that are not given. Raises ConfigError if the file cannot be read as CSV."""
     head = beginning.first(1 << 20)
-    encoding = options.encoding or sniff_encoding(head) or header_encoding.by_header(head)
+    encoding, doubts = (options.encoding, ()) if options.encoding else _encoding(name, head)
     if encoding is None:
-        _must_be_text(name, head)
         raise ConfigError(
             f"{name}: is not UTF-8, and does not look like text in Windows-1252. Name its encoding, e.g. "
             "--encoding cp1251 or koi8-r (Cyrillic), iso-8859-7 (Greek), cp1255 (Hebrew), cp1256 (Arabic), cp1254 "
@@ -259,7 +258,7 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
     columns = unique_names(_column_names(names))
     notes = []
     if not options.encoding and encoding not in ("utf-8", "utf-8-sig"):
-        notes.append(f"encoding {header_encoding.title(encoding)}")
+        notes.append(f"encoding {header_encoding.title(encoding)}{_other_readings(doubts)}")
     if not options.delimiter and table.grammar.delimiter != b",":
         notes.append("delimiter " + ("tab" if table.grammar.delimiter == b"\t" else table.grammar.delimiter.decode()))
     is_filled = above > options.skip_lines or bool(sample[:start].strip())
@@ -278,6 +277,33 @@ def sniff(name: str, beginning: Beginning, options: CsvOptions) -> Dialect:
         lines_above += len(sample[start:end].splitlines())
     heading = tuple(value.strip() for value in values) if header else ()
     return Dialect(encoding, table.grammar, tuple(columns), lines_above, tuple(notes), heading, repeated(columns))
+
+
+def _encoding(name: str, head: bytes) -> tuple[str | None, tuple[tuple[str, str], ...]]:
+    """Return the encoding by the first bytes, and the encodings that would fit nearly as well; null if none is likely.
+    Raises ConfigError if it is one of several for people to choose from.
+    """
+    encoding = sniff_encoding(head)
+    if encoding not in (None, "cp1252"):
+        return encoding, ()
+    if encoding is None:
+        _must_be_text(name, head)
+        if by_header := header_encoding.by_header(head):
+            return by_header, ()
+    found = letter_pairs.read(head, header_encoding.known_words(head), is_western=encoding is not None)
+    if found.encoding is None and found.rivals:
+        raise ConfigError(
+            f"{name}: is not UTF-8, and its words are possible in several encodings. Choose the one in which this word "
+            "is right:",
+            *(f'  --encoding {rival:<12} "{_shown(word)}"' for rival, word in found.rivals),
+        )
+    return found.encoding, found.rivals[1:]
+
+
+def _other_readings(rivals: Iterable[tuple[str, str]]) -> str:
+    """Return the words for a note that another encoding is possible; empty if none is."""
+    listed = " or ".join(f'"{_shown(word)}" (--encoding {rival})' for rival, word in rivals)
+    return f"; look whether a word is rather {listed}" if listed else ""
 
 
 def _notes_on_header(line: int | None, skipped: int, *, detected: bool, title: str) -> Iterator[str]:

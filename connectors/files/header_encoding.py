@@ -29,6 +29,16 @@ _ENCODINGS: Final = {
     "mac_roman": "Mac OS Roman",
     "cp850": "IBM 850",
 }
+_FURTHER_TITLES: Final = {
+    "cp1252": "Windows-1252",
+    "cp1253": "Windows-1253",
+    "cp852": "IBM 852",
+    "iso8859_5": "ISO 8859-5",
+    "iso8859_7": "ISO 8859-7",
+    "iso8859_15": "ISO 8859-15",
+    "mac_latin2": "Mac OS Central European",
+    "mac_cyrillic": "Mac OS Cyrillic",
+}
 """Encoding → its name for people."""
 
 _SIGNS: Final = "–—‘’‚“”„…•€§°·«»™®© №№・、。「」ー　"
@@ -56,7 +66,16 @@ _FIELDS: Final = re.compile(r"[;,\t|]")
 
 def title(encoding: str) -> str:
     """Return the name of an encoding for people."""
-    return {"cp1252": "Windows-1252", **_ENCODINGS}.get(encoding, encoding.upper())
+    return {**_FURTHER_TITLES, **_ENCODINGS}.get(encoding, encoding.upper())
+
+
+def known_words(head: bytes) -> dict[str, int]:
+    """Return encoding → the number of known names in the header that are not ASCII, Windows-1252 included."""
+    lines = head[:_HEAD].splitlines()[:_ROWS]
+    return {
+        encoding: max((_known_beyond_ascii(line.decode(encoding, "replace")) for line in lines), default=0)
+        for encoding in ("cp1252", *_ENCODINGS)
+    }
 
 
 def by_header(head: bytes) -> str | None:

@@ -1,6 +1,6 @@
 """Rewrite the code tables of this folder. Run by hand, never by the product:
 
-    pip install pycountry babel phonenumbers tzdata tzlocal
+    pip install pycountry babel faker phonenumbers tzdata tzlocal
     python schemas/data/build.py
 
 The packages are needed here only. The tables are committed; after a run, look through their diff, and bring the
@@ -8,8 +8,10 @@ editions in README.md up to the versions this prints.
 """
 
 import csv
+import importlib
+import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -38,6 +40,28 @@ ACCENTED_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC")
 
 # Names that mean another country in another language; both peoples call their country so.
 SHARED_COUNTRY_NAMES = {"Kongo"}
+
+# Languages whose letters are counted -> the locales of Faker with words of theirs.
+LETTERED = {
+    **{"cs": "cs_CZ", "sk": "sk_SK", "pl": "pl_PL", "hu": "hu_HU", "hr": "hr_HR", "sl": "sl_SI", "ro": "ro_RO"},
+    **{"tr": "tr_TR", "lt": "lt_LT", "lv": "lv_LV", "et": "et_EE", "sq": "", "de": "de_DE de_AT de_CH"},
+    **{"fr": "fr_FR fr_CH fr_CA fr_BE", "es": "es_ES es_MX es_AR es_CL es_CO", "ca": "", "it": "it_IT"},
+    **{"pt": "pt_PT pt_BR", "nl": "nl_NL nl_BE", "sv": "sv_SE", "da": "da_DK", "nb": "no_NO", "fi": "fi_FI"},
+    **{"is": "is_IS", "ga": "ga_IE", "ru": "ru_RU", "uk": "uk_UA", "bg": "bg_BG", "sr": "", "el": "el_GR"},
+}
+OWN_SCRIPT = {"ru", "uk", "bg", "sr", "el"}
+
+# Letters that the sources have too rarely.
+ACCENTED_WORDS = {
+    "it": """
+        Forlì Mondovì Cantù Santhià Nardò Muggiò Erbè Calò Cirò Leinì Roè Viù Salò Cefalù Donà Nicolò Niccolò
+        Giosuè Noè Mosè Totò Libertà Unità Città Società Università Comunità Attività Scalà Caffè Pietà Virtù
+        Gesù Lunedì Martedì Corradò Patanè Badalà Cinà Macrì Crucittì Tripodì Foà Alì Brancà Condò Nicolì Arrò
+        Cossù Dessì Cucè Mirò Trinità Giù Più Sarà Metà Perciò Così Laganà Romanò Surfarò Zappalà Cannavò
+        Rapisardà Calabrò Nucèra Strà Bagheria Sanità Maestà Carità Qualità Novità
+    """,
+    "fr": "Œuvre Œuvres Cœur Sœur Sœurs Bœuf Œillets Nœud Vœux Chœur Mœurs Œcuménique",
+}
 
 # Common spellings that neither ISO 3166-1 nor CLDR has. Left out, because they are ambiguous:
 # America, Korea, Virgin Islands.
@@ -671,6 +695,63 @@ def possible_lengths(calling_code: int, region: str) -> tuple[int, ...]:
     return description.possible_length if description else ()
 
 
+def letter_rows() -> Iterator[tuple[str, str, int, str, str]]:
+    """Yield for each language its letters beyond ASCII, how often each was seen in different words, and before and
+    behind which others; `_` is the end of a word.
+    """
+    for language in LETTERED:
+        count: Counter[str] = Counter()
+        before: dict[str, Counter[str]] = defaultdict(Counter)
+        after: dict[str, Counter[str]] = defaultdict(Counter)
+        words = {word for text in texts_of(language) for word in re.findall(r"[^\W\d_]+", text.lower())}
+        for word in sorted(words):
+            if word.isascii() or (language in OWN_SCRIPT and re.search("[a-z]", word)):
+                continue
+            padded = f"_{word}_"
+            for at, letter in enumerate(word, 1):
+                if not letter.isascii() and letter not in "ʼʻªº":
+                    count[letter] += 1
+                    before[letter][padded[at - 1]] += 1
+                    after[letter][padded[at + 1]] += 1
+        fewest = max(2, count.total() / 2000)
+        for letter, number in in_order(count):
+            if number >= fewest:
+                sides = ("".join(f"{near}{n}" for near, n in in_order(of[letter])) for of in (before, after))
+                yield (language, letter, number, *sides)  # type: ignore[misc]
+
+
+def in_order(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def texts_of(language: str) -> Iterator[str]:
+    """Yield names of persons, places, streets and occupations in a language. Romanian is written with cedillas in
+    encodings with one byte for each character.
+    """
+    cedillas = str.maketrans("șțȘȚ", "şţŞŢ")
+    for locale in LETTERED[language].split():
+        for subject in ("person", "address", "company", "job"):
+            try:
+                provider = importlib.import_module(f"faker.providers.{subject}.{locale}").Provider
+            except ImportError:
+                continue
+            for name, value in vars(provider).items():
+                if not name.startswith("_") and "format" not in name and "romanized" not in name:
+                    yield from (text.translate(cedillas) for text in texts_in(value))
+    yield from ACCENTED_WORDS.get(language, "").split()
+    locale = Locale.parse(language)
+    for names in (locale.territories, locale.languages, locale.currencies):
+        yield from (text.translate(cedillas) for text in names.values())
+
+
+def texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple | set):
+        for inner in value:
+            yield from texts_in(inner)
+
+
 def write(name: str, header: tuple[str, ...], rows: Sequence[tuple[str | int, ...]]) -> None:
     with (HERE / name).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -697,7 +778,8 @@ def main() -> None:
     also_spoken = foreign("languages.csv", foreign_language_names(), spoken)
     write("languages.csv", ("spelling", "code"), one_code_each([*spoken, *also_spoken]))
     write("phones.csv", ("country", "calling_code", "trunk", "lengths", "longest"), sorted(phone_rows()))
-    for package in ("pycountry", "babel", "tzdata", "phonenumbers", "tzlocal"):
+    write("letters.csv", ("language", "letter", "count", "before", "after"), list(letter_rows()))
+    for package in ("pycountry", "babel", "faker", "tzdata", "phonenumbers", "tzlocal"):
         print(package, version(package))
     print("CLDR", get_cldr_version())
 
