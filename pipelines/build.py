@@ -65,6 +65,15 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     unused = [
         _unused(batch.records[column], columns, chosen) for column in columns.fallbacks if column in batch.records
     ]
+    names = {}
+    private = _of_private_companies(batch, columns, chosen)
+    if private is not None:
+        column = columns.fields["customer_type"]
+        texts = _text(batch.records[column], "customer_type")
+        made["customer_type"] = replace_where(texts, private, lambda part: null_text(len(part)))
+        names["customer_type"] = f"\0\0{column}"
+        if columns.keeps_unused and column not in columns.extra:
+            unused.append(replace_where(texts, ~private, lambda part: null_text(len(part))).alias(column))
     matched: set[tuple[str, str]] = set()
     for field, words in columns.words.items():
         if field in made or field in columns.fields:
@@ -72,7 +81,7 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
             made[field], found = _replace_words(_text(values, field), words)
             matched.update((field, word) for word in found)
     # No column of a source has a name with a null character.
-    names = {field: f"\0{field}" for field in made}
+    names = {field: f"\0{field}" for field in made} | names
     records = batch.records.with_columns(*unused, *(values.alias(names[field]) for field, values in made.items()))
     extra = (*columns.extra, *(column.name for column in unused))
     plain = replace(columns, fields={**columns.fields, **names}, extra=extra, built={}, words={})
@@ -136,6 +145,21 @@ def _built(
             result = values.zip_with(taken, result)
     chosen[field] = numbers
     return result
+
+
+def _of_private_companies(batch: Batch, columns: ColumnMap, chosen: Mapping[str, pl.Series]) -> pl.Series | None:
+    """Return a mask of the companies of a type such as `Privato`, which says that they are not public; null if it is
+    not known which records are companies. A person is one whose name is the last alternative, made of several columns.
+    """
+    rule, column = columns.built.get("name"), columns.fields.get("customer_type")
+    if rule is None or column not in batch.records.columns or len(rule.alternatives) < 2:
+        return None
+    if rule.expression is not None or len(rule.alternatives[-1]) < 2:
+        return None
+    words = codes.NOT_PUBLIC_WORDS - {*columns.words.get("customer_type", ())}
+    word = _text(batch.records[column], "customer_type").str.strip_chars().str.to_lowercase()
+    is_company = chosen["name"] < len(rule.alternatives) - 1
+    return is_company & word.is_in(sorted(words)).fill_null(value=False)
 
 
 def _unused(values: pl.Series, columns: ColumnMap, chosen: Mapping[str, pl.Series]) -> pl.Series:

@@ -16,7 +16,7 @@ from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.matching import NO_PINS, Match, Pins, columns_of, fields_by_column, match
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas import headers
-from tranship.schemas.column_names import fold, shared_front
+from tranship.schemas.column_names import Affixes, fold, shared_affixes
 from tranship.schemas.counted import counted
 from tranship.schemas.customer import COLUMNS
 from tranship.schemas.flags import Flag
@@ -141,7 +141,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         dict(reading.defaults),
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
-        flags=_flags((*left, *matched.own), shared_front(columns)),
+        flags=_flags((*left, *matched.own), shared_affixes(columns)),
         rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
@@ -150,6 +150,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_new(layouts, left, reading.extra),
             *mapping_notes.of_addresses(matched),
             *mapping_notes.of_first(matched),
+            *mapping_notes.of_payment_days(matched, columns),
             *mapping_notes.of_half_name(matched, columns),
             *mapping_notes.of_contact_alone(matched, columns),
             *mapping_notes.of_secrets(secret),
@@ -160,9 +161,9 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     )
 
 
-def _flags(columns: Sequence[str], front: str) -> tuple[Flag, ...]:
-    """Return the columns that mark deleted records, by their whole names or behind the prefix that all names share."""
-    found = ((flag_of(column) or flag_of(column.removeprefix(front)), column) for column in columns)
+def _flags(columns: Sequence[str], affixes: Affixes) -> tuple[Flag, ...]:
+    """Return the columns that mark deleted records, by their whole names or without what all names share."""
+    found = ((flag_of(column) or flag_of(affixes.within(column)), column) for column in columns)
     return tuple(replace(flag, column=column) for flag, column in found if flag)
 
 

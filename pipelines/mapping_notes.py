@@ -42,6 +42,17 @@ def of_first(matched: Match) -> Iterator[str]:
         yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
 
 
+def of_payment_days(matched: Match, columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note if a column may contain the term of payment, or the days of the month on which a customer pays."""
+    found = [column for column in matched.undecided(columns) if _PAYMENT_DAYS.fullmatch(fold(column))]
+    if found and "net_terms" not in matched.fits:
+        option = field_rules.option("net_terms", field_rules.quoted(found[0]))
+        yield f'"{found[0]}" may contain days of the month. If it is the term of payment in days: {option}'
+
+
+_PAYMENT_DAYS: Final = re.compile("dias?(?:de)?(?:pago|pagamento|pgto|cobro)")
+
+
 def of_half_name(matched: Match, columns: Sequence[str]) -> Iterator[str]:
     """Yield a note if the name of a person is only a first or a last name, and the rest may be in another column."""
     half = matched.half_name

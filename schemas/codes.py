@@ -65,6 +65,9 @@ _OPEN_STATUS_WORDS = (
 )
 OPEN_STATUS_WORDS = frozenset(_OPEN_STATUS_WORDS.split())
 
+NOT_PUBLIC_WORDS = frozenset(("privato", "privata", "privati", "privado", "privada", "prive", "privé", "private"))
+"""Types of customers that mean a person, or everyone who is not a public body."""
+
 # Folded word -> customer type: the words of shops, accounting and CRM systems for the two (Odoo and ERPNext: company,
 # individual; Zoho: business, individual; Magento and others: B2B, B2C), in the languages of the column names. Retail
 # and wholesale are channels.

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 EVERYWHERE: Final = "*"
 """In place of the role of an address, all addresses: a country that belongs to none of them is the customer's."""
@@ -16,13 +16,44 @@ EVERYWHERE: Final = "*"
 # Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
 # GraphQL, Elasticsearch, HAL; MongoDB's Extended JSON.
 _WRAPPED: Final = re.compile(
-    r"(?:_embedded|attributes|properties|profile|raw_user_meta_data|fields|node|_source|record|item|object)\.(?=.)"
+    r"(?:_embedded|attributes|properties|profile|raw_user_meta_data|fields|node|_source|record|item|object|"
+    r"dati_?anagrafici|datiAnagrafici|anagrafica|contatti|contatos|contactos|coordonnees|"
+    r"(?:datos|dados)(?:_?(?:generales|fiscales|gerais|fiscais|cadastrais|personales|pessoais))?)\.(?=.)"
 )
 _TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
 
 
 # Remarks after a name in import templates: `First Name [Required]`.
 _REQUIRED: Final = re.compile(r"(?i)(?<=\S)\s*[(\[](?:required|optional|mandatory|read[ -]?only)[)\]]\s*$")
+
+
+class Affixes(NamedTuple):
+    """The prefix and the suffix of nearly all names of a table, each empty if there is none."""
+
+    front: str
+    back: str
+
+    def within(self, column: str) -> str:
+        """Return a name without them. It never becomes empty."""
+        inner = column.removeprefix(self.front) or column
+        return inner.removesuffix(self.back) or inner
+
+
+def shared_affixes(columns: Sequence[str]) -> Affixes:
+    """Return what nearly all names of a table begin and end with."""
+    return Affixes(shared_front(columns), shared_back(columns))
+
+
+def shared_back(columns: Sequence[str]) -> str:
+    """Return the suffix of nearly all names of a table, such as the `_adh` of `nom_adh` and `ville_adh`; empty if there
+    is none. A word that has a meaning at the end of a name, as in `first_name`, is none."""
+    backs = Counter(found[0] for column in columns if (found := _BACK.search(column[-_LONGEST_BACK:])))
+    back, count = backs.most_common(1)[0] if backs else ("", 0)
+    is_suffix = count >= _FEWEST_SHARING and count >= 2 / 3 * len(columns) and fold(back) not in _MEANT_BEHIND
+    if is_suffix:
+        return back
+    # `CODCLI`, `NOMCLI`, `TELCLI`: what is read backwards as a prefix.
+    return _capital_front([column[::-1] for column in columns])[::-1] if len(columns) >= 2 * _FEWEST_SHARING else ""
 
 
 def shared_front(columns: Sequence[str]) -> str:
@@ -45,9 +76,16 @@ def _capital_front(columns: Sequence[str]) -> str:
 
 
 _FRONT: Final = re.compile(
-    r"[^\W\d_]{1,12}[_.:](?=\w)|[a-z]{2,5}(?=[A-Z])|"
+    r"[^\W\d_][^\W_]{0,11}[_.:](?=\w)|[a-z]{2,5}(?=[A-Z])|"
     r"(?:Customer|Client|Company|Account|Contact|Organi[sz]ation|Kunden?|Klant|Cliente?|Debtor|Donor)(?= ?[A-Z])"
 )
+_BACK: Final = re.compile(r"(?<=[^\W_])(?:[_.][^\W\d_]{2,12}|(?<=[a-z])[A-Z][a-z]{1,11})$")
+_LONGEST_BACK: Final = 20
+_WORDS_BEHIND: Final = (
+    "id no nr num number code key ref name names nom nombre nome naam date at on time utc type status state country "
+    "city street address addr zip email mail phone mobile fax url count total amount value text list line flag"
+)
+_MEANT_BEHIND: Final = frozenset(_WORDS_BEHIND.split())
 _FEWEST_SHARING: Final = 4
 _SHORTEST_CAPITALS: Final = 2
 _LONGEST_CAPITALS: Final = 4

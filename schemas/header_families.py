@@ -47,9 +47,9 @@ FAMILIES: Final = (
     Family(
         "external_id",
         1,
-        "codigo cod cód num numero nro no n nr id clave ref codice numer kod kode code n_de num_de id_del "
+        "codigo cod cód cd num numero nro no n nr id clave cve ref codice numer kod kode code n_de num_de id_del "
         "cod_del código_del",
-        "cliente del_cliente do_cliente client du_client de_cliente",
+        "cliente del_cliente do_cliente client du_client de_cliente cli clie clte",
         turned=True,
     ),
     Family("external_id", 1, "klant debiteur debiteuren", "nr nummer no num id code", turned=True),
@@ -70,7 +70,7 @@ FAMILIES: Final = (
     Family(
         "external_id",
         8,
-        "numero num no n n_de numero_de numero_di",
+        "numero num no n n_de no_de nr_de numero_de numero_di",
         "adherent socio abonne abonado tessera",
         turned=True,
     ),
@@ -81,6 +81,14 @@ FAMILIES: Final = (
     # E-mail addresses and telephone numbers.
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
     Family("email", 1, "smtp smtp_email", "address addr"),
+    Family(
+        "email",
+        4,
+        "email e_mail mail correo courriel correo_electronico",
+        "contact contacto contatto contato kontakt de_contact du_contact de_contacto del_contacto do_contacto "
+        "de_contato do_contato di_contatto del_contatto referente",
+    ),
+    Family("phone", 2, "phone telephone tel telefon telefono telefone", "secondary secondaire secundario secondario"),
     Family("email", 1, "correo courriel mail", "e principal principale electronico_principal"),
     Family(
         "phone",
@@ -164,6 +172,12 @@ FAMILIES: Final = (
     Family("city", 1, "ville ciudad citta cidade stadt ort plaats localite localidad", "nom nombre nome name naam"),
     Family("address_line1", 2, "street str strasse straße", "addr adr address name_and_number and_number no_name nm"),
     Family("address_line1", 2, "addr adr strasse_hausnr strasse_hnr strasse_und_hausnr strasse_u_hausnr", "~ 1 line_1"),
+    Family(
+        "address_line1",
+        2,
+        "calle rua via rue direccion indirizzo endereco logradouro",
+        "y_numero y_no y_n e_numero e_no e_n et_numero et_no et_n e_civico e_n_civico e_numero_civico",
+    ),
     Family("address_line2", 1, "address addr adr street", "line_2 ln_2 ln2 2 complement additional addition extra"),
     Family("address_line1", 1, "address addr adr street", "line_1 ln_1 ln1 l1"),
     Family("address_line2", 1, "supplemental supplementary additional", "address address_line"),
@@ -173,7 +187,9 @@ FAMILIES: Final = (
     Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
     Family("currency", 1, "code cod codigo codice default", "devise monnaie moneda valuta moeda waluty currency"),
     Family("language", 1, "language lang sprach langue idioma taal språk sprog", "code cd key iso id kz kod kode"),
-    Family("language", 1, "preferred default customer correspondence contact", "lang language locale sprache"),
+    Family(
+        "language", 1, "preferred default customer correspondence contact pref", "lang language locale sprache langue"
+    ),
     Family("language", 1, "code cod", "langue idioma lingua taal jezyka"),
     Family(
         "net_terms",
@@ -184,10 +200,19 @@ FAMILIES: Final = (
     ),
     Family("net_terms", 1, "days", "to_pay until_due credit payment_due"),
     Family("net_terms", 1, "zahlungsziel zahlungsfrist zahlungsbedingung netto zahlungs", "tage tagen in_tagen"),
-    Family("net_terms", 1, "dias dia plazo", "pago de_pago credito cobro pagamento vencimiento prazo"),
+    # `Días de pago` may be the days of the month on which a customer pays.
+    Family("net_terms", 1, "dias", "credito de_credito cred vencimiento prazo de_prazo"),
+    Family("net_terms", 1, "plazo", "pago de_pago credito de_credito cobro de_cobro vencimiento"),
+    Family("net_terms", 1, "prazo", "pagamento de_pagamento pgto recebimento de_recebimento vencimento"),
     Family("net_terms", 1, "jours nb_jours delai nombre_de_jours", "paiement de_paiement reglement de_reglement"),
     Family("net_terms", 1, "giorni gg", "pagamento di_pagamento scadenza"),
     Family("net_terms", 1, "termin termin_platnosci dni", "dni platnosci zaplaty"),
+    Family(
+        "net_terms",
+        2,
+        "cond condicion condicoes condiciones condizioni condizione condicao",
+        "pago pagamento de_pago de_pagamento di_pagamento pag pgto paiement reglement",
+    ),
     Family(
         "net_terms",
         2,
@@ -201,6 +226,12 @@ FAMILIES: Final = (
     Family("created_at", 1, "created create creation crt cre", _MOMENT),
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
     Family("created_at", 2, "added joined join registered registration signup sign_up signed_up", _MOMENT),
+    Family(
+        "created_at",
+        2,
+        "data data_de data_da dt fecha fecha_de date_d",
+        "admissao adm admision afiliacion ingreso cad cadastro",
+    ),
     Family("created_at", 2, "reg", "date dt time ts timestamp datetime"),  # `REGON` is a number of Polish companies
     Family("created_at", 2, "entered entry inserted insert ins enrolled enrollment onboarded opened", _MOMENT),
     Family(
@@ -329,6 +360,13 @@ FAMILIES: Final = (
     ),
     Family("tax_id", 2, "fiscal", "code"),
     Family("tax_id", 2, "nif cif nie rfc cnpj cpf dni", "vat nif cif cnpj cpf iva dni nie numero"),
+    Family(
+        "tax_id",
+        2,
+        "num numero no n nr num_de numero_de no_de n_de",
+        "contribuinte contribuyente contrib nif cif rfc rut ruc nit cuit cnpj cpf identificacion_fiscal "
+        "identificacion_tributaria identificacao_fiscal identificacao_tributaria registro_federal_de_contribuyentes",
+    ),
     Family("tax_id", 2, "codigo cod numero id identificacion identificador num", "fiscal fiscale tributaria nif cif"),
     Family("tax_id", 2, "steuer", "nr id nummer identnummer"),
     # Where invoices go.
@@ -341,7 +379,7 @@ FAMILIES: Final = (
         "billing_contact_email",
         1,
         "rechnung rechnungs rechnungen buchhaltung buchhaltungs facturation facture factures compta comptabilite "
-        "facturacion factura facturas contabilidad fatturazione fatture amministrazione factuur facturatie "
+        "facturacion factura facturas contabilidad cobranca fatturazione fatture amministrazione factuur facturatie "
         "facturen boekhouding faktura fakturerings fatura faturacao faturamento financeiro faktury lasku laskutus",
         "email e_mail mail epost e_post mailadresse email_adresse emailadres",
         turned=True,
@@ -362,7 +400,8 @@ FAMILIES: Final = (
         "name",
         1,
         "name name1 nom nombre nome naam navn namn nazwa",
-        "client cliente kunde kunden klant kund klienta kontrahenta nabywcy odbiorcy zakaznika",
+        "client cliente kunde kunden klant kund klienta kontrahenta nabywcy odbiorcy zakaznika tiers du_tiers tercero "
+        "del_tercero",
         turned=True,
     ),
     Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
@@ -372,7 +411,10 @@ FAMILIES: Final = (
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),
     Family(
-        "customer_type", 1, "type typ art tipo rodzaj kategoria", "klienta cliente client kunde kund klant kontrahenta"
+        "customer_type",
+        1,
+        "type typ art tipo tipologia tipologia_di rodzaj kategoria",
+        "klienta cliente client kunde kund klant kontrahenta",
     ),
     Family("customer_type", 2, "entity legal_entity party", "type kind"),
     Family("status", 1, "customer client account cust acct", "status status_code status_name"),

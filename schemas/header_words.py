@@ -50,8 +50,8 @@ WORDS: Final[dict[str, str]] = {
         | codigo_de_integracao codigo_integracao integration_code integration_id internal_code internal_number
         interne_nummer code_interne numero_interne codice_interno numero_interno
         codigo_interno
-        | code codice codigo kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code relatiecode
-        relatienummer relatienr
+        | code codice codigo clave cve kode kod koodi cod kontaktnr kontakt_nr debtor_no debtor_number debtor_code
+        relatiecode relatienummer relatienr
         kartei_nr akronim symbol
         | nr no nummer number numero num numer nro
     """,
@@ -80,7 +80,7 @@ WORDS: Final[dict[str, str]] = {
         | company company_name organization organisation organization_name organisation_name business_name firma
         firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
         nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
-        nome_azienda ragione_sociale denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
+        nome_azienda ragione_sociale rag_soc denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
         foretagsnamn
         virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
         | customer client kunde klant kund asiakas cliente klient zakaznik
@@ -100,7 +100,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "phone": """
         primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
-        telefon_kontaktowy tel_kontaktowy
+        telefon_kontaktowy tel_kontaktowy tfno tlfno tfn
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
@@ -108,19 +108,19 @@ WORDS: Final[dict[str, str]] = {
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
         mobielenummer mobieletelefoon mobiele_telefoon mobieltelefoon mobilni_cislo numer_komorkowy komorka
-        gsm telemovel mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
+        gsm telemovel tlm tlmv tlmvl mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
         | work work_phone business_phone company_phone office_phone
         | home_phone other_phone
     """,
     "address_line1": """
-        street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
+        via_piazza street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr
         n_et_voie numero_et_voie num_et_voie
         straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
         gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
-        morada adress postadress postadresse osoite full_address adresa
+        morada adress postadress postadresse osoite full_address adresa dir indir ind dom end
     """,
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
@@ -133,17 +133,18 @@ WORDS: Final[dict[str, str]] = {
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
-        poblacion municipio citta comune plaats woonplaats gemeente cidade localidade stad postort by poststed kaupunki
-        postarea postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
+        poblacion citta plaats woonplaats cidade localidade stad postort by poststed kaupunki
+        loc pob mun postarea postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
+        | municipio comune gemeente comuna
         | village commune localita
     """,
     "state": """
         province state_name province_name state_province_region province_region province_state bundesland
         state_1 administrative_district_level_1 administrative_area_level_1 administrative_area country_subdivision
         country_subdivision_code departement departamento state_or_province_code dep_region departement_region
-        estado_o_provincia
+        estado_o_provincia estado_provincia provincia_estado
         provincia_o_estado provincia_o_stato distrito_ou_estado
-        provincia prov provincie fylke landskap maakunta uf estado wojewodztwo województwo st
+        provincia prov provincie fylke landskap maakunta uf pr est estado wojewodztwo województwo st
         | region county region_name regione regio
         | state_code province_code region_code state_id state_province_code
         | canton kanton cantone
@@ -154,7 +155,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "country": """
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
-        paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
+        nacion nacao paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
         | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
@@ -191,7 +192,7 @@ WORDS: Final[dict[str, str]] = {
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
         zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
         fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
-        dias_de_pago dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias vencimiento_dias
+        dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias vencimiento_dias
         giorni_di_pagamento giorni_pagamento scadenza_in_giorni scadenza_giorni vencimento_em_dias vencimento_dias
         echeance_jours betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
         kreditdagar forfallsdager kredittdager kreditdage maksuaika
@@ -269,14 +270,15 @@ WORDS: Final[dict[str, str]] = {
     "tax_id": """
         vat_id vat_number vat_no vat_nr vat_registration_number tax_vat_number ust_id ust_idnr ust_id_nr ustid
         umsatzsteuer_id umsatzsteuer_identifikationsnummer numero_tva numero_de_tva n_tva no_tva
-        tva_intracommunautaire partita_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
+        tva_intracommunautaire partita_iva part_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
         momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
         ust_id_nummer tax_id_value stceg
         | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
         tax_registration_no abn nzbn gstin gst_number gst_no ein contribuinte n_contribuinte numero_de_contribuinte
         nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
-        cnpj_cpf rfc rut ruc cuit nit cvr
-        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale cod_fisc lictradnum tax_exempt_number steuer_id steuernummer
+        cnpj_cpf id_estrangeiro documento_estrangeiro identificacao_estrangeiro id_extranjero rfc rut ruc cuit nit cvr
+        cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale cod_fisc cod_fis cgc cgc_cpf lictradnum tax_exempt_number
+        steuer_id steuernummer
     """,
     "billing_contact_name": """
         billing_contact billing_name invoice_contact billing_contact_full_name billing_attention bill_to_contact
@@ -363,7 +365,7 @@ ROLES_BEHIND: Final = {
 ABBREVIATED_ROLES: Final = word_set("fakt fact fatt lev livr")
 """`Lev. by` belongs to the `Leveringsadresse`."""
 
-BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege sede current communication")
+BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege current communication")
 """Words that are roles only before a noun: `Postadresse - Land`. `Visit Country` is not the country of an address."""
 
 # What may come between a role and a word: `billing_address.city`, `Addr 1 - City`, `Default Address City`.
@@ -380,9 +382,12 @@ ADDRESS_NOUNS: Final = (
     "morada",
     "adres",
     "adress",
+    "domicilio",
     "osoite",
     "location",
 )
+SHORT_NOUNS: Final = ("dir", "adr", "dom", "end")
+"""`DirPostal`, `dir_ciudad`, `dom_calle`, `end_cidade`: too short to be looked for within a name."""
 
 # Words with this meaning only beside one of these columns: `By` is a city in a Danish table, `Via` a street in an
 # Italian one.
@@ -393,10 +398,20 @@ COMPANIONS: Final = {
     "kraj": "miasto miejscowosc kodpocztowy ulica",
     "mesto": "psc ulice",
     "uf": "cidade municipio cep endereco",
-    "cap": "citta comune indirizzo via provincia localita",
-    "cp": "ville localite ciudad localidad poblacion adresse direccion",
+    "cap": "citta comune indirizzo via provincia localita loc",
+    "ind": "cap",
+    "indir": "cap citta",
+    "loc": "cap",
+    "pr": "cap",
+    "dom": "pob loc localidad cp codigopostal",
+    "pob": "cp cpo dom dir prov pro",
+    "end": "bairro cep",
+    "mun": "bairro cep",
+    "est": "bairro cep",
+    "cp": "ville localite ciudad localidad poblacion pob municipio colonia adresse direccion domicilio calle",
     "gate": "postnr postnummer poststed",
     "via": "cap citta comune",
+    "dir": "ciudad localidad poblacion municipio provincia codigopostal codpostal postal cp telefono",
     # Attributes of LDAP (RFC 4519).
     **dict.fromkeys(("l", "c", "co"), "cn dn samaccountname"),
     "st": "cn dn samaccountname zip zipcode zipcd postal postalcode postcode",
@@ -414,13 +429,13 @@ DEPARTMENTS: Final = word_set("departement departamento")
 # Bare words for a number or a code. They are an id only beside the name (elsewhere, `Code` may be that of a discount)
 # and before the address (in which they are a house number or a postal code). Lists typed by people have line numbers:
 # `No.` is an id only beside columns typical of accounting systems.
-BARE_CODES: Final = word_set("code codice codigo kode kod koodi cod")
+BARE_CODES: Final = word_set("code codice codigo clave cve kode kod koodi cod")
 BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
 """An id only in the first column: elsewhere it may be that of an order, or a person."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
 BARE_STATES: Final = {
     "stato": word_set("nazione codicenazione codnazione"),
-    "estado": word_set("provincia prov"),
+    "estado": word_set("provincia prov departamento morada nif contribuinte nipc cif nifcif cifnif telemovel"),
 }
 """Word for a state and for a status → the words beside which it is the status. `Estado` beside `UF`, and `Stato` beside
 `Paese`, may be that of an address."""
@@ -436,6 +451,24 @@ OTHER_IDS: Final = word_set("""
     opportunity case issue review booking appointment reservation visit shipment delivery refund dispute license
 """)
 OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
+
+IDENTIFICATIONS: Final = word_set(
+    "identificacion numeroidentificacion numerodeidentificacion noidentificacion nodeidentificacion documento "
+    "numerodocumento numerodedocumento nodocumento nodedocumento documentonumero numdocumento nrodocumento"
+)
+TYPES_OF_IDENTIFICATION: Final = word_set(
+    "tipoidentificacion tipodeidentificacion tipodocumento tipodedocumento tipodoc tipoid documentotipo dv "
+    "digitoverificacion digitodeverificacion digitoverificador"
+)
+"""Beside one of these columns, a document is the one with the tax number: `Tipo de identificación`, `Identificación`,
+`DV`."""
+DOCUMENTS: Final = word_set("cuil dni nie cedula cf ci passaporto pasaporte passaporte")
+"""Numbers of persons that may stand in one column with tax numbers: `CUIT / DNI`."""
+IDENTIFIERS: Final = word_set("identifiant identificador identificativo identificacion identifier")
+REGISTERED: Final = word_set(
+    "siret siren ape naf codeape codenaf rcs formejuridique tva numtva numerotva nif cif cnae capitalsocial"
+)
+"""Between two of these columns, an identifier is the tax number of a company."""
 
 CUSTOMERS: Final = word_set("customer client kunde klant kund asiakas cliente klient zakaznik")
 """Folded words for a customer: a column of this name contains the customer's name, or flags third parties that are

@@ -20,7 +20,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tranship.schemas import header_families
-from tranship.schemas.column_names import EVERYWHERE, LONGEST, REMEMBERED, fold, shared_front, unwrapped
+from tranship.schemas.column_names import (
+    EVERYWHERE,
+    LONGEST,
+    REMEMBERED,
+    Affixes,
+    fold,
+    shared_affixes,
+    unwrapped,
+)
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
 from tranship.schemas.header_words import (
@@ -35,18 +43,25 @@ from tranship.schemas.header_words import (
     COMPANIONS,
     CUSTOMERS,
     DEPARTMENTS,
+    DOCUMENTS,
     ENTITY_FIELDS,
     ENTITY_ROLES,
     FUNCTIONS,
     GUESTS,
+    IDENTIFICATIONS,
+    IDENTIFIERS,
     OF_BOOKS,
     OTHER_IDS,
     OWN_NAMES,
     RECORD_FIELDS,
     RECORD_ROLES,
+    REGISTERED,
     REMARK,
     ROLES_BEHIND,
+    SHORT_NOUNS,
+    TYPES_OF_IDENTIFICATION,
     WORDS,
+    word_set,
 )
 from tranship.schemas.secret_columns import is_secret, secrets
 
@@ -193,15 +208,19 @@ def _read_numbered(name: str, role: str) -> _Hit | None:
 
 
 def _read_either(name: str, role: str) -> _Hit | None:
-    """Read `CNPJ / CPF` and `City/town/village`: words that all mean the same field."""
-    words = re.split(r"\s*/\s*", name)
+    """Read `CNPJ / CPF`, `CPF ou CNPJ` and `City/town/village`: words that all mean the same field."""
+    words = _OR.split(name)
     if len(words) < 2 or not all(map(fold, words)):
         return None
     first = _read_folded(role + fold(words[0]))
     if first is None or first.field not in _EITHER_FIELDS:
         return None
-    others = [_words().get(fold(word)) for word in words[1:]]
+    documents = DOCUMENTS if first.field == "tax_id" else frozenset[str]()
+    others = [_words().get(fold(word)) for word in words[1:] if fold(word) not in documents]
     return first if all(word is not None and word.field == first.field for word in others) else None
+
+
+_OR: Final = re.compile(r"(?i)\s*/\s*|\s+[-–|]\s+|\s+(?:or|oder|ou|o|u|of|eller|lub)\s+")
 
 
 def _read_folded(folded: str) -> _Hit | None:
@@ -219,6 +238,10 @@ def _read_folded(folded: str) -> _Hit | None:
     if numbered := _NUMBERED.fullmatch(folded):
         kind, number = numbered["kind"], int(numbered["number"])
         return _Hit(kind, kind, (0, number + 1, 0), "")
+    if (counted := _COUNTED.fullmatch(folded)) and (word := _words().get(counted["word"])) and word.field == "phone":
+        return _Hit(word.field, word.group, (0, int(counted["number"]) - 1, word.level), "")  # `telefone1_numero`
+    if folded[-1:] in _DIGITS and (word := _words().get(folded[:-1])) and word.field in ("phone", "email"):
+        return _Hit(word.field, word.group, (0, int(folded[-1]) - 1, word.level), "")  # `telefono2`
     if suffixed := _SUFFIXED.fullmatch(folded):
         return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
     if owned := _OF_CUSTOMER.fullmatch(folded):  # `Teléfono del cliente`
@@ -259,14 +282,17 @@ def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | 
     """Read what is behind the word for an address, with the roles before it."""
     number = int(address["number"] or 0)
     inner = rest[address.end() :]
-    if (behind := _ROLE_BEHIND.match(inner)) and inner not in _words():  # `Adresse de facturation - Ville`
+    is_post = inner in _POSTAL and not address[0].startswith("addr")  # of an `Address`, it is the postal code
+    if (behind := _ROLE_BEHIND.match(inner)) and (is_post or inner not in _words()):  # `Adresse de facturation - Ville`
         roles.append(behind["role"])
         inner = inner[behind.end() :] or address[0]
     if line := _LINE.fullmatch(inner):
         inner = f"line{line['number']}"
     if nested := _NUMBERED.fullmatch(inner):
         return _Hit(nested["kind"], nested["kind"], (1, number, int(nested["number"])), "")
-    word = _words().get(inner)
+    word = _words().get("departamento" if inner == "department" else inner)
+    if address[0] in SHORT_NOUNS and inner in _ENGLISH:  # an `end state` is no address
+        return None
     if word is None or not (word.field in ADDRESS or word.field in ("phone", "email") or word.group in _COMPANY):
         return None
     rank = max([_ROLE_RANK.get(role, 1) for role in roles], default=0)
@@ -274,14 +300,19 @@ def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | 
     return _Hit(word.field, word.group, (rank, number, word.level), of_address)
 
 
+_POSTAL: Final = frozenset({"postal", "postale"})
+"""Roles that are words of a postal code as well."""
+_ENGLISH: Final = word_set("state st city town country region county province location street zip line1 line2")
 _OF_UTC: Final = re.compile(r"(?P<word>.+?)(?:in)?(?:utc|gmt)")
+_COUNTED: Final = re.compile("(?P<word>.+)(?P<number>[1-9])(?:numero|number|num|nummer|nr|no)")
+_DIGITS: Final = frozenset("123456789")
 _TIMES: Final = frozenset({"created_at", "updated_at", "trial_started", "paid_started", "cancel_date"})
 _NUMBERED: Final = re.compile(
     r"(?P<kind>email|phone)(?:s|number|numbers|address|addresses)?(?P<number>[0-9])(?:value|address|number|email|)"
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
-_EACH_ADDRESS: Final = tuple(re.compile(rf"{noun}(?P<number>[0-9]?)") for noun in _NOUNS)
+_EACH_ADDRESS: Final = tuple(re.compile(rf"{noun}(?P<number>[0-9]?)") for noun in (*_NOUNS, *SHORT_NOUNS))
 _OF_CUSTOMER: Final = re.compile(
     r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
 )
@@ -433,27 +464,29 @@ def addresses(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, s
     return {column: EVERYWHERE if column == plain else hit.role for column, hit in hits.items() if hit.field in ADDRESS}
 
 
-def _read_behind(front: str, name: str) -> _Hit | None:
-    """Read a name or, if it has no meaning, the part of it after the prefix that all columns share. That part alone
-    shows whose address it is: `CompanyCountry` beside `CompanyInvoiceCountry` is that of no address.
+def _read_within(affixes: Affixes, name: str) -> _Hit | None:
+    """Read a name or, if it has no meaning, the part of it without the prefix and suffix that all columns share. That
+    part alone shows whose address it is: `CompanyCountry` beside `CompanyInvoiceCountry` is that of no address.
     """
     hit = _read(name)
-    if front and name != front and (hit is None or hit.field in ADDRESS):
-        return _read(name.removeprefix(front)) or hit
+    if (hit is None or hit.field in ADDRESS) and (inner := affixes.within(name)) != name:
+        return _read(inner) or hit
     return hit
 
 
 @lru_cache(maxsize=4)
 def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Mapping[str, _Hit]:
     """Return column → the meaning of its name, for the columns that have one."""
-    folded = {fold(column) for column in columns}
     own_names = dict(repeats)
-    front = shared_front(columns)
-    named = ((column, _read_behind(front, own_names.get(column, column))) for column in columns)
+    affixes = shared_affixes(columns)
+    named = ((column, _read_within(affixes, own_names.get(column, column))) for column in columns)
+    inner = {column: fold(affixes.within(column)) for column in columns}
+    folded = {*map(fold, columns), *inner.values()}
     secret = secrets(columns)
     hits = {column: hit for column, hit in named if hit and column not in secret and _is_meant(column, hit, folded)}
-    hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, columns, hits)}
-    return _with_bare_status(columns, _with_state_of_account(_with_whole_roles(hits)))
+    hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, inner, hits)}
+    hits = _with_whole_roles(_with_registered(inner, hits))  # type: ignore[assignment]
+    return _with_bare_status(columns, _with_state_of_account(hits))
 
 
 def _with_whole_roles(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -511,8 +544,10 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     )
 
 
-def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str, _Hit]) -> bool:
-    """Return whether a word that has several meanings has this one among these columns and beside its neighbours."""
+def _is_placed(column: str, hit: _Hit, inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> bool:
+    """Return whether a word that has several meanings has this one among these columns and beside its neighbours.
+    `inner` is column → its folded name without what all names share."""
+    columns = list(inner)
     if hit.group == "st" and not _OF_DIRECTORY.isdisjoint(map(fold, columns)):
         return True
     if hit.group == "st":  # `St` may be a street, unless there are a street and a city
@@ -527,7 +562,29 @@ def _is_placed(column: str, hit: _Hit, columns: Sequence[str], hits: Mapping[str
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
         return not beside.isdisjoint(ADDRESS) and fields.count("state") == 1
     is_id = "name" in beside and beside.isdisjoint(ADDRESS) and not {*fields[:at]}.intersection(ADDRESS)
-    return is_id and (codes or not OF_BOOKS.isdisjoint(fields))
+    if inner[column] in ("clave", "cve") and at > 0:  # it may be a password
+        return False
+    is_of_table = at == 0 and fold(column) != inner[column]  # `CT_Num`, the number of what the `CT_` stands for
+    return is_id and (codes or is_of_table or not OF_BOOKS.isdisjoint(fields))
+
+
+def _with_registered(inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with an identifier among the numbers by which a company is registered as the tax number: the
+    `Identifiant` between `APE` and `SIRET`."""
+    columns = list(inner)
+    found = [
+        column
+        for before, column, behind in zip(columns, columns[1:], columns[2:], strict=False)
+        if inner[column] in IDENTIFIERS and column in hits and {inner[before], inner[behind]} <= REGISTERED
+    ]
+    if not found and not any(hit.field == "tax_id" for hit in hits.values()):
+        names = ["", *inner.values(), ""]
+        found = [
+            column
+            for column, before, name, behind in zip(columns, names, names[1:], names[2:], strict=False)
+            if name in IDENTIFICATIONS and not TYPES_OF_IDENTIFICATION.isdisjoint((before, behind))
+        ][:1]
+    return {**hits} | {column: _Hit("tax_id", "identifier", (0, 0, 9), "") for column in found}
 
 
 _OF_DIRECTORY: Final = frozenset({"cn", "dn", "samaccountname"})

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from tranship.schemas.column_names import LONGEST, fold, shared_front, unwrapped, with_number_sign_in_words
+from tranship.schemas.column_names import LONGEST, Affixes, fold, shared_affixes, unwrapped, with_number_sign_in_words
 from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
 
 Role = Part
@@ -24,21 +24,28 @@ _WORDS: Final[dict[Role, str]] = {
     "f_name "
     "forename fname "
     "christian_name vorname prenom nombre_de_pila primer_nombre "
-    "nome_di_battesimo primeiro_nome voornaam fornavn fornamn etunimi imie imię jmeno",
+    "pren prenoms nome_di_battesimo primeiro_nome nome_proprio nomes_proprios voornaam fornavn fornamn etunimi "
+    "imie imię "
+    "jmeno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
     "tussenvoegsel tussenvoegsels tussenv voorvoegsel voorvoegsels tussenvoegsel_achternaam voorvoegsel_achternaam "
     "vorsatzwort namensvorsatz mellannamn mellomnavn mellemnavn",
     "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
     "zuname nom_de_famille apellido apellidos "
-    "primer_apellido cognome sobrenome apelido ultimo_nome achternaam efternavn etternavn efternamn sukunimi "
+    "primer_apellido cognome sobrenome sobrenomes apelido apelidos ultimo_nome achternaam efternavn etternavn "
+    "efternamn "
+    "sukunimi "
     "nom_d_usage nom_usuel "
     "nazwisko prijmeni co_last_name",
     "second_last": "segundo_apellido apellido_materno",
-    "full": "full_name person person_name nom nom_complet nombre nombre_completo nombre_y_apellidos nome nome_completo "
+    "full": "full_name person person_name nom nom_complet nombre nombres nomes nombre_completo nombre_y_apellidos nome "
+    "nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname "
     "cognome_e_nome nome_e_cognome nome_cognome nominativo nom_et_prenom nom_prenom prenom_nom prenom_et_nom "
     "imie_i_nazwisko nazwisko_i_imie imie_nazwisko jmeno_a_prijmeni apellidos_y_nombre apellidos_nombre "
-    "nombre_apellidos nome_e_sobrenome nome_sobrenome nome_e_apelido for_og_etternavn for_og_efternavn "
+    "nombre_apellidos nombre_y_apellido apellido_y_nombre apellido_nombre nombres_y_apellidos apellidos_y_nombres "
+    "nombres_apellidos apellidos_nombres nome_e_sobrenome nome_sobrenome nome_e_apelido for_og_etternavn "
+    "for_og_efternavn "
     "fornavn_og_etternavn fornavn_og_efternavn for_och_efternamn voor_en_achternaam naam_en_voornaam",
     "contact": "cntctprsn attention_person buyer_contact contact_name primary_contact main_contact "
     "primary_contact_name main_contact_name contact_nm "
@@ -77,24 +84,48 @@ _ROLE_OF: Final[dict[str, Role]] = {
     for role, words in words_of_role.items()
     for word in words.split()
 }
+_CONTACT: Final = (
+    "contact contacto contatto contato contactpersoon kontaktperson interlocuteur referente responsable responsabile "
+    "responsavel persona"
+)
+_NAMES_OF_CONTACTS: Final = frozenset(
+    name + link + contact
+    for name in ("nom", "nombre", "nome", "naam", "navn", "namn")
+    for link in ("", "de", "del", "dela", "do", "da", "du", "di", "van")
+    for contact in _CONTACT.split()
+)
+_ROLE_OF.update({name: "contact" for name in _NAMES_OF_CONTACTS if name not in _ROLE_OF})
 
 # Words that mean a last name beside a first name, and a whole name or a first name elsewhere.
 _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", "namn", "nimi"]))
 _FIRST_WORDS_OF_NAME: Final = frozenset(
-    map(fold, ["vorname", "prenom", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
+    map(fold, ["vorname", "prenom", "prenoms", "pren", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
 )
 _INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
 """Used as a first name only beside a last name, and where there is no first name."""
 _OF_FORENAMES: Final = "voorletters"
 """Initials that always are those of the first names: `Naam` beside them is the last name."""
 _LAST_OF_CONTACT: Final = frozenset(map(fold, ["nom_contact", "nom_du_contact"]))
-_FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nome"]))
+_FIRST_BESIDE_LAST: Final = frozenset(map(fold, ["nombre", "nombres", "nome", "nomes"]))
 _PLAIN_NAMES: Final = _LAST_BESIDE_FIRST | _FIRST_BESIDE_LAST
 _WORDS_FOR_ACCOUNTS: Final = frozenset(map(fold, ["account", "accounts"]))
 """Words for the company of a person in a CRM; elsewhere they may be a number."""
 _JOB_TITLES: Final = frozenset(map(fold, ["job_title", "title", "position", "job_position", "role_title"]))
 _LAST_WORDS_OF_NAME: Final = frozenset(
-    map(fold, ["apellido", "apellidos", "primer_apellido", "cognome", "sobrenome", "apelido", "ultimo_nome"])
+    map(
+        fold,
+        [
+            "apellido",
+            "apellidos",
+            "primer_apellido",
+            "cognome",
+            "sobrenome",
+            "sobrenomes",
+            "apelido",
+            "apelidos",
+            "ultimo_nome",
+        ],
+    )
 )
 
 # Words that are part of a person's name only if the same person has both: `contact.first` and `contact.last`.
@@ -163,6 +194,9 @@ class People(Struct, frozen=True):
     """Whether the company is a trading name, which gives way to a customer's name."""
     is_plain: bool = False
     """Whether `full` is a word for any name, such as `Nombre`, and not that of a contact."""
+    is_short: bool = False
+    """Whether `full` may be the short name of the company, such as `Nome` beside `Razão social`, and is not evidently
+    that of a person."""
     is_half: bool = False
     """Whether `first_last` is a first name without a last name, or the other way round."""
     passed_over: tuple[str, ...] = ()
@@ -216,6 +250,8 @@ def find(columns: Sequence[str]) -> People:
             unclear += best
         elif best:
             whole[role] = best[0]
+    is_plain = "full" in whole and _is_plain(whole["full"], shared_affixes(columns))
+    is_legal = "company" in whole and _split(shared_affixes(columns).within(whole["company"]))[0] in _LEGAL
     return People(
         first_last=_of_group(found, own),
         billing=_of_group(found, billing),
@@ -225,11 +261,17 @@ def find(columns: Sequence[str]) -> People:
         display=whole.get("display"),
         unclear=tuple(unclear),
         is_trading=is_trading,
-        is_plain="full" in whole and _is_plain(whole["full"], shared_front(columns)),
+        is_plain=is_plain,
+        is_short=is_plain and is_legal and not own and not are_persons(columns),
         is_half=len({role for role in ("first", "last") for *of, _ in found.get(role, []) if tuple(of) == own}) == 1,
         passed_over=tuple(passed_over),
         doubles=tuple(_doubles(found, own)),
     )
+
+
+_LEGAL: Final = frozenset(
+    ("razonsocial", "razaosocial", "ragionesociale", "raisonsociale", "ragsoc", "denominazione", "denominacion")
+)
 
 
 def are_persons(columns: Iterable[str]) -> bool:
@@ -242,8 +284,8 @@ def is_plain_name(people: People) -> bool:
     return people.is_plain and not people.first_last
 
 
-def _is_plain(column: str, front: str) -> bool:
-    rest, owner = _split(column.removeprefix(front))
+def _is_plain(column: str, affixes: Affixes) -> bool:
+    rest, owner = _split(affixes.within(column))
     return rest in _PLAIN_NAMES and all(_OWNERS[word] == 0 for word in owner)
 
 
@@ -263,6 +305,8 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
     before = [name, people.display, people.company]
     if _is_customer_with_contact(people):
         return (*((column,) for column in before if column), people.person, (people.contact or "",))
+    if people.is_short and people.contact:
+        return (*((column,) for column in (*before, people.full) if column), people.person)
     if not people.company:
         # Without a company, a whole name is that of the customer: `ContactName` beside `FirstName` and `LastName`.
         before += [people.full, people.contact]
@@ -278,7 +322,8 @@ def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
     contact = (people.contact,) if people.contact and has_contact else ()
     if _is_customer_with_contact(people):
         return ((people.contact or "",),)
-    return tuple(dict.fromkeys(filter(None, (people.billing, people.person, contact))))
+    person = () if people.is_short and not people.contact else people.person
+    return tuple(dict.fromkeys(filter(None, (people.billing, person, contact))))
 
 
 def _is_customer_with_contact(people: People) -> bool:
@@ -326,14 +371,9 @@ _EASTERN: Final = re.compile("[぀-ヿ一-鿿가-힯]")
 
 def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]]:
     """Yield each column of a name with its role, and the words that show whose name it is."""
-    front = shared_front(columns)
+    within = shared_affixes(columns).within
     split = {column: _split(column) for column in columns}
-    if front:
-        split |= {
-            column: _split(column.removeprefix(front))
-            for column, read in split.items()
-            if not read[0] and column != front
-        }
+    split |= {column: _split(within(column)) for column, read in split.items() if not read[0]}
     of_first = {owner for rest, owner in split.values() if rest in _FIRST_WORDS_OF_NAME or rest == _OF_FORENAMES}
     of_last = {owner for rest, owner in split.values() if _ROLE_OF.get(rest) == "last"}
     of_plain_last = {owner for rest, owner in split.values() if rest in _LAST_BESIDE_FIRST and owner in of_first}
@@ -352,6 +392,8 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             continue
         if rest in _LAST_BESIDE_FIRST and owner in of_first and owner not in of_last:
             role = "last"
+        elif rest in _NAMES_OF_CONTACTS and _OF_CONTACT in of_latin_last and _OF_CONTACT not in of_any_first:
+            role, owner = "first", _OF_CONTACT  # `Nombre de contacto` beside `Apellidos de contacto`
         elif rest in _LAST_OF_CONTACT and of_first and not of_last and not of_plain_last:
             role, owner = "last", max(of_first)  # `Nom du contact` beside `Prénom` or `Prénom du contact`
         elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last) or (
@@ -366,6 +408,8 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             role = "contact" if has_phone else None
         elif is_directory:
             role = role or _OF_DIRECTORY.get(fold(column))
+        if role == "full" and owner and _OWNERS[owner[0]] == 0 and not fold(unwrapped(column)).startswith(owner[0]):
+            continue  # `Nom client`, without a first name, is a word for the customer's name
         if role:
             yield column, role, owner
 
@@ -405,13 +449,33 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
             return rest, tuple(words[:start])
         if words[start] not in _OWNERS:
             break
-    if len(words) > 1 and _CONTACTS_BEHIND.fullmatch(words[-1]):  # `Prénom du contact`
-        rest = "".join(words[: -2 if len(words) > 2 and _LINKS.fullmatch(words[-2]) else -1])
-        if _ROLE_OF.get(rest) in ("first", "middle", "last"):
-            return rest, ("contact",)
+    if owned := _with_owner_behind(words):
+        return owned
     if len(named) <= _LONGEST_EITHER and (either := _EITHER.fullmatch(named)):
         return _last_or_company(either["one"], either["other"]) or ("", ())
     return "", ()
+
+
+def _with_owner_behind(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | None:
+    """Return the name and its owner where the owner comes last: `Prénom du contact`, `Apellido de facturación`."""
+    owner = words[-1] if words else ""
+    is_contact = _CONTACTS_BEHIND.fullmatch(owner) is not None
+    if len(words) < 2 or not (is_contact or owner in _OWNERS):
+        return None
+    bare = list(words[:-1])
+    while len(bare) > 1 and _LINKS.fullmatch(bare[-1]):
+        bare.pop()
+    rest = "".join(bare)
+    role = _ROLE_OF.get(rest)
+    if role in ("first", "middle", "last", "second_last") or (role == "company" and owner in _BILLED):
+        return rest, _OF_CONTACT if is_contact else (owner,)
+    if rest in _PLAIN_NAMES:
+        return rest, _OF_CONTACT if is_contact else (owner,)
+    return None
+
+
+_OF_CONTACT: Final = ("contact",)
+_BILLED: Final = frozenset(_OWNER_WORDS[2].split())
 
 
 def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None:
@@ -432,4 +496,4 @@ _EITHER: Final = re.compile(
 _CONTACTS_BEHIND: Final = re.compile(
     "contact|contacto|contatto|contato|kontakt|kontaktperson|ansprechpartner|contactpersoon|interlocuteur|referente"
 )
-_LINKS: Final = re.compile("du|de|del|des|d|di|do|da|van|von|der")
+_LINKS: Final = re.compile("du|de|del|des|d|di|do|da|la|l|dell|della|van|von|der")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_front, unwrapped
+from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_affixes, unwrapped
 
 _SECRET: Final = re.compile(
     r".*(?:password|passwd|passwort|motdepasse|contrasena|wachtwoord|losenord|apikey|secretkey|clientsecret|privatekey)"
@@ -21,7 +21,8 @@ _SECRET: Final = re.compile(
     r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|"
     r"sortcode|banksortcode|kontonummer|bankkonto(?:nummer|nr)?[0-9]{0,2}|"
     r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
-    r".*(?:motdepasse|senha|palavrapasse|palavradepasse|adgangskode|kodeord|passord|salasana|haslo|heslo)(?:hash)?|"
+    r"(?:.*utilisateur|.*user)?mdp|.*(?:contrasenia|contrasenya|paroladordine|clavedeacceso|claveacceso)|"
+    r".*(?:motdepasse|motpasse|senha|palavrapasse|palavradepasse|adgangskode|kodeord|passord|salasana|haslo|heslo)(?:hash)?|"
     r".*(?:fodselsnummer|fodselsnr|cprnr|rodnecislo|bsnnummer)|cpr|personnr|"
     r"(?:n|no|num|numero)?(?:de|da|di|della)?(?:securitesociale|secu|seguridadsocial|segurancasocial|sicurezzasociale)|niss|"
     r"(?:nr|n|no|num|numero)?(?:du|de|do|di)?(?:passeport|pasaporte|passaporto|passaporte)|"
@@ -59,9 +60,9 @@ def secrets(columns: Sequence[str]) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _secrets(columns: tuple[str, ...]) -> frozenset[str]:
-    front = shared_front(columns)
-    found = {column for column in columns if is_secret(column) or (front and is_secret(column.removeprefix(front)))}
-    folded = [fold(unwrapped(column.removeprefix(front)))[-LONGEST:] for column in columns]
+    inner = list(map(shared_affixes(columns).within, columns))
+    found = {column for column, bare in zip(columns, inner, strict=True) if is_secret(column) or is_secret(bare)}
+    folded = [fold(unwrapped(bare))[-LONGEST:] for bare in inner]
     banks = [at for at, name in enumerate(folded) if _BANK.fullmatch(name)]
     beside = {at for bank in banks for at in range(max(bank - _BESIDE, 0), bank + _BESIDE + 1)}
     # The number of a customer may be the first column, or stand beside a bank by chance at one side.
@@ -70,10 +71,14 @@ def _secrets(columns: tuple[str, ...]) -> frozenset[str]:
         for at in range(1, len(columns) - 1)
         if _OF_BANK.fullmatch(folded[at - 1]) and _OF_BANK.fullmatch(folded[at + 1])
     }
+    if not _LOGINS.isdisjoint(folded):
+        found |= {column for column, name in zip(columns, folded, strict=True) if name == "clave"}
     found |= {columns[at] for at in beside | between if at < len(columns) and _ACCOUNT.fullmatch(folded[at])}
     return frozenset(found)
 
 
+_LOGINS: Final = frozenset({"usuario", "nombreusuario", "nombredeusuario", "login", "user", "username"})
+"""Beside one of these columns, the Spanish word `Clave` is a password; elsewhere it is a key."""
 _BESIDE: Final = 2
 """How many columns away the code of the bank is at most: further away, the account may be that of the customer."""
 _ACCOUNT: Final = re.compile(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from tranship.schemas.column_names import fold
+from tranship.schemas.column_names import fold, shared_affixes
 
 _STREETS: Final = re.compile(
     r"(?P<owner>.*?)(?:street|streetname|streetroadname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|"
@@ -21,7 +21,7 @@ _ADDRESSES: Final = re.compile(
 _NUMBERS: Final = re.compile(
     r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
     r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|numcivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
-    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|numerbudynku|nrbudynku|cislopopisne|cislodomu|numerodepuerta|numerodaporta|numeroporta|nporta|porta)(?P<of>of\w*address)?"
+    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|numerbudynku|nrbudynku|cislopopisne|cislodomu|numerodepuerta|numerodaporta|numeroporta|nporta|porta|(?:endereco|direccion|indirizzo|domicilio|morada|logradouro|dir|end)(?:numero|num|nro|no|n))(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
 """A word for any number; directly after a street, it is a house number."""
@@ -31,14 +31,15 @@ def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[s
     """Return the columns that make up the line of an address whose street is this column: the street, and the house
     number before or after it, as in the source. Columns that are `taken` for other fields are not used.
     """
-    in_street = _owner(_STREETS, street)
-    owner = in_street if in_street is not None else _owner(_ADDRESSES, street)
+    within = shared_affixes(columns).within
+    in_street = _owner(_STREETS, within(street))
+    owner = in_street if in_street is not None else _owner(_ADDRESSES, within(street))
     if owner is None:
         return (street,)
-    found = [column for column in columns if _owner(_NUMBERS, column) == owner]
+    found = [column for column in columns if _owner(_NUMBERS, within(column)) == owner]
     if not found and in_street is not None:
         behind = columns[columns.index(street) + 1 :][:1]
-        found = [column for column in behind if _owner(_NUMBERS_BEHIND, column) == owner]
+        found = [column for column in behind if _owner(_NUMBERS_BEHIND, within(column)) == owner]
     if len(found) != 1 or found[0] in taken:
         return (street,)
     return tuple(sorted((street, *found), key=columns.index))

@@ -168,7 +168,10 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             normalised["customer_type"] = _kept(kind, ~other)
             if columns.keeps_unused:
                 kept = _kept(texts["customer_type"], other).alias(column)
-                extra = pl.DataFrame([*extra.get_columns(), kept])
+                # `pipelines/build.py` may have put words there that do not count in a record.
+                if column in extra.columns:
+                    kept = pl.select(pl.coalesce(extra[column], kept).alias(column)).to_series()
+                extra = pl.DataFrame([*(values for values in extra.get_columns() if values.name != column), kept])
     for flag in columns.flags:
         if flag.column in raw.columns:
             warnings.append(_flagged(as_text(raw[flag.column]), flag))

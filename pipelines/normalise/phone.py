@@ -53,6 +53,12 @@ _PARTS: Final = (
 )
 
 
+# What is before the sign has more digits than an area code: `030 / 1234567` is one number.
+_TWO_NUMBERS: Final = (
+    r"(?i)^(\s*(?:[(]?(?:\+|00)(?:[^0-9]*[0-9]){9,}|(?:[^0-9+]*[1-9]|[^0-9+]*0[^0-9]*[1-9])(?:[^0-9]*[0-9]){6,})[)]?)"
+    r"(?:\s*/\s*|\s+[-–]\s+|\s+(?:o|e|y|u|ou|et|or|and|oder|und)\s+)[+(]*(?:[0-9][^0-9A-Za-z/]*){7,}$"
+)
+
 # White space, and the signs that group digits.
 _GROUPING: Final = [
     *" \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f",
@@ -64,12 +70,14 @@ def _bare_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return the numbers without labels and grouping, null where the words are unknown; and a mask of those from which
     an extension or a further number was left out.
     """
-    numbers, shortened = values, constant(False, len(values))
-    worded = values.str.contains(_WORDED).arg_true()
+    several = values.str.contains(_TWO_NUMBERS).fill_null(value=False)
+    numbers = replace_where(values, several, lambda part: part.str.replace(_TWO_NUMBERS, "${1}"))
+    shortened = several.clone()
+    worded = numbers.str.contains(_WORDED).arg_true()
     if not worded.is_empty():
-        first, rest = values.gather(worded).str.extract_groups(_PARTS).struct.unnest().get_columns()
+        first, rest = numbers.gather(worded).str.extract_groups(_PARTS).struct.unnest().get_columns()
         numbers = numbers.clone().scatter(worded, first)
-        shortened = shortened.scatter(worded, (rest != "").fill_null(value=False))
+        shortened = shortened.scatter(worded, (rest != "").fill_null(value=False) | several.gather(worded))
     # The zero in +49 (0)30 is not dialled; elsewhere a bracketed zero is an ordinary digit.
     undialled = numbers.str.contains("(0)", literal=True)
     dialled = replace_where(numbers, undialled, lambda part: part.str.replace(r"^(\s*(?:\+|00).*?)\(0\)", "${1}"))

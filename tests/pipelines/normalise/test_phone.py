@@ -41,3 +41,22 @@ def test_a_number_with_its_calling_code_is_not_given_it_twice():
     assert wrong.height <= 5, wrong.rows()
     # A number that begins with the digits of the calling code by chance is a national number.
     assert wrong.filter(pl.col("e164").str.len_bytes() > pl.col("given").str.len_bytes() + 1).is_empty(), wrong.rows()
+
+
+@pytest.mark.parametrize(
+    ("number", "country", "read", "is_shortened"),
+    [
+        ("0423 555 018 / 0423 555 019", "IT", "+390423555018", True),
+        ("+39 02 55501234/333 5550177", "IT", "+390255501234", True),
+        ("02 55501234 - 333 5550177", "IT", "+390255501234", True),
+        ("01 23 45 67 89 ou 06 12 34 56 78", "FR", "+33123456789", True),
+        ("(11) 3255-0134 / (11) 98855-0177", "BR", "+551132550134", True),
+        ("089 / 45550123", "DE", "+498945550123", False),
+        ("+49 (0)33439 / 1234567", "DE", "+49334391234567", False),
+        ("0043 2742 / 5551234", "AT", "+4327425551234", False),
+        ("1 (415) 555 - 0123", "US", "+14155550123", False),
+    ],
+)
+def test_the_first_of_two_numbers_is_not_an_area_code(number: str, country: str, read: str, is_shortened: bool) -> None:
+    found, unread, shortened = phone(pl.Series([number]), pl.Series([country]))
+    assert (found[0], unread[0], shortened[0]) == (read, False, is_shortened)
