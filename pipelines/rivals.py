@@ -7,6 +7,7 @@ hide an `id` that has some. Both are known only while reading.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import polars as pl
 
@@ -47,11 +48,20 @@ def filled(batch: Batch, columns: ColumnMap, records: pl.DataFrame) -> list[str]
     found = []
     for column, field in asked.items():
         if column in batch.records.columns and _values(batch, column).null_count() < batch.records.height:
-            # A column of place-holders identifies as little as an empty one.
+            # A column of place-holders identifies as little as an empty one, and so does one of tax numbers.
             is_key = field in ("external_id", "email") and column == columns.fields[field]
-            if not is_key or records[field].null_count() < records.height:
+            if not is_key or not records[field].str.contains(_TAX_NUMBER).fill_null(value=True).all():
                 found.append(column)
     return sorted(found)
+
+
+_TAX_NUMBER: Final = (
+    r"(?i)^(?:(?:ATU|BE|BG|CY|CZ|DE|DK|EE|EL|ES|FI|FR|GB|HR|HU|IE|IT|LT|LU|LV|MT|NL|PL|PT|RO|SE|SI|SK)[0-9A-Z]?[0-9]{7,11}"
+    r"[0-9A-Z]{0,3}|CHE[-0-9.]{9,13}(?: (?:MWST|TVA|IVA))?|[0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}|"
+    r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}|[0-9]{2}-[0-9]{8}-[0-9]|[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z])$"
+)
+"""Tax numbers of the European Union, Switzerland, Brazil and Argentina, and of persons in Italy. Customers may have ids
+of this form, but hardly beside others."""
 
 
 def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap) -> None:
@@ -67,10 +77,11 @@ def must_not_hide(found: Iterable[tuple[str, Iterable[str]]], columns: ColumnMap
             column = columns.fields[field]
             hidden = [other for other in others if other in columns_filled]
             if column not in columns_filled and hidden:
+                or_else = ", or only tax numbers" if field == "external_id" else ""
                 filled = "is filled" if len(hidden) == 1 else "are filled"
                 message = (
-                    f'{source}: "{column}" has no value in any record, but {_quoted(hidden)} would also match {field} '
-                    f"and {filled}. Nothing was written. Choose one:"
+                    f'{source}: "{column}" has no value in any record{or_else}, but {_quoted(hidden)} would '
+                    f"also match {field} and {filled}. Nothing was written. Choose one:"
                 )
                 raise Undecided.combined([message, _options(field, [*hidden, column])])
 

@@ -41,6 +41,11 @@ class Affixes(NamedTuple):
 
 def shared_affixes(columns: Sequence[str]) -> Affixes:
     """Return what nearly all names of a table begin and end with."""
+    return _shared_affixes(tuple(columns))
+
+
+@lru_cache(maxsize=16)
+def _shared_affixes(columns: tuple[str, ...]) -> Affixes:
     return Affixes(shared_front(columns), shared_back(columns))
 
 

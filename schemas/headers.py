@@ -558,7 +558,8 @@ def _is_placed(column: str, hit: _Hit, inner: Mapping[str, str], hits: Mapping[s
         return True
     at = columns.index(column)
     fields = [hits[name].field if name in hits else "" for name in columns]
-    beside = {*fields[max(at - 1, 0) : at], *fields[at + 1 : at + 2]}
+    behind = [field for field in fields[at + 1 : at + 3] if field != "external_id"]  # `Code`, `Identifiant`, `Nom`
+    beside = {*fields[max(at - 1, 0) : at], *behind[:1]}
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
         return not beside.isdisjoint(ADDRESS) and fields.count("state") == 1
     is_id = "name" in beside and beside.isdisjoint(ADDRESS) and not {*fields[:at]}.intersection(ADDRESS)
