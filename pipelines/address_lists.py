@@ -6,32 +6,26 @@ metadata as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
 from tranship.connectors.contract import Layout
+from tranship.pipelines.normalise import listed
 from tranship.pipelines.normalise.lists import text_list
 from tranship.pipelines.normalise.raw_text import as_text
-from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text
+from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate
 from tranship.schemas.column_names import fold, unwrapped
 from tranship.schemas.customer import ADDRESS
-from tranship.schemas.headers import match
 
+_OWNERS: Final = (
+    "(?:customer|client|contact|account|company|user|person|postal|physical|mailing|street|billing|invoice)?"
+)
 _LISTS: Final = re.compile(
-    "(?:customer|client|postal|physical|mailing)?(?:addresses|addresslist|adressen|adresses|direcciones|indirizzi|enderecos)"
+    f"{_OWNERS}(?:addresses(?:v2)?|addresslist|addressbook(?:list)?|adressen|adresses|direcciones|indirizzi|enderecos)"
 )
-_SINGLE: Final = re.compile(
-    "(?:customer|client|postal|physical|mailing)?(?:address|adresse|direccion|indirizzo|endereco)"
-)
-_KEY: Final = r'"([A-Za-z_][A-Za-z0-9_]*)"\s*:'
-_LINE: Final = "line"
-"""FHIR's key of the lines; elsewhere it means nothing."""
-_KINDS: Final = frozenset({"type", "kind", "label", "addresstype", "use"})
-_PRIMARY: Final = frozenset({"primary", "default", "isprimary", "isdefault", "preferred"})
-_BILLING: Final = ("billing", "Billing", "BILLING", "invoice", "Invoice", "bill_to")
-_PLACE: Final = ("city", "zip_code", "address_line1", "country")
+_SINGLE: Final = re.compile(f"{_OWNERS}(?:address|adresse|direccion|indirizzo|endereco)")
 
 
 def find(columns: Sequence[str], layouts: Sequence[Layout]) -> list[str]:
@@ -63,36 +57,19 @@ def _is_called(pattern: re.Pattern[str], column: str) -> bool:
 def parts(values: pl.Series, fields: Sequence[str]) -> dict[str, pl.Series]:
     """Return field → its text in the customer's address. A value that is not a list is the first line."""
     texts = evaluate(as_text(values), blank_to_null(VALUE.str.strip_chars()))
-    is_json = texts.str.contains(r"^\[\s*\{").fill_null(value=False)
-    listed = pl.select(pl.when(is_json).then(texts)).to_series()
-    keys = sorted(listed.str.extract_all(_KEY).explode().str.extract(_KEY).drop_nulls().unique())
-    found = {field: fit.columns for field, fit in match(keys, {}).items()}
-    if _LINE in keys:
-        found.setdefault("address_line1", (_LINE,))
-    places = [key for field in _PLACE for key in found.get(field, ())]
-    chosen = evaluate(listed, pl.coalesce(VALUE.str.json_path_match(path) for path in _paths(keys, places)))
-    plain = _joined(texts)
-    made = {}
-    for field in fields:
-        inner = [blank_to_null(VALUE.str.json_path_match(f"$.{key}")) for key in found.get(field, ())]
-        text = evaluate(chosen, pl.coalesce(inner)) if inner else null_text(len(values))
-        text = _joined(text) if field == "address_line1" else text
-        made[field] = plain.zip_with(text.is_null() & plain.is_not_null(), text) if field == "address_line1" else text
+    is_json = texts.str.contains(r"^(?:\[\s*)?\{").fill_null(value=False)
+    chosen = [listed.address(text) if is_listed else {} for text, is_listed in zip(texts, is_json, strict=True)]
+    made = {field: pl.Series([values.get(field) for values in chosen], dtype=pl.String) for field in fields}
+    if "address_line1" in made:
+        plain, line = _joined(pl.select(pl.when(~is_json).then(texts)).to_series()), made["address_line1"]
+        made["address_line1"] = plain.zip_with(line.is_null() & plain.is_not_null(), line)
     return made
 
 
 def _joined(texts: pl.Series) -> pl.Series:
-    """Return lists of texts, such as FHIR's `["1 Main St", "Unit 2"]`, as one text; other lists are null."""
+    """Return lists of texts, such as `["1 Main St", "Unit 2"]`, as one text; other lists are null."""
     is_list = texts.str.starts_with("[").fill_null(value=False)
     if not is_list.any():
         return texts
     of_texts = text_list(texts.filter(is_list), lower=False, numbers=False)
     return pl.select(pl.when(~is_list).then(texts)).to_series().scatter(is_list.arg_true(), of_texts.list.join(", "))
-
-
-def _paths(keys: Sequence[str], places: Sequence[str]) -> Iterator[str]:
-    """Yield the JSON paths of the address to use, the best first."""
-    yield from (f"$[?(@.{key}=='{kind}')]" for key in keys if fold(key) in _KINDS for kind in _BILLING)
-    yield from (f"$[?(@.{key}=={true})]" for key in keys if fold(key) in _PRIMARY for true in ("true", "'true'"))
-    yield from (f"$[?(@.{key}>'')]" for key in places)
-    yield "$[0]"

@@ -13,9 +13,10 @@ from tranship.connectors.contract import Batch
 from tranship.pipelines import address_lists, expressions
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
-from tranship.pipelines.normalise.raw_text import beyond_precision, text_of_field
+from tranship.pipelines.normalise.raw_text import as_text, beyond_precision, text_of_field
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
-from tranship.schemas import codes
+from tranship.schemas import address_kinds, codes
+from tranship.schemas.address_kinds import Kind
 from tranship.schemas.column_names import EVERYWHERE
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import LISTS
@@ -90,10 +91,18 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
 
 def _address_of(batch: Batch, built: Mapping[str, FieldRule]) -> pl.Series | None:
     """Return which address each record has: the first one of which any field is filled, else the first; null if no
-    rule has a choice.
+    rule has a choice. Where a column says what an address is for, one for invoices is before the others, and one for
+    deliveries behind them.
     """
     rules = {field: rule for field, rule in built.items() if rule.addresses}
-    found: pl.Series | None = None
+    kinds = {
+        address: column
+        for rule in rules.values()
+        for address, column in zip(rule.addresses, rule.kinds, strict=False)
+        if column in batch.records.columns
+    }
+    first: str | None = None
+    found = best = pl.Series(dtype=pl.String)
     for address in dict.fromkeys(address for rule in rules.values() for address in rule.addresses):
         if address == EVERYWHERE:
             continue
@@ -108,11 +117,31 @@ def _address_of(batch: Batch, built: Mapping[str, FieldRule]) -> pl.Series | Non
         filled = constant(False, batch.records.height)
         for field, column in columns:
             filled |= ~_is_absent(_joined([batch.records[column]], field), field)
-        if found is None:
-            first, found = address, pl.select(pl.when(filled).then(pl.lit(address))).to_series()
+        kind = _kind_of_address(batch, kinds.get(address), filled)
+        if first is None:
+            first, best = address, kind
+            found = constant(address, batch.records.height, pl.String)
         else:
-            found = pl.select(pl.when(found.is_null() & filled).then(pl.lit(address)).otherwise(found)).to_series()
-    return None if found is None else found.fill_null(first)
+            better = kind < best
+            found = constant(address, batch.records.height, pl.String).zip_with(better, found)
+            best = kind.zip_with(better, best)
+    return None if first is None else found
+
+
+def _kind_of_address(batch: Batch, column: str | None, filled: pl.Series) -> pl.Series:
+    """Return a number that is smaller for an address that is used before others."""
+    kind = constant(int(Kind.OTHER), batch.records.height, pl.Int64)
+    if column is not None:
+        words = as_text(batch.records[column]).fill_null("")
+        distinct = words.unique()
+        meant = [address_kinds.of_word(word) for word in distinct]
+        kind = words.replace_strict(distinct, [int(_AS_OTHER.get(one, one)) for one in meant], return_dtype=pl.Int64)
+    return kind.zip_with(filled, constant(_BLANK, batch.records.height, pl.Int64))
+
+
+_AS_OTHER: Final = {Kind.MAIN: Kind.OTHER}
+"""The columns are already in the order of such words."""
+_BLANK: Final = len(Kind)
 
 
 def _built(

@@ -36,6 +36,8 @@ class FieldRule(Struct, frozen=True):
     """The address that each alternative belongs to: a record has all of its fields from one address. Empty for a field
     that is not part of an address.
     """
+    kinds: tuple[str | None, ...] = ()
+    """The column that says what each of `addresses` is for, such as `Address 2 Type`; null where there is none."""
     before_company: int = 0
     """The number of alternatives before the company. A name there that is only that of the person, who is the last
     alternative, gives way to the company.

@@ -91,7 +91,8 @@ class ColumnMap(Struct, frozen=True):
             {name: of_field for name, of_field in given.items() if name in KEYS}
             for given in (self.fields, self.built, self.words)
         )
-        return ColumnMap(fields, (), {}, built, words, keeps_unused=False)  # type: ignore[arg-type]
+        may_differ = self.may_differ.intersection(KEYS)
+        return ColumnMap(fields, (), {}, built, words, may_differ=may_differ, keeps_unused=False)  # type: ignore[arg-type]
 
     def within(self, columns: Collection[str]) -> ColumnMap:
         """Return the map for records that have only these columns."""
@@ -149,7 +150,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *missing,
             *_new(layouts, left, reading.extra),
             *mapping_notes.of_addresses(matched),
-            *mapping_notes.of_first(matched),
+            *mapping_notes.of_first(matched, columns),
             *mapping_notes.of_payment_days(matched, columns),
             *mapping_notes.of_half_name(matched, columns),
             *mapping_notes.of_contact_alone(matched, columns),
@@ -170,6 +171,8 @@ def _flags(columns: Sequence[str], affixes: Affixes) -> tuple[Flag, ...]:
 def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[str]) -> frozenset[str]:
     """Return the fields mapped only by the name of a column that may contain something else."""
     found = {"customer_type"}.intersection(matched.tentative)
+    if headers.link_to_record([matched.tentative.get("external_id", "")]):
+        found |= {"external_id"}
     doubts = {"name": headers.is_customer, "net_terms": headers.may_be_key}
     found |= {name for name, doubt in doubts.items() if name not in decided and name in mapped and doubt(mapped[name])}
     return frozenset(found)

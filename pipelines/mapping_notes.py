@@ -8,6 +8,7 @@ from typing import Final
 
 from tranship.pipelines import field_rules
 from tranship.pipelines.matching import Match
+from tranship.schemas import headers
 from tranship.schemas.column_names import EVERYWHERE, fold
 
 
@@ -35,11 +36,15 @@ def of_fits(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned:
             yield f"{name} is {rule}; {columns} would also match, and {fate}. To choose: {choice}"
 
 
-def of_first(matched: Match) -> Iterator[str]:
-    """Yield a note if the id of the customer is only known by its place in the first column."""
+def of_first(matched: Match, columns: Sequence[str]) -> Iterator[str]:
+    """Yield a note if the id of the customer is only known by its place in the first column, or as that of a program or
+    an API."""
     if column := matched.tentative.get("external_id"):
         other = field_rules.ignore_option(column)
-        yield f'external_id is "{column}", the first column. If it is not the id of the customer: {other}'
+        what = "the first column" if column == columns[0] else "which nothing else confirms"
+        if headers.link_to_record([column]):
+            what = "where its values are links to records"
+        yield f'external_id is "{column}", {what}. If it is not the id of the customer: {other}'
 
 
 def of_payment_days(matched: Match, columns: Sequence[str]) -> Iterator[str]:

@@ -173,14 +173,16 @@ class _ByName:
 
     def add_tentative(self) -> None:
         """Add a column named only `Type`, which may mean something else, and the id in the first column, whatever its
-        name is."""
+        name is, or an id that only a program would name so."""
         free = [column for column in self._kept if column not in self._used]
         kinds = [column for column in free if fold(column) in BARE_TYPES]
         if self._lacks("customer_type") and len(kinds) == 1:
             self.tentative["customer_type"] = kinds[0]
         first = self._kept[0] if self._kept else ""
-        if self._lacks("external_id") and self._has("email") and first in free and names.is_id_of_record(first):
-            self.tentative["external_id"] = first
+        if self._lacks("external_id") and self._has("email"):
+            found = first if first in free and names.is_id_of_record(first) else names.id_of_system(free)
+            if found := found or names.link_to_record(free):
+                self.tentative["external_id"] = found
         self._fields.update(self.tentative)
 
     def add_address_list(self) -> None:
@@ -369,10 +371,12 @@ class _Given:
                 found[name] = replace(rule, addresses=known)
         several = {address for rule in found.values() if rule.of_several_addresses for address in rule.addresses}
         if several:
+            kinds = names.kinds_of_addresses(self._columns)
             for name, rule in found.items():
                 if several.issuperset(rule.addresses):
                     self.fields.pop(name, None)
-                    self.built[name] = rule
+                    of_rule = tuple(map(kinds.get, rule.addresses))
+                    self.built[name] = replace(rule, kinds=of_rule if any(of_rule) else ())
 
     def add_expression(self, name: str, text: str, *, allow_missing: bool) -> None:
         """Add a rule of `--set`."""

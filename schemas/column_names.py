@@ -20,6 +20,14 @@ _WRAPPED: Final = re.compile(
     r"dati_?anagrafici|datiAnagrafici|anagrafica|contatti|contatos|contactos|coordonnees|"
     r"(?:datos|dados)(?:_?(?:generales|fiscales|gerais|fiscais|cadastrais|personales|pessoais))?)\.(?=.)"
 )
+# Objects around a list: `emailAddresses.elements`, `addresses.data`, `addresses.edges`, `phones.phone`.
+_ENVELOPED: Final = re.compile(
+    r"(?i)(?P<list>.*(?:e-?mails|addresses|addressesv2|addressbook|phones|telephones|numbers|mobiles|indirizzi|"
+    r"adressen|adresses|direcciones|enderecos))[._](?:elements|data|items?|results|records|nodes|edges|entries|entry|"
+    r"list|values?|address|e-?mail|phone|phone_?number|number|e-?mail_?address)"
+)
+ENVELOPES: Final = frozenset({"elements", "data", "items", "results", "records", "nodes", "edges", "entries", "list"})
+"""Folded keys of the list inside such an object."""
 _TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|numberDouble|numberDecimal)$")
 
 
@@ -103,12 +111,16 @@ def unwrapped(column: str) -> str:
     if len(column) > LONGEST:
         return column
     column = _REQUIRED.sub("", column)
+    if enveloped := _ENVELOPED.fullmatch(column):
+        column = enveloped["list"]
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
 
 
 def with_number_sign_in_words(column: str) -> str:
-    """Return a name with `number` for a `#` at its end: `Customer #` is not the `Customer`."""
-    return f"{bare[:-1]} number" if (bare := column.rstrip()).endswith("#") else column
+    """Return a name with `number` for a `#` at its end: `Customer #` is not the `Customer`, `Phone #s` are numbers."""
+    bare = column.rstrip()
+    signs = next((end for end in ("#s", "#") if bare.endswith(end)), "")
+    return f"{bare.removesuffix(signs)} number" if signs else column
 
 
 LONGEST: Final = 300

@@ -164,7 +164,8 @@ FAMILIES: Final = (
     Family("country", 1, "country cntry", "nm name region"),
     Family("state", 1, "state province prov region_state state_province", "nm name region_name"),
     Family("state", 3, "state province county prov st", "cd iso abbr abbreviation short"),
-    Family("zip_code", 1, "zip post postal pst postcode", "cd code number no kode kod area_code"),
+    Family("zip_code", 1, "zip post postal postcode", "cd code number no kode kod area_code"),
+    Family("zip_code", 1, "pst", "cd code"),  # a `PST number` is one of taxes
     Family("zip_code", 1, "postleitzahl plz", "ort_plz firma hausanschrift"),
     Family("zip_code", 1, "cod codigo cód code c", "postal postale post po_stal", turned=True),
     Family("zip_code", 1, "codice cod", "avviamento_postale di_avviamento_postale"),
@@ -182,7 +183,16 @@ FAMILIES: Final = (
     Family("address_line1", 1, "address addr adr street", "line_1 ln_1 ln1 l1"),
     Family("address_line2", 1, "supplemental supplementary additional", "address address_line"),
     Family("address_line2", 2, "zusatz adress zusätzliche", "adresse zusatz adresszusatz adresszeile"),
-    Family("address_line2", 2, "suite unit apt apartment", "no number nr apt unit"),
+    Family("address_line2", 2, "suite unit apt apartment flat", "no number nr num apt unit"),
+    Family(
+        "address_line2",
+        2,
+        "suite ste unit apt apartment flat",
+        "suite ste unit apt apartment flat floor building bldg room etc other suite_unit unit_suite suite_floor "
+        "suite_etc suite_other suite_bldg unit_floor unit_etc suite_no suite_number unit_no unit_number apt_no "
+        "apt_number",
+    ),
+    Family("timezone", 1, "timezone time_zone tz", "name code iana iana_name tzid"),
     # Codes and terms.
     Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
     Family("currency", 1, "code cod codigo codice default", "devise monnaie moneda valuta moeda waluty currency"),

@@ -99,7 +99,8 @@ WORDS: Final[dict[str, str]] = {
         tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
     "phone": """
-        primary_phone contact_phone main_phone phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
+        primary_phone contact_phone main_phone best_phone preferred_phone best_phone_number preferred_phone_number
+        phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
         telefon_kontaktowy tel_kontaktowy tfno tlfno tfn
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
@@ -109,8 +110,13 @@ WORDS: Final[dict[str, str]] = {
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
         mobielenummer mobieletelefoon mobiele_telefoon mobieltelefoon mobilni_cislo numer_komorkowy komorka
         gsm telemovel tlm tlmv tlmvl mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
-        | work work_phone business_phone company_phone office_phone
-        | home_phone other_phone
+        | work work_phone business_phone company_phone office_phone work_direct_phone direct_phone direct_phone_number
+        direct_dial direct_dial_number direct_line direct_number ddi ddi_number office_number work_number
+        corporate_phone corporate_phone_number hq_phone headquarters_phone daytime_phone day_phone daytime_telephone
+        switchboard switchboard_number switchboard_phone
+        | home_phone other_phone evening_phone evening_telephone
+        | alternate_phone alternative_phone alt_phone secondary_phone second_phone additional_phone
+        | toll_free toll_free_number toll_free_phone tollfree_phone freephone freephone_number
     """,
     "address_line1": """
         via_piazza street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
@@ -130,6 +136,10 @@ WORDS: Final[dict[str, str]] = {
         nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
         andar
         toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
+        | apartment apt appartement appartamento apartamento
+        | unit
+        | flat
+        | floor
     """,
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
@@ -418,6 +428,10 @@ COMPANIONS: Final = {
     # Statistics of newsletters.
     **dict.fromkeys(("subscriber", "subscribed"), "opens clicks"),
     "work": "mobile",
+    # A `Flat` may be a price, a `Unit` one of a business or of measure.
+    **dict.fromkeys(
+        ("apartment", "unit", "flat", "floor"), "street address streetaddress address1 addressline1 street1"
+    ),
     # Claims of OpenID Connect.
     "sub": "emailverified givenname",
 }
@@ -450,6 +464,14 @@ OTHER_IDS: Final = word_set("""
     created_by updated_by sales_rep salesperson tax vat national billing_provider gateway charge quote contract
     opportunity case issue review booking appointment reservation visit shipment delivery refund dispute license
 """)
+NOT_OF_A_SYSTEM: Final = OTHER_IDS | word_set("""
+    primary secondary main default billing shipping parent child referrer referred referring referral referredby
+    assigned assignedto previous old last first merged mergedinto master related linked original
+    originating emergency guardian
+    spouse household partner created createdby modified updated updatedby sales salesrep legacy former new duplicate
+    responsible relationship account contact customer client person user member lead
+""")
+"""Words before `Contact ID` that say which contact, whereas the name of a program (`Apollo Contact Id`) says whose."""
 OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 
 IDENTIFICATIONS: Final = word_set(
@@ -496,6 +518,6 @@ REMARK: Final = re.compile(
     r"code iso|c[oó]digo iso|codice iso|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
     r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
-    r"required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
+    r"e?s|required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
     r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"
 )

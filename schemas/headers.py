@@ -48,6 +48,7 @@ from tranship.schemas.header_words import (
     ENTITY_ROLES,
     FUNCTIONS,
     GUESTS,
+    NOT_OF_A_SYSTEM,
     IDENTIFICATIONS,
     IDENTIFIERS,
     OF_BOOKS,
@@ -155,7 +156,30 @@ def _read(name: str) -> _Hit | None:
             name = bare
     if hit := _read_folded(role + fold(name)):
         return hit
-    return _read_of_address(name, role) or _read_numbered(name, role) or _read_either(name, role)
+    return (
+        _read_of_address(name, role)
+        or _read_numbered(name, role)
+        or _read_either(name, role)
+        or _read_repeated(name)
+        or _read_plural(role + fold(name))
+    )
+
+
+def _read_repeated(name: str) -> _Hit | None:
+    """Read `Currency.CurrencyCode`: an object whose keys repeat its name."""
+    matched = _REPEATED.fullmatch(name)
+    hit = _read(matched["front"] + matched["name"]) if matched and fold(matched["name"]) else None
+    return hit if hit and hit.field in _OF_CODES else None
+
+
+_REPEATED: Final = re.compile(r"(?i)(?P<front>(?:.+[.])?)(?P<of>[^\W\d]{3,})[.](?P<name>(?P=of)[\w ]+)")
+_OF_CODES: Final = frozenset({*ADDRESS, "currency", "language", "timezone", "net_terms", "phone", "email"})
+
+
+def _read_plural(folded: str) -> _Hit | None:
+    """Read `Mobile phones`."""
+    hit = _read_folded(folded.removesuffix("s")) if folded.endswith("s") else None
+    return hit if hit and hit.field in REACHED_BY else None
 
 
 def _names_an_address(name: str) -> bool:
@@ -263,6 +287,8 @@ def _read_folded(folded: str) -> _Hit | None:
             word = _words().get(bare + matched["number"])
             if word and word.field in (*ADDRESS, "phone"):
                 return _read_folded(roles_of[matched["role"]] + bare + matched["number"])
+    if _TAX.fullmatch(folded):
+        return _Hit("tax_id", folded, (0, 0, 2), "")
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -303,6 +329,13 @@ def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | 
 _POSTAL: Final = frozenset({"postal", "postale"})
 """Roles that are words of a postal code as well."""
 _ENGLISH: Final = word_set("state st city town country region county province location street zip line1 line2")
+_TAXES: Final = "vat|gst|hst|qst|pst|abn|ein|fein|tin|tax|iva|tva|mwst|ust|btw|nif|cif|cnpj|cpf|rfc|nzbn|gstin"
+_TAX: Final = re.compile(
+    r"(?:company|business|customer|client|billing|eu|account|cust)?(?!(?:pst|qst)(?:no|num|number|id))"
+    rf"(?:(?:{_TAXES})(?:id|no|nr|num|number)?(?:or|and)?){{1,4}}(?:registration|reg|identification)?"
+    r"(?:id|no|nr|num|number)s?"
+)
+"""`GST/VAT number`, `Tax ID or VAT number`. A tax code is a rate."""
 _OF_UTC: Final = re.compile(r"(?P<word>.+?)(?:in)?(?:utc|gmt)")
 _COUNTED: Final = re.compile("(?P<word>.+)(?P<number>[1-9])(?:numero|number|num|nummer|nr|no)")
 _DIGITS: Final = frozenset("123456789")
@@ -354,12 +387,20 @@ def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:
     """Return whether a word means the same field with these roles before it: the city of a delivery is a city, the id
     of a company is not the id of the customer.
     """
+    if word.group in _ROOMS:  # a `Business Unit` is no part of an address
+        return all(role in _ROLES_OF_ROOMS for role in roles)
     if word.field in ADDRESS or word.field == "phone":
         return True
     if word.field in ENTITY_FIELDS:
         return all(role in _ENTITIES for role in roles)
     is_company = word.group in _COMPANY and _ROLE_RANK[roles[-1]] <= _ROLE_RANK["default"]
     return is_company or (word.field in RECORD_FIELDS and roles[0] in _RECORDS and len(roles) == 1)
+
+
+_ROOMS: Final = frozenset({"unit", "flat", "floor"})
+_ROLES_OF_ROOMS: Final = frozenset(
+    role for role, rank in _ROLE_RANK.items() if rank in (_ROLE_RANK["billing"], _ROLE_RANK["shipping"])
+) | {"mailing", "mail", "postal", "home", "residential"} - {"location"}
 
 
 class Fit(Struct, frozen=True):
@@ -389,6 +430,12 @@ def is_own_name(column: str, field: str) -> bool:
     return word is not None and word.field == field and word.group == fold(field)
 
 
+def field_of(column: str) -> str | None:
+    """Return the field that the name of a column means by itself; null if it has no meaning."""
+    hit = _read(column)
+    return hit.field if hit else None
+
+
 def may_be_key(column: str) -> bool:
     """Return whether a column of payment terms may hold keys of terms instead of days, by its name."""
     hit = _read(column)
@@ -405,9 +452,44 @@ def is_id_of_record(column: str) -> bool:
     else."""
     if fold(column) in BARE_CODES | BARE_REFERENCES:
         return True
-    named = re.fullmatch(r"(?i)(?P<of>[a-z]+)[\s_-]?id", column.strip())
-    words = "" if named is None else fold(named["of"])
-    return bool(words) and len(words) > 1 and words not in OTHER_IDS and not is_secret(column)
+    named = re.fullmatch(r"(?i)(?P<of>[a-z]{2,})[\s_-]?id|(?P<letter>[a-z])[\s_-]id", column.strip())
+    words = "" if named is None else fold(named["of"] or named["letter"])
+    return bool(words) and words not in OTHER_IDS and not is_secret(column)
+
+
+def id_of_system(columns: Sequence[str]) -> str | None:
+    """Return the column with the id that the program of an export gives its customers, such as `Apollo Contact Id`;
+    null if there is none, or several programs have one.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    for column in columns:
+        named = _OF_SYSTEM.fullmatch(column.strip()) if len(column) <= LONGEST else None
+        if named and fold(named["system"]) not in NOT_OF_A_SYSTEM:
+            rank = _OF_PERSONS.index(named["of"].lower())
+            system = fold(named["system"])
+            found[system] = min(found.get(system, (rank, column)), (rank, column))
+    return next(iter(found.values()))[1] if len(found) == 1 else None
+
+
+_OF_PERSONS: Final = ("customer", "client", "contact", "person", "member", "subscriber", "user", "lead", "record")
+_OF_SYSTEM: Final = re.compile(
+    rf"(?P<system>[A-Za-z][A-Za-z0-9]+?)(?:[ _-]|(?=[A-Z]))(?P<of>(?i:{'|'.join(_OF_PERSONS)}))"
+    r"[ _-]?(?i:id|uid|uuid|guid)"
+)
+
+
+def link_to_record(columns: Sequence[str]) -> str | None:
+    """Return the column with the address of a record in an API, which is its id where there is no other, by its name;
+    null if there is none.
+    """
+    folded = {fold(unwrapped(column)): column for column in reversed(columns) if len(column) <= LONGEST}
+    return next((folded[name] for name in _LINKS if name in folded), None)
+
+
+_LINKS: Final = (
+    *("linksselfhref", "linksself", "metaself", "metahref", "selflink", "self", "href", "resourceuri", "resourceurl"),
+    *("uri", "url", "apiurl"),
+)
 
 
 def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Fit]:
@@ -562,11 +644,15 @@ def _is_placed(column: str, hit: _Hit, inner: Mapping[str, str], hits: Mapping[s
     beside = {*fields[max(at - 1, 0) : at], *behind[:1]}
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
         return not beside.isdisjoint(ADDRESS) and fields.count("state") == 1
-    is_id = "name" in beside and beside.isdisjoint(ADDRESS) and not {*fields[:at]}.intersection(ADDRESS)
     if inner[column] in ("clave", "cve") and at > 0:  # it may be a password
         return False
-    is_of_table = at == 0 and fold(column) != inner[column]  # `CT_Num`, the number of what the `CT_` stands for
-    return is_id and (codes or is_of_table or not OF_BOOKS.isdisjoint(fields))
+    is_beside = "name" in beside and beside.isdisjoint(ADDRESS)
+    if not {*fields[:at]}.intersection(ADDRESS):
+        is_of_table = at == 0 and fold(column) != inner[column]  # `CT_Num`, the number of what the `CT_` stands for
+        return is_beside and (codes or is_of_table or not OF_BOOKS.isdisjoint(fields))
+    # Behind an address, a number may be that of the house: not far from it, and beside a tax number.
+    around = {*fields[max(at - _FAR, 0) : at + _FAR + 1]}
+    return numbers and is_beside and around.isdisjoint(ADDRESS) and "tax_id" in fields
 
 
 def _with_registered(inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -588,6 +674,7 @@ def _with_registered(inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> Mapp
     return {**hits} | {column: _Hit("tax_id", "identifier", (0, 0, 9), "") for column in found}
 
 
+_FAR: Final = 2
 _OF_DIRECTORY: Final = frozenset({"cn", "dn", "samaccountname"})
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")
 
@@ -611,9 +698,36 @@ def _addresses_in_order(hits: Iterable[_Hit]) -> dict[str, bool]:
     are_places = {role: any(hit.field in _PLACE for hit in found) for role, found in places.items()}
     # `property_city` is that of a record's properties, `Property City` beside `Mailing City` that of a piece of land.
     in_order = sorted(
-        places, key=lambda role: (not are_places[role], role == "property", min(hit.rank for hit in places[role])[:2])
+        places, key=lambda role: (not are_places[role], role == "property", _address_rank(role, places[role]))
     )
     return {role: are_places[role] for role in in_order}
+
+
+def _address_rank(role: str, hits: Iterable[_Hit]) -> tuple[int, ...]:
+    """Return the rank of an address. A second one without a role is behind the main one: `Address 2 City` beside `Main
+    Address City`.
+    """
+    rank = min(hit.rank for hit in hits)[:2]
+    return (_ROLE_RANK["main"], rank[1]) if role.isdigit() and rank[1] > 1 else rank
+
+
+def kinds_of_addresses(columns: Sequence[str]) -> dict[str, str]:
+    """Return role of an address → the column that says what it is for: `Main Address Type`, `Address 2 - Label`."""
+    front = shared_front(columns)
+    found: dict[str, str] = {}
+    for column in columns:
+        for name in dict.fromkeys((column, column.removeprefix(front))):
+            folded = fold(unwrapped(name)) if len(name) <= LONGEST else ""
+            matched = _KIND_OF_ADDRESS.fullmatch(folded) if any(noun in folded for noun in _NOUNS) else None
+            hit = _read_folded(matched["of"] + "city") if matched else None
+            if hit is not None and hit.field == "city":
+                found.setdefault(hit.role, column)
+    return found
+
+
+_KIND_OF_ADDRESS: Final = re.compile(
+    rf"(?P<of>.+?)(?:{'|'.join(_NOUNS)})?(?:type|kind|label|usage|use|purpose|role|typ|art|tipo)(?:code|name|value)?"
+)
 
 
 def _further_addresses(hits: Mapping[str, _Hit], address: str) -> dict[str, tuple[str, ...]]:
@@ -670,6 +784,8 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         if hit.rank == best:
             groups.setdefault(hit.group, []).append(column)
     own = next(iter(groups)) if len(groups) == 1 else _technical_id(groups) if field == "external_id" else None
+    if own is None and field == "phone":  # two numbers at work: the second one is used where the first is blank
+        own = next(iter(groups))
     # A further number or role is neither a rival nor another meaning.
     others = tuple(
         column
@@ -685,7 +801,11 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         return Fit(None, (), others)
     # The field's own name first, regardless of the order.
     used, *rivals = sorted(groups[own], key=lambda column: fold(column) != fold(field))
-    by_rank = sorted((hit.rank, at, column) for at, (column, hit) in enumerate(hits.items()) if hit.rank != best)
+    by_rank = sorted(
+        (hit.rank, at, column)
+        for at, (column, hit) in enumerate(hits.items())
+        if hit.rank != best or (field == "phone" and hit.group != own)
+    )
     further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
     if not _OF_GUEST.match(fold(used)):  # `Attendee Email` beside `Buyer Email` is that of another person
         further = tuple(column for column in further if not _OF_GUEST.match(fold(column)))

@@ -430,7 +430,7 @@ def test_a_trading_name_gives_way_to_a_plain_name(header: str, name: str, tmp_pa
         ("DDD,Telefone", "51,3030-4040", "+555130304040"),
         ("Area Code,Phone", ",+351 22 555 0101", "+351225550101"),
         ("DDD,Fax,Telefone", "51,,3030-4040", "+5530304040"),  # that of the fax
-        ("DDD,Telefone,Fone", "51,3030-4040,", "+5530304040"),  # two numbers, which are compared as they are
+        ("DDD,Telefone,Fone", "51,3030-4040,", "+555130304040"),  # that of the first of two numbers
     ],
 )
 def test_an_area_code_is_part_of_the_number_behind_it(header: str, row: str, phone: str, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tranship.pipelines.normalise.codes import (
     status,
     timezone,
 )
-from tranship.pipelines.normalise.identifiers import ROUNDED, blocked_emails, external_id
+from tranship.pipelines.normalise.identifiers import ROUNDED, blocked_emails, external_id, links_to_records
 from tranship.pipelines.normalise.instants import instant, typed_instants
 from tranship.pipelines.normalise.lists import append_items, text_list, tidy_items, unreadable_lists
 from tranship.pipelines.normalise.metadata import json_object, merge_unmapped
@@ -91,6 +91,11 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     for field, value in columns.defaults.items():
         if field not in texts:
             texts[field] = constant(value, raw.height, pl.String)
+    no_links = None
+    if "external_id" in columns.may_differ and "external_id" in texts:
+        is_link = links_to_records(texts["external_id"])
+        no_links = _kept(texts["external_id"], ~is_link)
+        texts["external_id"] = _kept(texts["external_id"], is_link)
     normalised: dict[str, pl.Series] = {}
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
@@ -160,6 +165,9 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             # A field that was built from several columns has a name of its own (`pipelines/build.py`).
             column = columns.fields["state"].replace("\0", "")
             extra = pl.DataFrame([*extra.get_columns(), _kept(texts["state"], misplaced).alias(column)])
+    if no_links is not None and columns.keeps_unused and no_links.null_count() < raw.height:
+        column = columns.fields["external_id"].replace("\0", "")
+        extra = pl.DataFrame([*extra.get_columns(), no_links.alias(column)])
     if "customer_type" in columns.may_differ and "customer_type" in normalised:
         kind = normalised["customer_type"]
         other = ~kind.is_in(list(CUSTOMER_TYPES)).fill_null(value=True)

@@ -57,6 +57,20 @@ def external_id(values: pl.Series, blocked: frozenset[str]) -> Ids:
     )
 
 
+def links_to_records(values: pl.Series) -> pl.Series:
+    """Return a mask of the addresses of records in an API: `https://api.example.com/v2/contacts/2101`. That of a
+    website is no id.
+    """
+    return values.str.contains(_RECORD).fill_null(value=False)
+
+
+_RECORD: Final = (
+    r"(?i)^\s*(?:https?://[^/\s]+)?(?:/[^\s/?#]*)*/(?:customers?|contacts?|clients?|accounts?|people|persons?|users?|members?|"
+    r"compan(?:y|ies)|organi[sz]ations?|subscribers?|leads?|donors?|patients?|profiles?|constituents?|supporters?|parties|"
+    r"debtors?|businesspartners?|records?)/[^\s/?#]*[0-9][^\s/?#]*/?\s*$"
+)
+
+
 def _clean_ids(values: pl.Series) -> pl.Series:
     """Return cleaned ids or aliases. Cleaning is idempotent: a guard within a guard is not touched."""
     visible = VALUE.str.replace_all(INVISIBLE, "").str.strip_chars()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import polars as pl
 
+from tranship.pipelines.normalise import listed
 from tranship.pipelines.normalise.metadata import encode_pairs
-from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, replace_where
+from tranship.pipelines.normalise.series import VALUE, evaluate, replace_where
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import INSTANTS
 
@@ -49,8 +48,8 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
         text = as_text(values)
         if field not in ("email", "billing_contact_email", "phone"):
             return text
-        listed = text.str.starts_with("[").fill_null(value=False)
-        return replace_where(text, listed, _emails_of if field != "phone" else _phones_of)
+        is_list = text.str.contains(r"^\s*(?:\[|\{\s*\")").fill_null(value=False)
+        return replace_where(text, is_list, _emails_of if field != "phone" else _phones_of)
     text = as_text(evaluate(values, pl.when(VALUE.is_finite()).then(VALUE)))
     return (
         replace_where(text, ~values.is_finite(), lambda part: constant("NaN", len(part)))
@@ -59,68 +58,22 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
     )
 
 
-_LISTED_PHONE: Final = ("value", "number", "phone", "phone_number", "phoneNumber", "e164", "tel", "mobile")
-"""Keys of the number in `[{"label": "work", "value": "+1 312 …"}]`, as APIs return the numbers of a person."""
-
-_PART: Final = "$[?(@.PhoneNumber!='')].Phone{part}"
-_COUNTRY_CODE, _AREA_CODE, _NUMBER = (
-    pl.coalesce(blank_to_null(VALUE.str.json_path_match(_PART.format(part=part))), pl.lit(""))
-    for part in ("CountryCode", "AreaCode", "Number")
-)
-_IN_PARTS: Final = pl.when((_NUMBER != "") & (_AREA_CODE != "")).then(
-    pl.when(_COUNTRY_CODE != "").then(pl.lit("+")).otherwise(pl.lit("")) + _COUNTRY_CODE + _AREA_CODE + _NUMBER
-)
-"""A number in parts, as Xero gives it: `[{"PhoneCountryCode": "64", "PhoneAreaCode": "21", "PhoneNumber": …}]`."""
-
-_PRIMARY: Final = "$[?(@.{flag})].{key}"
-_FLAGS: Final = tuple(
-    f"{flag}=={true}"
-    for flag in ("primary", "default", "isPrimary", "is_primary", "is_default", "metadata.primary")
-    for true in ("true", "'true'")
-)
-"""What marks the primary one of a list, in the order in which it is looked for; Google's is in `metadata`."""
-
-
 def _emails_of(lists: pl.Series) -> pl.Series:
     """Return the addresses in JSON lists of texts or objects, separated by `;`, the primary one first. A list without
     any is unchanged, unless it is empty.
     """
-    found = VALUE.str.extract_all(r'"[^"\\\s]+@[^"\\\s]+"').list.eval(pl.element().str.strip_chars('"'))
-    primary = _first_of(_PRIMARY, ("email", "value", "address", "email_address", "emailAddress"))
-    joined = pl.concat_list(primary, found).list.drop_nulls().list.unique(maintain_order=True).list.join(";")
-    return evaluate(lists, pl.when(found.list.len() > 0).then(joined).otherwise(_unless_empty(VALUE)))
+    return pl.Series([";".join(listed.emails(text)) or _unless_empty(text) for text in lists], dtype=pl.String)
 
 
 def _phones_of(lists: pl.Series) -> pl.Series:
     """Return the primary number in JSON lists of texts or objects, or else the first one, and one that is left out, if
     there are several. A list without any is unchanged, unless it is empty.
     """
-    first = _first_of("$[0].{key}", _LISTED_PHONE, "$[0]")
-    primary = pl.coalesce(_first_of(_PRIMARY, _LISTED_PHONE), first)
-    second = _first_of("$[1].{key}", _LISTED_PHONE, "$[1]")
-    primary = pl.coalesce(_IN_PARTS, primary)
-    other = pl.when(second != primary).then(second).otherwise(pl.when(first != primary).then(first))
-    return evaluate(lists, pl.coalesce(pl.concat_str(primary, pl.lit("; "), other), primary, _unless_empty(VALUE)))
+    return pl.Series(["; ".join(listed.phones(text)[:2]) or _unless_empty(text) for text in lists], dtype=pl.String)
 
 
-def _first_of(path: str, keys: tuple[str, ...], plain: str | None = None) -> pl.Expr:
-    """Return the value of the first of the keys at a JSON path, or the text at the plain path if it is not an
-    object."""
-    paths = [path.format(key=key, flag=flag) for key in keys for flag in _FLAGS]
-    found = [blank_to_null(VALUE.str.json_path_match(path)) for path in dict.fromkeys(paths)]
-    if plain:
-        text = VALUE.str.json_path_match(plain)
-        found.append(pl.when(~text.str.starts_with("{")).then(blank_to_null(text)))
-    return pl.coalesce(found)
-
-
-def _unless_empty(lists: pl.Expr) -> pl.Expr:
-    is_blank = lists.str.contains(_BLANK_VALUE) & ~lists.str.contains(_FILLED_VALUE)
-    return pl.when(~lists.str.contains(r"^\[\s*\]$") & ~is_blank).then(lists)
-
-
-_BLANK_VALUE: Final = r'"(?:value|number|PhoneNumber)"\s*:\s*(?:""|null)'
-_FILLED_VALUE: Final = r'"(?:value|number|PhoneNumber)"\s*:\s*(?:"[^"]|[0-9])'
+def _unless_empty(text: str) -> str | None:
+    return None if listed.is_empty(text) else text
 
 
 def beyond_precision(values: pl.Series) -> pl.Series:

@@ -244,6 +244,53 @@ LISTED_NAMES = {
     "YE": ["Yemen, Rep."],
 }
 
+# Official long names that pycountry lacks, after the UN's list of formal names and the governments themselves.
+OFFICIAL_NAMES = {
+    "AU": ["Commonwealth of Australia"],
+    "BN": ["Nation of Brunei", "Nation of Brunei, the Abode of Peace", "State of Brunei Darussalam"],
+    "CA": ["Dominion of Canada"],
+    "CC": ["Territory of Cocos (Keeling) Islands", "Territory of the Cocos (Keeling) Islands"],
+    "CV": ["Republic of Cape Verde"],
+    "CX": ["Territory of Christmas Island"],
+    "ER": ["State of Eritrea"],
+    "ET": ["Federal Democratic Republic of Ethiopia"],
+    "FJ": ["Republic of the Fiji Islands"],
+    "GE": ["Republic of Georgia"],
+    "GG": ["Bailiwick of Guernsey"],
+    "GM": ["Republic of The Gambia"],
+    "GU": ["Territory of Guam"],
+    "GY": ["Co-operative Republic of Guyana", "Cooperative Republic of Guyana"],
+    "HK": [
+        "Hong Kong Special Administrative Region",
+        "Hong Kong Special Administrative Region of China",
+        "Hong Kong Special Administrative Region of the People's Republic of China",
+        "Hong Kong SAR China",
+    ],
+    "JE": ["Bailiwick of Jersey"],
+    "JP": ["State of Japan"],
+    "KM": ["Union of Comoros"],
+    "KN": ["Federation of Saint Kitts and Nevis", "Federation of Saint Christopher and Nevis"],
+    "LY": ["State of Libya"],
+    "MM": ["Union of Myanmar", "Union of Burma"],
+    "MO": [
+        "Macao Special Administrative Region",
+        "Macau Special Administrative Region",
+        "Macao Special Administrative Region of China",
+        "Macao Special Administrative Region of the People's Republic of China",
+    ],
+    "MV": ["Republic of Maldives"],
+    "MY": ["Federation of Malaysia"],
+    "NF": ["Territory of Norfolk Island"],
+    "NP": ["Federal Democratic Republic of Nepal"],
+    "PR": ["Commonwealth of Puerto Rico"],
+    "SZ": ["Kingdom of Swaziland"],
+    "TG": ["Republic of Togo"],
+    "TR": ["Republic of Turkiye"],
+    "TW": ["Republic of China (Taiwan)", "Taiwan (Republic of China)"],
+    "VA": ["State of the Vatican City", "State of Vatican City"],
+    "WF": ["Territory of the Wallis and Futuna Islands"],
+}
+
 # Words in the languages above that CLDR does not have.
 FOREIGN_ALIASES = {
     "AT": ["Oesterreich"],
@@ -594,11 +641,21 @@ def country_names() -> Iterator[tuple[str, str]]:
         yield from [(code, code), (country.alpha_3, code)]
         names = {country.name, english[code], *COUNTRY_ALIASES.get(code, []), *LISTED_NAMES.get(code, [])}
         names |= {getattr(country, field, country.name) for field in ("common_name", "official_name")}
+        official = {*OFFICIAL_NAMES.get(code, []), getattr(country, "official_name", country.name)}
+        names |= official | {f"The {name}" for name in official if " of " in name and not name.startswith("The ")}
+        names |= {turned for name in official for turned in turned_names(name)}
         if ", " in country.name:  # ISO writes both "Korea, Republic of" and "Korea (the Republic of)"
             first, rest = country.name.split(", ", 1)
             names |= {f"{first} ({rest})", f"{first} (the {rest})"}
         for name in names:
             yield from ((spelling.upper(), code) for spelling in respelled(name))
+
+
+def turned_names(name: str) -> Iterator[str]:
+    """Yield `Australia, Commonwealth of` and `Australia (Commonwealth of)` for `Commonwealth of Australia`."""
+    form, of, place = name.partition(" of the " if " of the " in name else " of ")
+    if of and " " not in place.removeprefix("United ") and "," not in name and "(" not in name:
+        yield from (f"{place}, {form}{of.rstrip()}", f"{place} ({form}{of.rstrip()})")
 
 
 def language_names() -> Iterator[tuple[str, str]]:
