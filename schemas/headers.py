@@ -48,9 +48,9 @@ from tranship.schemas.header_words import (
     ENTITY_ROLES,
     FUNCTIONS,
     GUESTS,
-    NOT_OF_A_SYSTEM,
     IDENTIFICATIONS,
     IDENTIFIERS,
+    NOT_OF_A_SYSTEM,
     OF_BOOKS,
     OTHER_IDS,
     OWN_NAMES,
@@ -169,11 +169,10 @@ def _read_repeated(name: str) -> _Hit | None:
     """Read `Currency.CurrencyCode`: an object whose keys repeat its name."""
     matched = _REPEATED.fullmatch(name)
     hit = _read(matched["front"] + matched["name"]) if matched and fold(matched["name"]) else None
-    return hit if hit and hit.field in _OF_CODES else None
+    return hit if hit and (hit.field in ADDRESS or hit.field in ENTITY_FIELDS) else None
 
 
 _REPEATED: Final = re.compile(r"(?i)(?P<front>(?:.+[.])?)(?P<of>[^\W\d]{3,})[.](?P<name>(?P=of)[\w ]+)")
-_OF_CODES: Final = frozenset({*ADDRESS, "currency", "language", "timezone", "net_terms", "phone", "email"})
 
 
 def _read_plural(folded: str) -> _Hit | None:
@@ -713,10 +712,10 @@ def _address_rank(role: str, hits: Iterable[_Hit]) -> tuple[int, ...]:
 
 def kinds_of_addresses(columns: Sequence[str]) -> dict[str, str]:
     """Return role of an address → the column that says what it is for: `Main Address Type`, `Address 2 - Label`."""
-    front = shared_front(columns)
+    within = shared_affixes(columns).within
     found: dict[str, str] = {}
     for column in columns:
-        for name in dict.fromkeys((column, column.removeprefix(front))):
+        for name in dict.fromkeys((column, within(column))):
             folded = fold(unwrapped(name)) if len(name) <= LONGEST else ""
             matched = _KIND_OF_ADDRESS.fullmatch(folded) if any(noun in folded for noun in _NOUNS) else None
             hit = _read_folded(matched["of"] + "city") if matched else None
