@@ -166,7 +166,7 @@ def _read(name: str) -> _Hit | None:
 
 
 def _read_repeated(name: str) -> _Hit | None:
-    """Read `Currency.CurrencyCode`: an object whose keys repeat its name."""
+    """Read `Country.CountryName`: an object whose keys repeat its name."""
     matched = _REPEATED.fullmatch(name)
     hit = _read(matched["front"] + matched["name"]) if matched and fold(matched["name"]) else None
     return hit if hit and (hit.field in ADDRESS or hit.field in ENTITY_FIELDS) else None
