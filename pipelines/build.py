@@ -24,6 +24,8 @@ from tranship.schemas.customer import LISTS
 _ABSENT: Final = {
     **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), codes.NO_CODE_WORDS),
     "billing_contact_email": codes.NO_CODE_WORDS,
+    # A column `Shipping Address` may contain flags.
+    **dict.fromkeys(("address_line1", "address_line2"), codes.NO_TEXT_WORDS | codes.FLAGS),
     "country": codes.NO_CODE_WORDS - {"na"},  # Namibia
     "language": codes.NO_CODE_WORDS - {"na", "nan"},  # Nauru, Min Nan
     # A column `Company` may contain flags (whether the customer is a company).
@@ -32,6 +34,9 @@ _ABSENT: Final = {
     "external_id": codes.BLOCKED_IDS,
 }
 """Field → the words for no value in it; in other fields `NO_TEXT_WORDS`."""
+
+_NO_REACH: Final = {"email": r"(?i)^(?:\d+|true|false|yes|no)$", "phone": r"(?i)^(?:\d\d?|true|false|yes|no)$"}
+"""Field → values of a second column that reach nobody: `Emails` may be how many a customer has, `Mobile` a flag."""
 
 _ABSENT_IN_A_JOIN: Final = sorted(word for word in codes.NO_VALUE_WORDS if not word.isalpha())
 """Words for no value that are left out of joined columns. `Jane Null` may be a name; `Jane -` is not."""
@@ -160,6 +165,10 @@ def _built(
     # A word for no value is used only if there is nothing else, so that it is reported as in a plain column.
     filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
     present = {number: _is_present(values, field) for number, values in joined.items()}
+    if field in _NO_REACH:
+        for number in [number for number in joined if number]:
+            reaches = evaluate(joined[number], ~VALUE.str.contains(_NO_REACH[field]).fill_null(value=False))
+            filled[number], present[number] = filled[number] & reaches, present[number] & reaches
     if rule.before_company and len(rule.alternatives) - 1 in joined:
         person = _spellings([batch.records[column] for column in rule.alternatives[-1] if column in batch.records])
         for number in range(rule.before_company):
@@ -225,7 +234,7 @@ def _is_absent(values: pl.Series, field: str) -> pl.Series:
 
 def _is_present(values: pl.Series, field: str) -> pl.Series:
     """Return a mask of the values that are used if there is nothing better. A flag is never a name."""
-    if field != "name":
+    if field not in ("name", "address_line1", "address_line2"):
         return values.is_not_null()
     return evaluate(values, VALUE.is_not_null() & ~VALUE.str.to_lowercase().is_in(sorted(codes.FLAGS)))
 
@@ -253,9 +262,21 @@ def _joined(parts: Sequence[pl.Series], field: str) -> pl.Series:
 
 def _street_and_number(before: pl.Expr, behind: pl.Expr, joined: pl.Expr) -> pl.Expr:
     """Return a street and its house number joined, unless the street has the number already: `Main St. 12`, `12`."""
-    has_it = before.str.ends_with(pl.concat_str(pl.lit(" "), behind))
-    has_it_first = behind.str.starts_with(pl.concat_str(before, pl.lit(" ")))
-    return pl.when(has_it).then(before).when(has_it_first).then(behind).otherwise(joined)
+    in_first = _ends(before, behind) | (_begins(before, behind) & _is_number(behind))
+    in_second = _begins(behind, before) | (_ends(behind, before) & _is_number(before))
+    return pl.when(in_first).then(before).when(in_second).then(behind).otherwise(joined)
+
+
+def _ends(whole: pl.Expr, part: pl.Expr) -> pl.Expr:
+    return whole.str.ends_with(pl.concat_str(pl.lit(" "), part))
+
+
+def _begins(whole: pl.Expr, part: pl.Expr) -> pl.Expr:
+    return whole.str.starts_with(pl.concat_str(part, pl.lit(" ")))
+
+
+def _is_number(part: pl.Expr) -> pl.Expr:
+    return part.str.contains(r"^\d")
 
 
 def _text(values: pl.Series, field: str) -> pl.Series:

@@ -188,7 +188,10 @@ def _unfilled(matched: Match, columns: Sequence[str], defaults: Collection[str])
     kept = [column for column in columns if column not in matched.dropped]
     for fields, hints in _MANDATORY.items():
         if fillable.isdisjoint(fields):
-            found = _candidates(matched.undecided(columns) or kept, hints)
+            others = matched.undecided(columns) or kept
+            if fields == ("name",) and (of_contact := matched.rules.get("billing_contact_name")):
+                others = [*(column for column in kept if field_rules.quoted(column) == of_contact), *others]
+            found = _candidates(others, hints)
             listed = f" Candidates: {', '.join(f'{chr(34)}{column}{chr(34)}' for column in found)}." if found else ""
             example = field_rules.quoted(found[0]) if found else "COLUMN"
             field = "email" if "email" in fields and "mail" in fold(example) else fields[0]

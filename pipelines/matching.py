@@ -267,6 +267,8 @@ class _ByName:
                 rule = (*rule[:-1], (of_person,), rule[-1])
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
+            if not rule and (legal := self._fields.get("legal_name")):
+                rule = ((legal,),)  # there is no other name
             self._given.add_alternatives("name", rule)
             self.contact_alone = people.contact if rule == ((people.contact,),) else None
             if people.first_last and (people.company,) in rule[1:]:

@@ -14,9 +14,10 @@ EVERYWHERE: Final = "*"
 """In place of the role of an address, all addresses: a country that belongs to none of them is the customer's."""
 
 # Objects that APIs and databases wrap around the fields of a record, and around a value: JSON:API, HubSpot, Airtable,
-# GraphQL, Elasticsearch, HAL; MongoDB's Extended JSON.
+# GraphQL, Elasticsearch, HAL, Mailchimp, Segment; MongoDB's Extended JSON.
 _WRAPPED: Final = re.compile(
-    r"(?:_embedded|attributes|properties|profile|raw_user_meta_data|fields|node|_source|record|item|object|"
+    r"(?:data\.)?(?:_embedded|attributes|properties|profile|raw_user_meta_data|user_metadata|fields|merge_fields|traits|"
+    r"node|_source|record|item|object|resource|data|"
     r"dati_?anagrafici|datiAnagrafici|anagrafica|contatti|contatos|contactos|coordonnees|"
     r"(?:datos|dados)(?:_?(?:generales|fiscales|gerais|fiscais|cadastrais|personales|pessoais))?)\.(?=.)"
 )
@@ -114,6 +115,15 @@ def unwrapped(column: str) -> str:
     if enveloped := _ENVELOPED.fullmatch(column):
         column = enveloped["list"]
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
+
+
+def of_first(column: str) -> str:
+    """Return the name of a column without the place of the first item of a list: `contacts[0].email` and
+    `contacts.0.email` are the `contacts.email`."""
+    return _FIRST.sub("", column)
+
+
+_FIRST: Final = re.compile(r"(?<=[^\W\d])(?:\[0\]|[./]0(?=[./]|$))")
 
 
 def with_number_sign_in_words(column: str) -> str:

@@ -4,7 +4,8 @@ A family is a set of first words and a set of second words, each of which may be
 `header_words.py` as well means what it says there.
 
 Sources: the technical and database names in the documentation of about eighty systems (accounting, billing, shops,
-directories, SAP, Oracle's sample schemas) as of 2026-11; words in other languages than English are our own.
+directories, SAP, Oracle's sample schemas) as of 2026-11, and tables and API objects in public code as of 2026-12
+(`tests/pipelines/technical_names.txt`); words in other languages than English are our own.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ FAMILIES: Final = (
     Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
     Family("external_id", 4, "geschäftspartner business_partner", "nr nummer no number num id code"),
     Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
+    Family("external_id", 1, "id", "customer client account"),
+    Family("external_id", 4, "id", "contact person party"),
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),
+    Family("external_id", 8, "id", "member subscriber"),
     Family("external_id", 8, "guest attendee participant supporter constituent", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
     Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
@@ -127,6 +131,8 @@ FAMILIES: Final = (
         "home private personal privat privé domicile maison casa residencial particular abitazione thuis hem",
     ),
     Family("phone", 5, "contact contact_telephone", "number no"),
+    Family("phone", 1, "phone phone_phone_number phone_number", "national_number"),
+    Family("phone", 1, "phones phone_numbers telephones contact_numbers", "value number phone_number phone"),
     Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
     Family("email", 1, "email e_mail mail", "value email"),
     Family("email", 1, "primary_email_addr email_addr primary_email", "~ address"),
@@ -194,12 +200,14 @@ FAMILIES: Final = (
     ),
     Family("timezone", 1, "timezone time_zone tz", "name code iana iana_name tzid"),
     # Codes and terms.
+    Family("currency", 1, "curr", "~"),
     Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
     Family("currency", 1, "code cod codigo codice default", "devise monnaie moneda valuta moeda waluty currency"),
     Family("language", 1, "language lang sprach langue idioma taal språk sprog", "code cd key iso id kz kod kode"),
     Family(
         "language", 1, "preferred default customer correspondence contact pref", "lang language locale sprache langue"
     ),
+    Family("language", 1, "document documents invoice invoices billing", "lang language locale language_code"),
     Family("language", 1, "code cod", "langue idioma lingua taal jezyka"),
     Family(
         "net_terms",
@@ -388,7 +396,7 @@ FAMILIES: Final = (
     Family(
         "billing_contact_email",
         1,
-        "rechnung rechnungs rechnungen buchhaltung buchhaltungs facturation facture factures compta comptabilite "
+        "rechnung rechnungs rechnungen buchhaltung buchhaltungs fact facturation facture factures compta comptabilite "
         "facturacion factura facturas contabilidad cobranca fatturazione fatture amministrazione factuur facturatie "
         "facturen boekhouding faktura fakturerings fatura faturacao faturamento financeiro faktury lasku laskutus",
         "email e_mail mail epost e_post mailadresse email_adresse emailadres",

@@ -38,7 +38,7 @@ WORDS: Final[dict[str, str]] = {
         | id identifier identifikator identyfikator identifiant identificador identificativo
         identifiant_unique identificador_unico identificativo_univoco
         | uuid guid
-        | record_id do_not_modify_account do_not_modify_contact do_not_modify_lead
+        | record_id row_id entity_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
         | card_id item_id_auto_generated
         | square_customer_id
@@ -102,12 +102,14 @@ WORDS: Final[dict[str, str]] = {
         primary_phone contact_phone main_phone best_phone preferred_phone best_phone_number preferred_phone_number
         phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
         telefon_kontaktowy tel_kontaktowy tfno tlfno tfn
+        tele national_number phone_number_national_number business_phones contact_numbers
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
         tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
         | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
+        whatsapp_number whatsapp_no whatsapp_phone
         mobielenummer mobieletelefoon mobiele_telefoon mobieltelefoon mobilni_cislo numer_komorkowy komorka
         gsm telemovel tlm tlmv tlmvl mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
         | work work_phone business_phone company_phone office_phone work_direct_phone direct_phone direct_phone_number
@@ -121,6 +123,7 @@ WORDS: Final[dict[str, str]] = {
     "address_line1": """
         via_piazza street_1 street_address_1 street_line_1 addressline_1 street_address_line_1 strasse_1 adresse_1
         adresse_ligne_1 direccion_1 indirizzo_1 adres_1 endereco_1 adress_1 adressrad_1
+        line_one first_line address_first_line first_address_line
         | street street_address street_name strasse strasse_und_hausnummer strasse_nr
         n_et_voie numero_et_voie num_et_voie
         straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
@@ -130,7 +133,8 @@ WORDS: Final[dict[str, str]] = {
     """,
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
-        direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra
+        direccion_2 indirizzo_2 adres_2 endereco_2 adress_2 adressrad_2 indirizzo_extra line_two second_line
+        address_second_line second_address_line
         | suite extended_address adresszusatz complement_d_adresse complement_adresse complement
         complemento address_complement
         nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
@@ -145,18 +149,20 @@ WORDS: Final[dict[str, str]] = {
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion citta plaats woonplaats cidade localidade stad postort by poststed kaupunki
         loc pob mun postarea postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
+        admin_area_2
         | municipio comune gemeente comuna
         | village commune localita
     """,
     "state": """
         province state_name province_name state_province_region province_region province_state bundesland
-        state_1 administrative_district_level_1 administrative_area_level_1 administrative_area country_subdivision
+        state_1 admin_area_1 administrative_district_level_1 administrative_area_level_1 administrative_area
+        country_subdivision
         country_subdivision_code departement departamento state_or_province_code dep_region departement_region
         estado_o_provincia estado_provincia provincia_estado
         provincia_o_estado provincia_o_stato distrito_ou_estado
         provincia prov provincie fylke landskap maakunta uf pr est estado wojewodztwo województwo st
         | region county region_name regione regio
-        | state_code province_code region_code state_id state_province_code
+        | state_code province_code region_code state_province_code
         | canton kanton cantone
     """,
     "zip_code": """
@@ -168,7 +174,8 @@ WORDS: Final[dict[str, str]] = {
         nacion nacao paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
         | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
-        | country_code country_id country_iso country_iso_code country_code_2 country_iso2 country_code_iso
+        | country_code country_id country_letter_code country_iso country_iso_code country_code_2 country_iso2
+        country_code_iso
         land_id land_code landcode laenderkuerzel landerkurzel code_pays codigo_pais
     """,
     "currency": """
@@ -185,7 +192,7 @@ WORDS: Final[dict[str, str]] = {
     "language": """
         locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal
         sprak sprog kieli spras langu
-        preferred_language_code communication_language language_override
+        preferred_language_code communication_language language_override preferred_locales preferred_languages
     """,
     "status": """
         customer_status account_status lifecycle_status account_state kundenstatus statut statut_du_client
@@ -222,7 +229,8 @@ WORDS: Final[dict[str, str]] = {
         | payment_terms_label zterm trading_terms trading_terms_text
     """,
     "created_at": """
-        created created_date date_created creation_date created_on created_time created_utc create_date create_time
+        created creation datec created_date date_created creation_date created_on created_time created_utc create_date
+        create_time
         creation_time date_of_creation erstellt erstellt_am angelegt angelegt_am anlage_am erstelldatum erstellungsdatum
         anlagedatum date_de_creation date_creation cree_le cree fecha_de_creacion fecha_creacion creado creado_el
         fecha_de_alta fecha_alta data_di_creazione data_creazione creato_il aangemaakt aangemaakt_op aanmaakdatum
@@ -283,7 +291,8 @@ WORDS: Final[dict[str, str]] = {
         tva_intracommunautaire partita_iva part_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
         momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
         ust_id_nummer tax_id_value stceg
-        | vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number taxpayer_id
+        | vat eu_vat uk_vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number
+        taxpayer_id
         tax_registration_no abn nzbn gstin gst_number gst_no ein contribuinte n_contribuinte numero_de_contribuinte
         nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
         cnpj_cpf id_estrangeiro documento_estrangeiro identificacao_estrangeiro id_extranjero rfc rut ruc cuit nit cvr
@@ -328,6 +337,9 @@ OWN_NAMES: Final[dict[str, str]] = {
     "invoice_cc_emails": "invoice_cc_email",
 }
 
+NO_FIELDS: Final = word_set("emailaccounts emailaccount mailaccounts mailaccount")
+"""Names that only look like those of a field: how many mailboxes somebody has."""
+
 GUESTS: Final = word_set(
     "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
 )
@@ -342,7 +354,7 @@ ADDRESS_ROLES: Final = """
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fiscal fakt fact fatt
     | display_contact contact_info contact_details contact_data
       guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten
-      default primary main mailing mail postal po post posti communication current purchase permanent haupt
+      default def primary main mailing mail postal po post posti communication current present purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
@@ -395,6 +407,8 @@ ADDRESS_NOUNS: Final = (
     "domicilio",
     "osoite",
     "location",
+    "addressbook",
+    "address_book",
 )
 SHORT_NOUNS: Final = ("dir", "adr", "dom", "end")
 """`DirPostal`, `dir_ciudad`, `dom_calle`, `end_cidade`: too short to be looked for within a name."""
@@ -434,6 +448,7 @@ COMPANIONS: Final = {
     ),
     # Claims of OpenID Connect.
     "sub": "emailverified givenname",
+    **dict.fromkeys(("firstline", "secondline", "lineone", "linetwo"), "city town postalcode postcode zip zipcode"),
 }
 
 FUNCTIONS: Final = word_set("fonction poste funcion cargo puesto funcao")
@@ -498,6 +513,7 @@ customers."""
 
 # Roles of other fields, and the fields that keep their meaning with them.
 ENTITY_ROLES: Final = (
+    "def "
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member donor patient "
     "customer client account contact person property properties fields user primary default main billing business "

@@ -26,6 +26,7 @@ from tranship.schemas.column_names import (
     REMEMBERED,
     Affixes,
     fold,
+    of_first,
     shared_affixes,
     unwrapped,
 )
@@ -50,6 +51,7 @@ from tranship.schemas.header_words import (
     GUESTS,
     IDENTIFICATIONS,
     IDENTIFIERS,
+    NO_FIELDS,
     NOT_OF_A_SYSTEM,
     OF_BOOKS,
     OTHER_IDS,
@@ -162,7 +164,32 @@ def _read(name: str) -> _Hit | None:
         or _read_either(name, role)
         or _read_repeated(name)
         or _read_plural(role + fold(name))
+        or (None if role else _read_nested(name))
     )
+
+
+def _read_nested(name: str) -> _Hit | None:
+    """Read a name within a list or an object that has a name of its own: `contacts[0].email`, `meta.lastModified`,
+    `tax_info.tax_id`, `billing_details.address.city`.
+    """
+    if (one := _PLURAL.sub(r"\g<of>", of_first(name))) != name:
+        return _read(one)
+    if (inside := _OF_RECORD.match(name)) and (hit := _read(name[inside.end() :])):
+        fields = _TIMES if inside["of"] else {"tax_id"}
+        return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit.field in fields else None
+    details = _DETAILS.match(name)
+    is_role = details is not None and fold(details["role"]) in _ROLE_RANK
+    return _read(details["role"] + name[details.end() - 1 :]) if details and is_role else None
+
+
+# `contacts[0].email` is that of a contact, `customers_city` the city of a customer.
+_PLURAL: Final = re.compile(r"(?i)^(?P<of>customer|client|user|member|person|contact)(?:_?person)?s(?=[_.\s-])")
+# What an object that is not one of the customer tells about the record: when it was made, its number for taxes.
+_OF_RECORD: Final = re.compile(
+    r"(?i)(?:(?P<of>meta_?(?:data)?|audit(?:_?info)?|time_?stamps|record_?info)|"
+    r"(?:tax|vat|fiscal)(?:_?(?:info|data|details|ids?|information))?)\."
+)
+_DETAILS: Final = re.compile(r"(?i)(?P<role>[a-z]+)_?(?:info|details|data|information)\.(?=.)")
 
 
 def _read_repeated(name: str) -> _Hit | None:
@@ -247,6 +274,8 @@ _OR: Final = re.compile(r"(?i)\s*/\s*|\s+[-–|]\s+|\s+(?:or|oder|ou|o|u|of|elle
 
 
 def _read_folded(folded: str) -> _Hit | None:
+    if folded in NO_FIELDS:
+        return None
     # `date_created_gmt` beside `date_created`, which is in the time zone of a shop.
     if (of_utc := _OF_UTC.fullmatch(folded)) and (word := _words().get(of_utc["word"])) and word.field in _TIMES:
         return _Hit(word.field, folded, (0, -1, word.level), "")
@@ -311,6 +340,8 @@ def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | 
     if (behind := _ROLE_BEHIND.match(inner)) and (is_post or inner not in _words()):  # `Adresse de facturation - Ville`
         roles.append(behind["role"])
         inner = inner[behind.end() :] or address[0]
+    if again := _ADDRESS.match(inner):  # `shipping_address.address.city`
+        inner = inner if inner in _words() else inner[again.end() :]
     if line := _LINE.fullmatch(inner):
         inner = f"line{line['number']}"
     if nested := _NUMBERED.fullmatch(inner):
@@ -318,9 +349,10 @@ def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | 
     word = _words().get("departamento" if inner == "department" else inner)
     if address[0] in SHORT_NOUNS and inner in _ENGLISH:  # an `end state` is no address
         return None
-    if word is None or not (word.field in ADDRESS or word.field in ("phone", "email") or word.group in _COMPANY):
+    is_known = word is not None and (word.field in (*ADDRESS, "phone", "email", "timezone") or word.group in _COMPANY)
+    if word is None or not is_known:
         return None
-    rank = max([_ROLE_RANK.get(role, 1) for role in roles], default=0)
+    rank = max([_ROLE_RANK.get(role, 1) for role in roles], default=int(word.field in REACHED_BY))
     of_address = f"{roles[-1] if roles else ''}{number or ''}" if word.field in ADDRESS else ""
     return _Hit(word.field, word.group, (rank, number, word.level), of_address)
 
@@ -389,6 +421,8 @@ def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:
     if word.group in _ROOMS:  # a `Business Unit` is no part of an address
         return all(role in _ROLES_OF_ROOMS for role in roles)
     if word.field in ADDRESS or word.field == "phone":
+        return True
+    if word.field == "timezone" and roles[-1] == "location":
         return True
     if word.field in ENTITY_FIELDS:
         return all(role in _ENTITIES for role in roles)
@@ -614,6 +648,14 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
         return any(f"{hit.role}{word}" in folded for word in ("city", "street", "state"))
     if hit.group in DEPARTMENTS and not FUNCTIONS.isdisjoint(folded):
         return False
+    if hit.group in _IDS_OF_COMPANIES:  # `accountId` beside the `id` of a person and the `accountName`
+        is_reference = {"id", f"{_IDS_OF_COMPANIES[hit.group]}name"} <= {*folded}
+        return not is_reference or _OF_PERSON.isdisjoint(folded)
+    if hit.group == "alias":  # a nickname, or the label of an address
+        return _OF_PERSON.isdisjoint(folded)
+    if hit.field in (*ADDRESS, *REACHED_BY) and fold(column).startswith("contact"):
+        # `contact_person`, `contact_mobile` beside the names of a person: somebody else
+        return not ("contactperson" in folded and {"firstname", "lastname"} <= {*folded})
     companions = COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True
@@ -674,6 +716,10 @@ def _with_registered(inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> Mapp
 
 
 _FAR: Final = 2
+_IDS_OF_COMPANIES: Final = {
+    f"{owner}{key}": owner for owner in ("account", "customer", "client") for key in ("id", "code")
+}
+_OF_PERSON: Final = frozenset({"firstname", "givenname"})
 _OF_DIRECTORY: Final = frozenset({"cn", "dn", "samaccountname"})
 _PAYMENT_CARD: Final = re.compile(r"card(?:last4|brand|exp.*|funding|type|number|fingerprint)")
 
@@ -776,6 +822,9 @@ _OF_GUEST: Final = re.compile("|".join(sorted(GUESTS)))
 
 
 def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
+    # Beside a telephone number, the number of a contact is a key.
+    numbers = {column: hit for column, hit in hits.items() if not _NUMBER_OF_CONTACT.fullmatch(fold(column))}
+    hits = numbers if field == "phone" and numbers else hits
     of_address = {column: hit for column, hit in hits.items() if hit.role == address} if field in ADDRESS else hits
     best = min(hit.rank for hit in (of_address or hits).values())
     groups: dict[str, list[str]] = {}
@@ -808,6 +857,4 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
     if not _OF_GUEST.match(fold(used)):  # `Attendee Email` beside `Buyer Email` is that of another person
         further = tuple(column for column in further if not _OF_GUEST.match(fold(column)))
-    # Beside a telephone number, the number of a contact is a key.
-    further = tuple(column for column in further if not _NUMBER_OF_CONTACT.fullmatch(fold(column)))
     return Fit(used, tuple(rivals), others, further)

@@ -14,7 +14,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from tranship.schemas.column_names import LONGEST, Affixes, fold, shared_affixes, unwrapped, with_number_sign_in_words
+from tranship.schemas.column_names import (
+    LONGEST,
+    Affixes,
+    fold,
+    of_first,
+    shared_affixes,
+    unwrapped,
+    with_number_sign_in_words,
+)
 from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
 
 Role = Part
@@ -31,13 +39,15 @@ _WORDS: Final[dict[Role, str]] = {
     "tussenvoegsel tussenvoegsels tussenv voorvoegsel voorvoegsels tussenvoegsel_achternaam voorvoegsel_achternaam "
     "vorsatzwort namensvorsatz mellannamn mellomnavn mellemnavn",
     "last": "last_name surname family_name last_nm lst_nm l_name surnames lname nachname familienname "
-    "zuname nom_de_famille apellido apellidos "
+    "zuname nom_de_famille apellido apellidos apellido_paterno paternal_surname paternal_last_name father_last_name "
+    "first_last_name first_surname "
     "primer_apellido cognome sobrenome sobrenomes apelido apelidos ultimo_nome achternaam efternavn etternavn "
     "efternamn "
     "sukunimi "
     "nom_d_usage nom_usuel "
     "nazwisko prijmeni co_last_name",
-    "second_last": "segundo_apellido apellido_materno",
+    "second_last": "segundo_apellido apellido_materno second_last_name second_surname maternal_surname "
+    "maternal_last_name mother_last_name",
     "full": "full_name person person_name nom nom_complet nombre nombres nomes nombre_completo nombre_y_apellidos nome "
     "nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname "
@@ -60,7 +70,7 @@ _WORDS: Final[dict[Role, str]] = {
     "att_person att attn for_the_attention_of a_l_attention_de z_hd zu_haenden_von atencion t_a_v att_til "
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "sales_account sales_accounts nombre_fiscal "
-    "company company_name company_nm firm_nm organization_nm org_name org organisatie "
+    "company company_name corporate_name company_nm firm_nm organization_nm org_name org organisatie "
     "nom_societe organisme denominacion denominacao rag_soc rag_soc_1 ragione_sociale_1 raison_sociale_1 "
     "razon_social_1 "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
@@ -117,6 +127,7 @@ _LAST_WORDS_OF_NAME: Final = frozenset(
         [
             "apellido",
             "apellidos",
+            "apellido_paterno",
             "primer_apellido",
             "cognome",
             "sobrenome",
@@ -159,11 +170,13 @@ _OF_DIRECTORY: Final[dict[str, Role]] = {"sn": "last", "cn": "full", "o": "compa
 
 _OWNER_WORDS: Final = (
     (
-        "customer client account user member lead property kunde kunden cliente klant kund cust cli kd usr party "
+        "customer client account user member lead property customers clients accounts users members "
+        "kunde kunden cliente klant kund cust cli kd usr party "
         "person name buyer shopper purchaser debitor subscriber patient donor student"
     ),
     (
-        "displaycontact contactinfo contactdetails contact primary main default address associated to kontakt "
+        "displaycontact contactinfo contactdetails contact contacts contactpersons persons primary main default "
+        "address addresses associated to kontakt "
         "contacto contatto guest attendee participant supporter constituent gast teilnehmer mieter spender patienten "
         "abonnenten adres adress adresse anschrift direccion indirizzo endereco morada vestigings"
     ),
@@ -240,12 +253,21 @@ def find(columns: Sequence[str]) -> People:
     is_trading = "company" not in found and "trading" in found
     if is_trading:
         found["company"] = found["trading"]
+    own_companies = [place for place in found.get("company", []) if not _is_reference(place[2])]
+    if own_companies:  # `company_name` precedes `account.name`
+        passed_over += [column for *_, column in found["company"] if _is_reference(column)]
+        found["company"] = own_companies
     for role in ("company", "display", "contact", "full"):
         # `contact.company` beside `contact.first` precedes `address.company`.
         ranked = sorted(found.get(role, []), key=lambda place: (place[0], place[1] != own_words, place[1]))
         best = [column for rank, owner, column in ranked if (rank, owner) == ranked[0][:2]]
-        if role == "company" and ranked and ranked[0][1] == own_words:
-            passed_over += [column for rank, owner, column in ranked if rank == ranked[0][0] and owner != own_words]
+        if role == "company":  # `addresses[0].company` beside `companyName`
+            is_own = bool(ranked) and ranked[0][1] == own_words
+            passed_over += [
+                column
+                for rank, owner, column in ranked
+                if owner != ranked[0][1] and ("addresses" in owner or (is_own and rank == ranked[0][0]))
+            ]
         if role in ("company", "display") and len(best) > 1:
             unclear += best
         elif best:
@@ -303,15 +325,22 @@ def name_rule(people: People, name: str | None) -> tuple[tuple[str, ...], ...]:
     if not people.company and not people.first_last and (whole := people.display or people.full or people.contact):
         return ((whole,),)
     before = [name, people.display, people.company]
+    is_other = (
+        bool(people.contact and people.first_last)
+        and not people.company
+        and not _NAME_OF_CONTACT.search(fold(people.contact or ""))
+    )
     if _is_customer_with_contact(people):
         return (*((column,) for column in before if column), people.person, (people.contact or "",))
     if people.is_short and people.contact:
         return (*((column,) for column in (*before, people.full) if column), people.person)
     if not people.company:
         # Without a company, a whole name is that of the customer: `ContactName` beside `FirstName` and `LastName`.
-        before += [people.full, people.contact]
+        before += [people.full] if is_other else [people.full, people.contact]
     alternatives = [(column,) for column in before if column]
-    return (*alternatives, people.person) if people.person else tuple(alternatives)
+    # `Contact Person` beside a first and a last name may be somebody else.
+    contact = [(people.contact,)] if is_other and people.contact else []
+    return (*alternatives, people.person, *contact) if people.person else tuple(alternatives)
 
 
 def contact_rule(people: People) -> tuple[tuple[str, ...], ...]:
@@ -334,6 +363,7 @@ def _is_customer_with_contact(people: People) -> bool:
     return bool(people.contact) and not people.company and not names.isdisjoint(_LAST_BESIDE_FIRST)
 
 
+_NAME_OF_CONTACT: Final = re.compile("(?:full)?(?:name|nm)$")
 _PARTS: Final[tuple[Role, ...]] = ("first", "middle", "last", "second_last")
 _USUAL: Final = frozenset({"firstname", "lastname"})
 """Precede `Given Name`, which some systems fill only where a person is called otherwise."""
@@ -424,6 +454,10 @@ _REFERENCE: Final = re.compile(r"(?i)(?P<of>.+?)(?:_id|id)?\.(?:name|value\.name
 """The name in a reference to another record: `Account_Name.name`, `org_id.name`."""
 
 
+def _is_reference(column: str) -> bool:
+    return len(column) <= LONGEST and _REFERENCE.fullmatch(unwrapped(column)) is not None
+
+
 _REMARK: Final = re.compile(r"\s*\(([^)]*)\)\s*$")
 
 
@@ -432,7 +466,7 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
     """Return the folded name of a column and the words in front of it that show whose name it is."""
     if len(column) > LONGEST:
         return "", ()
-    named = with_number_sign_in_words(unwrapped(column))
+    named = with_number_sign_in_words(of_first(unwrapped(column)))
     if (reference := _REFERENCE.fullmatch(named)) and _ROLE_OF.get((of := _split(reference["of"]))[0]) == "company":
         return of[0], (*of[1], "associated")  # after `org_name`, which is the same
     if remark := _REMARK.search(named):

@@ -46,6 +46,8 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
     """
     if not values.dtype.is_float() or field in INSTANTS or field == "net_terms":
         text = as_text(values)
+        if field == "language":  # `["en", "de"]`, the preferred one first
+            return text.str.replace(r'^\["([^"\\]+)".*\]$', "${1}")
         if field not in ("email", "billing_contact_email", "phone"):
             return text
         is_list = text.str.contains(r"^\s*(?:\[|\{\s*\")").fill_null(value=False)
