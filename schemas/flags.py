@@ -22,7 +22,11 @@ _GONE: Final = """
     bloque eliminado archivado desactivado bloqueado sperre
     eliminato archiviato disattivato bloccato verwijderd gearchiveerd
     geblokkeerd excluido arquivado desativado raderad arkiverad sparrad slettet sperret spaerret poistettu
-    usuniety zablokowany smazano nieaktywny loevm loesch losch del delete deletion block
+    usuniety zablokowany smazano nieaktywny nieaktywna nieaktywne neaktivni odstraneno zakazano nepovolen vypnuto
+    wylaczone wylaczony wylaczono zawieszony deshabilitado deshabilitada desabilitado desabilitada disabilitato
+    disabilitata suspendido suspendida suspendiert suspendu suspendue suspenso suspensa sospeso sospesa deaktiveret
+    deaktivert inaktiverad avstangd blockerad blokeret blokkert slukket uitgezet nietactief nietaktief
+    ikkeaktiv loevm loesch losch del delete deletion block
     cancelled canceled onhold credithold onstop deceased storniert gekuendigt gekundigt ausgetreten verstorben resilie
     resiliee decede fallecido cancelado cancelada annullato disdetto deceduto opgezegd overleden falecido avliden
     uppsagd opsagt sperr
@@ -32,7 +36,8 @@ _ONLY_MARKED: Final = word_set("del delete deletion block loesch losch archive s
 _ARCHIVED: Final = word_set("archivé archivée")
 """Without the accent it is the noun, which may be anything."""
 _THERE: Final = (
-    "active enabled valid aktiv actif activo activa attivo attiva actief ativo ativa aktiivinen aktywny habilitado"
+    "active enabled valid aktiv actif activo activa attivo attiva actief ativo ativa aktiivinen "
+    "aktywny aktywna aktywne aktivni aktief habilitado"
 )
 _DATED: Final = """
     deleted archived disabled deactivated removed deletion archive blocked geloescht geloscht archiviert gesperrt
@@ -40,13 +45,15 @@ _DATED: Final = """
     suspended inactive inaktiv inactif inactivo inattivo inactief inativo inaktiivinen
 """
 _OWNERS: Final = (
-    r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|est|es|kunde|kunden|"
+    r"(?:is|account|acct|contact|kontakt|customer|cust|client|cli|kd|usr|user|record|rec|ist|esta|est|es|e|er|ar|je|jest|kunde|kunden|"
     r"cliente|row)*"
 )
 _MARKS: Final = r"(?:flag|flg|ind|indicator|yn|mark|marker|kz|kennz|kennzeichen|merkmal)"
 _SAYS_SO: Final = [word for word in _GONE.split() if word not in _ONLY_MARKED]
 _SET_WHEN_GONE: Final = re.compile(rf"{_OWNERS}(?:(?:{'|'.join(_GONE.split())}){_MARKS}|(?:{'|'.join(_SAYS_SO)}))")
-_PARTLY: Final = re.compile("block|bloqu|blocc|blokk|gesperrt|sperret|spaerret|sparrad|zablokowan|barred|suspended")
+_PARTLY: Final = re.compile(
+    "block|bloqu|blocc|blokk|bloker|gesperrt|sperret|spaerret|sparrad|zablokowan|barred|suspended"
+)
 """Some systems say here what is blocked."""
 NOT_GONE: Final = word_set(
     "never unblocked unlocked open active enabled frei keine aucun ninguno nessuno geen nenhum ingen"

@@ -114,7 +114,9 @@ FAMILIES: Final = (
     ),
     Family("phone", 2, "phone_number telefoonnummer tel telefon", "mobiel mobile mobil kom komorkowy komorka"),
     Family("phone", 2, "mobile cell mobil mobiel gsm handy mobiltelefon movil celular", "nr no num number nummer tel"),
-    Family("phone", 2, "numero num", "portable de_portable movil celular cellulare mobile"),
+    Family(
+        "phone", 2, "numero num no n nr", "portable de_portable movil celular cellulare mobile telemovel de_telemovel"
+    ),
     Family("phone", 2, "mobile_telephone mobile_tel cell_tel cell_no cell_phone_no cell_telephone", "~ number"),
     Family(
         "phone",
@@ -162,7 +164,12 @@ FAMILIES: Final = (
     ),
     Family("phone", 3, "geschäftliche dienstliche berufliche zakelijk", "telefonnummer rufnummer telefonnr telefoon"),
     Family("phone", 4, "private privat persönliche privé", "telefonnummer rufnummer telefonnr telefoon telefoonnummer"),
-    Family("email", 3, "email e_mail mail emailadresse e_mail_adresse", "privat privé perso personnel privato privada"),
+    Family(
+        "email",
+        3,
+        "email e_mail mail emailadresse e_mail_adresse",
+        "privat privé perso personnel privato privada particular personale",
+    ),
     # Addresses.
     Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),
     Family("country", 2, "country land", "alpha2 alpha_2 code_alpha2 iso_alpha_2 region_code code_iso2 key kz"),
@@ -202,13 +209,20 @@ FAMILIES: Final = (
     # Codes and terms.
     Family("currency", 1, "curr", "~"),
     Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
+    Family(
+        "currency",
+        2,
+        "devise monnaie moneda divisa valuta moeda",
+        "de_facturation facturation de_facturacion facturacion di_fatturazione fatturazione de_faturacao faturacao "
+        "de_faturamento faturamento",
+    ),
     Family("currency", 1, "code cod codigo codice default", "devise monnaie moneda valuta moeda waluty currency"),
     Family("language", 1, "language lang sprach langue idioma taal språk sprog", "code cd key iso id kz kod kode"),
     Family(
         "language", 1, "preferred default customer correspondence contact pref", "lang language locale sprache langue"
     ),
     Family("language", 1, "document documents invoice invoices billing", "lang language locale language_code"),
-    Family("language", 1, "code cod", "langue idioma lingua taal jezyka"),
+    Family("language", 1, "code cod codigo codice kod kód", "langue idioma lingua taal jezyka jazyka linguaggio"),
     Family(
         "net_terms",
         1,

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tranship.schemas import header_families
+from tranship.schemas import header_families, header_labels, header_phrases
 from tranship.schemas.column_names import (
     EVERYWHERE,
     LONGEST,
@@ -40,6 +40,7 @@ from tranship.schemas.header_words import (
     BARE_NUMBERS,
     BARE_REFERENCES,
     BARE_STATES,
+    BARE_TYPES,
     BEFORE_NOUNS,
     COMPANIONS,
     CUSTOMERS,
@@ -83,6 +84,10 @@ def _words() -> dict[str, _Word]:
     for field, levels in WORDS.items():
         for level, words in enumerate(levels.split("|"), 1):
             found |= {word: _Word(field, word, level) for word in map(fold, words.split())}
+    for field, levels in header_labels.LABELS.items():
+        for level, words in enumerate(levels.split("|"), 1):
+            for word in map(fold, words.split()):
+                found.setdefault(word, _Word(field, word, level))
     for word in [word for word in found if word.endswith(("number", "nummer"))]:
         field, group, level = found[word]
         for short in (word[:-6] + ending for ending in ("no", "nr", "num")):  # `VAT Registration No.`, `Kundennr.`
@@ -106,8 +111,26 @@ def _words() -> dict[str, _Word]:
 _ROLE_RANK: Final[dict[str, int]] = {
     fold(role): rank for rank, roles in enumerate(ADDRESS_ROLES.split("|"), 1) for role in roles.split()
 }
+_ROLE_RANK.update(
+    {
+        fold(word): _ROLE_RANK[role]
+        for words, role in header_labels.ROLES_OF_LABELS.items()
+        for word in words.split()
+        if fold(word) not in _ROLE_RANK
+    }
+)
 _ROLE_IN_SCRIPT: Final = {fold(word): role for words, role in ROLES_OF_SCRIPTS.items() for word in words.split()}
-_ROLE_OF_WORD_BEHIND: Final = {fold(word): role for words, role in ROLES_BEHIND.items() for word in words.split()}
+_ROLE_OF_WORD_BEHIND: Final = {
+    fold(word): role
+    for listed in (header_labels.BEHIND_OF_LABELS, ROLES_BEHIND)
+    for words, role in listed.items()
+    for word in words.split()
+}
+_ROLE_IN_BRACKETS: Final = {
+    fold(word): role for words, role in header_labels.IN_BRACKETS.items() for word in words.split()
+}
+_COMPANIONS: Final = {**header_labels.COMPANIONS_OF_LABELS, **COMPANIONS}
+_WITHOUT_DEPARTMENTS: Final = FUNCTIONS | header_labels.WITHOUT_DEPARTMENTS
 _ROLES_BEHIND: Final = tuple(_ROLE_OF_WORD_BEHIND)
 _ENTITIES: Final = frozenset(map(fold, ENTITY_ROLES.split()))
 _RECORDS: Final = frozenset(map(fold, RECORD_ROLES.split()))
@@ -152,8 +175,10 @@ def _read(name: str) -> _Hit | None:
             role = behind
         elif fold(bare).endswith(_ADDRESS_ENDS) and (hit := _read_folded(fold(bare) + fold(brackets[1]))):
             return hit if hit.field in ADDRESS else None  # `Billing Address (City)`
+        elif in_brackets := _ROLE_IN_BRACKETS.get(fold(brackets[1])):
+            role = in_brackets
         else:
-            return None
+            return _read_phrase(name)  # `Teléfono (particular)`
         if fold(name) not in _words() and fold(bare):
             name = bare
     if hit := _read_folded(role + fold(name)):
@@ -165,6 +190,7 @@ def _read(name: str) -> _Hit | None:
         or _read_repeated(name)
         or _read_plural(role + fold(name))
         or (None if role else _read_nested(name))
+        or (None if role else _read_phrase(name))
     )
 
 
@@ -227,7 +253,7 @@ _OF_ADDRESS: Final = re.compile(
     rf"(?:{'|'.join(ADDRESS_NOUNS)})"
 )
 _BEHIND: Final = re.compile(r"(?P<word>.*[^\W\d].*?)[\s._#-]+(?P<number>[1-9])")
-_EITHER_FIELDS: Final = frozenset({*ADDRESS, "phone", "email", "tax_id"})
+_EITHER_FIELDS: Final = frozenset({*ADDRESS, "phone", "email", "tax_id", "name"})
 
 
 def _read_of_address(name: str, role: str) -> _Hit | None:
@@ -258,19 +284,70 @@ def _read_numbered(name: str, role: str) -> _Hit | None:
 
 
 def _read_either(name: str, role: str) -> _Hit | None:
-    """Read `CNPJ / CPF`, `CPF ou CNPJ` and `City/town/village`: words that all mean the same field."""
-    words = _OR.split(name)
+    """Read `CNPJ / CPF`, `CPF ou CNPJ` and `City/town/village`: words that all mean the same field. Of words for a part
+    of a country, one may be of another part: `Stat/provins`.
+    """
+    words = _OR.split(name) if len(name) <= _LONGEST_EITHER else []
     if len(words) < 2 or not all(map(fold, words)):
         return None
-    first = _read_folded(role + fold(words[0]))
+    parts = [fold(word) for word in words]
+    # `Estado/Província de cobrança`: the role is behind the last word.
+    last = _read_folded(parts[-1])
+    if (
+        last is not None
+        and last.role
+        and (bare := next((p for p in header_labels.PARTS_OF_COUNTRIES if parts[-1].startswith(p)), ""))
+    ):
+        role, parts[-1] = last.role, bare
+    if header_labels.PARTS_OF_COUNTRIES.issuperset(parts):
+        return _read_folded(f"{role}province")
+    first = _read_folded(role + parts[0])
     if first is None or first.field not in _EITHER_FIELDS:
         return None
     documents = DOCUMENTS if first.field == "tax_id" else frozenset[str]()
-    others = [_words().get(fold(word)) for word in words[1:] if fold(word) not in documents]
+    others = [_words().get(part) for part in parts[1:] if part not in documents]
     return first if all(word is not None and word.field == first.field for word in others) else None
 
 
-_OR: Final = re.compile(r"(?i)\s*/\s*|\s+[-–|]\s+|\s+(?:or|oder|ou|o|u|of|eller|lub)\s+")
+_OR: Final = re.compile(r"(?i)\s*/\s*|\s+[-–|]\s+|\s+(?:or|oder|ou|o|u|of|eller|lub|nebo)\s+")
+_LONGEST_EITHER: Final = 60
+
+
+def _read_phrase(name: str) -> _Hit | None:
+    """Read `Nome do cliente` and `Langue par défaut`: a word of a field, and those of roles before or behind it."""
+    phrase = header_phrases.read(name)
+    if phrase is None:
+        return None
+    if not phrase.roles:
+        return _read_folded(phrase.rest)  # `Code du pays`
+    word = _words().get(phrase.rest)
+    if phrase.rest in _IDENTIFICATION:
+        word = _Word("external_id", phrase.rest, 1)
+    elif phrase.rest in BARE_TYPES and phrase.roles == ("customer",):
+        return _read_folded("customertype")
+    if word is None:
+        return None
+    roles = tuple(role for role in phrase.roles if role != "your" or word.field == "name")
+    if word.field == "external_id":
+        is_id = phrase.rest in _IDS
+        level = {"customer": 1, "contact": 4 if is_id else 0}.get("".join(roles), 0)
+        return _Hit("external_id", phrase.rest, (0, 0, level), "") if level else None
+    if word.field == "name":
+        owner = f"{roles[0]}name" if roles in (("customer",), ("company",)) else ""
+        # In French, `Nombre de tiers` is how many there are.
+        is_name = phrase.rest in _PLAIN_NAMES and not (phrase.rest == "nombre" and "tiers" in fold(name))
+        found = _words().get(owner) if is_name else None
+        return _Hit(found.field, found.group, (0, 0, found.level), "") if found else None
+    if word.field == "email" and "secondary" in roles:
+        return _Hit("email", "secondaryemail", (0, 0, 4), "")
+    return _read_folded("".join(roles) + phrase.rest)
+
+
+_IDS: Final = frozenset({"id", "identifiant", "identifikator", "identyfikator", "identificador", "identificativo"})
+_IDENTIFICATION: Final = frozenset(
+    {"identification", "identificacion", "identificacao", "identificazione", "identificatie", "identifikation"}
+)
+_PLAIN_NAMES: Final = frozenset({"name", "nom", "nombre", "nome", "naam", "navn", "namn", "nazwa", "nazev", "nimi"})
 
 
 def _read_folded(folded: str) -> _Hit | None:
@@ -324,6 +401,8 @@ def _read_folded(folded: str) -> _Hit | None:
         if (suffixed := _SUFFIXED.fullmatch(rest)) and _ROLE_RANK[role] == 1:  # `Person - Email - Work`
             return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
         word = _words().get(rest)
+        if word and word.group == "st" and len(roles) > 1:
+            break  # `Kund e-post`
         if word and (role not in BEFORE_NOUNS or _is_of_mail(word, rest)) and _keeps_meaning(word, roles):
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
@@ -381,7 +460,8 @@ _OF_CUSTOMER: Final = re.compile(
     r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
 )
 _ROLE_BEHIND: Final = re.compile(
-    rf"(?:de|di|da|do|of|del|della|du)?(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
+    r"(?:de|di|da|do|of|del|della|dela|du|para|pour|for|til|dla)?"
+    rf"(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
 )
 _WORD_BEHIND: Final = re.compile(
     r"(?P<word>.{2,}?)(?P<link>(?:de|del|dela|da|do|du|di|van|vanhet)?)"
@@ -598,7 +678,8 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     inner = {column: fold(affixes.within(column)) for column in columns}
     folded = {*map(fold, columns), *inner.values()}
     secret = secrets(columns)
-    hits = {column: hit for column, hit in named if hit and column not in secret and _is_meant(column, hit, folded)}
+    known = ((column, _elsewhere(hit, folded)) for column, hit in named if hit and column not in secret)
+    hits = {column: hit for column, hit in known if _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, inner, hits)}
     hits = _with_whole_roles(_with_registered(inner, hits))  # type: ignore[assignment]
     return _with_bare_status(columns, _with_state_of_account(hits))
@@ -640,13 +721,23 @@ def _with_state_of_account(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
     return {**hits, bare: _Hit("status", "state", (0, 0, 9), "")} if bare and is_account else hits
 
 
+def _elsewhere(hit: _Hit, folded: Collection[str]) -> _Hit:
+    """Return the meaning of a word in the language of the other columns: `Kraj` is a country in Polish, and a part of
+    one in Czech.
+    """
+    field, beside = header_labels.ELSEWHERE.get(hit.group, ("", frozenset()))
+    return hit._replace(field=field, group=f"{hit.group} {field}") if not beside.isdisjoint(folded) else hit
+
+
 def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     """Return whether the other columns allow this meaning."""
     if hit.group == "cardid":  # the card of a contact (MYOB), unless there is a payment card
         return not any(_PAYMENT_CARD.fullmatch(name) for name in folded)
     if hit.group == "code" and hit.field == "zip_code":
         return any(f"{hit.role}{word}" in folded for word in ("city", "street", "state"))
-    if hit.group in DEPARTMENTS and not FUNCTIONS.isdisjoint(folded):
+    if hit.group in DEPARTMENTS and not (FUNCTIONS if "distrito" in folded else _WITHOUT_DEPARTMENTS).isdisjoint(
+        folded
+    ):
         return False
     if hit.group in _IDS_OF_COMPANIES:  # `accountId` beside the `id` of a person and the `accountName`
         is_reference = {"id", f"{_IDS_OF_COMPANIES[hit.group]}name"} <= {*folded}
@@ -656,7 +747,13 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
     if hit.field in (*ADDRESS, *REACHED_BY) and fold(column).startswith("contact"):
         # `contact_person`, `contact_mobile` beside the names of a person: somebody else
         return not ("contactperson" in folded and {"firstname", "lastname"} <= {*folded})
-    companions = COMPANIONS.get(hit.group)
+    if (
+        (spellings := header_labels.SPELLINGS.get(hit.group))
+        and column.strip().lower() not in spellings
+        and column.isalpha()
+    ):
+        return False
+    companions = _COMPANIONS.get(hit.group)
     if companions is None or any(noun in fold(column) for noun in _NOUNS):  # `Postadresse - sted`
         return True
     # `cli_cp` beside `cli_ville`, `CP facturation` beside `Ville facturation`

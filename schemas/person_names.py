@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tranship.schemas import header_phrases
 from tranship.schemas.column_names import (
     LONGEST,
     Affixes,
@@ -23,6 +24,7 @@ from tranship.schemas.column_names import (
     unwrapped,
     with_number_sign_in_words,
 )
+from tranship.schemas.header_labels import NAMES_OF_LABELS
 from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
 
 Role = Part
@@ -90,7 +92,7 @@ _WORDS: Final[dict[Role, str]] = {
 }
 _ROLE_OF: Final[dict[str, Role]] = {
     fold(word): role
-    for words_of_role in (_WORDS, NAMES_OF_SCRIPTS)
+    for words_of_role in (NAMES_OF_LABELS, _WORDS, NAMES_OF_SCRIPTS)
     for role, words in words_of_role.items()
     for word in words.split()
 }
@@ -485,6 +487,8 @@ def _split(column: str) -> tuple[str, tuple[str, ...]]:
             break
     if owned := _with_owner_behind(words):
         return owned
+    if (phrase := header_phrases.read(named)) and (found := _of_owner(phrase)):
+        return found
     if len(named) <= _LONGEST_EITHER and (either := _EITHER.fullmatch(named)):
         return _last_or_company(either["one"], either["other"]) or ("", ())
     return "", ()
@@ -510,6 +514,19 @@ def _with_owner_behind(words: Sequence[str]) -> tuple[str, tuple[str, ...]] | No
 
 _OF_CONTACT: Final = ("contact",)
 _BILLED: Final = frozenset(_OWNER_WORDS[2].split())
+
+
+def _of_owner(phrase: header_phrases.Phrase) -> tuple[str, tuple[str, ...]] | None:
+    """Return the word for a part of a name and whose it is: `Apellido del cliente`, `Kontaktens fornavn`."""
+    role = _ROLE_OF.get(phrase.rest)
+    owners = tuple(owner for owner in phrase.roles if owner in ("customer", "contact", "primary"))
+    if len(owners) < len(phrase.roles) - phrase.roles.count("your"):
+        return None
+    if role in ("first", "middle", "last", "second_last"):
+        return phrase.rest, owners
+    if "contact" in owners and (role == "full" or phrase.rest in _PLAIN_NAMES):
+        return "contactname", ()
+    return ("contactname", ()) if phrase.rest in _CONTACTS and owners == ("customer",) else None
 
 
 def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None:
