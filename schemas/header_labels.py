@@ -21,6 +21,7 @@ LABELS: Final[dict[str, str]] = {
         correos_electronicos courriels adresy_email emaily emaile e_maily e_maile e_mailova_adresa adres_mailowy
         adres_emailowy adres_e_mailowy id_email identifiant_email id_de_email correio_electronico direccion_email
         endereco_email endereco_eletronico endereco_de_e_mail e_mail_osoite
+        courrier_electronique
         | firma_e_post
         |
         | drugi_mail mail_dodatkowy
@@ -42,6 +43,7 @@ LABELS: Final[dict[str, str]] = {
         nome_organizzazione nome_da_organizacao nome_organizacao nome_companhia nome_da_companhia
         naam_van_de_organisatie organisatienaam organisatie organisationsnamn organisationens_namn organisasjonsnavn
         foretagets_namn bolagets_namn virksomhedens_navn firmaets_navn firmabenaming ditta organisationnamn
+        jmeno_spolecnosti unternehmensbezeichnung
         | kontrahent odberatel
     """,
     "customer_type": """
@@ -64,7 +66,7 @@ LABELS: Final[dict[str, str]] = {
         tel_perso telephone_perso tel_personnel
     """,
     "address_line1": """
-
+        linha_de_endereco_1 linha_1_do_endereco linea_de_direccion_1 riga_di_indirizzo_1 ligne_d_adresse_1 adressezeile_1 adresszeile_1 adressrad_1 adresslinje_1 adresregel_1
         | strassenadresse straatadres gatuadress_1 gateadresse_1 nombre_de_la_calle nom_de_la_voie voie nombre_calle
         adres_ulicy ulica_i_numer ulice_a_cislo ulice_a_cislo_popisne gade_og_nummer gate_vei vei veinavn
         straat_en_huisnummer straat_en_nummer nome_della_via nome_da_rua via_e_numero calle_y_numero rua_e_numero
@@ -72,10 +74,12 @@ LABELS: Final[dict[str, str]] = {
         | vollstandige_adresse adresse_complete direccion_completa indirizzo_completo endereco_completo volledig_adres
         volledige_adres fulde_adresse full_adresse fullstendig_adresse fullstandig_adress pelny_adres kompletny_adres
         cela_adresa uplna_adresa complete_address direccao postadres adres_pocztowy postovni_adresa
+        addresse
     """,
     "address_line2": """
         direccion_postal_segunda_linea riga_di_indirizzo_2 linea_2_indirizzo gatuadress_rad_2 gateadresse_linje_2
         strasse_2_zeile druga_linia_adresu dodatek_adresowy
+        linha_de_endereco_2 linha_2_do_endereco linea_de_direccion_2 ligne_d_adresse_2 adressezeile_2 adresszeile_2 adresslinje_2 adresregel_2
         | appartement appartment apartamento appartamento appartamento_piano apartado_piso piso_puerta appt_batiment
         appartement_busnr apt_suite apto_ofc cislo_bytu cislo_patra_bytu complemento_endereco adresse_tilfojelse
         adressetillegg numer_mieszkania_lokalu
@@ -103,8 +107,7 @@ LABELS: Final[dict[str, str]] = {
     """,
     "currency": """
         waehrungscode wahrungscode wahrungskurzel munteenheid munt valutakode valutakod kod_meny kod_waluty
-        moneda_principal divisa_moneda moneta rechnungswahrung rechnungswaehrung fakturavaluta factuurvaluta
-        fakturowa_waluta kundvaluta
+        moneda_principal divisa_moneda moneta fakturowa_waluta kundvaluta
         | invoice_currency rechnungswährung rechnungswaehrung fakturavaluta factuurvaluta
     """,
     "timezone": """
@@ -129,6 +132,7 @@ LABELS: Final[dict[str, str]] = {
         utworzony utworzona utworzono_w utworzone czas_utworzenia klient_od zakaznik_od zakaznikem_od pridano
         pridano_dne vytvoreno_v vytvoreno_dne zalozeno datum_zalozeni datum_pridani registro_criado registro_creado
         data_aggiunta data_de_inclusao fecha_agregado fecha_de_adicion dato_tilføjet orario_creazione
+        creato_a utworzono_o oprettet_kl skapad_klockan
         | anmeldedatum registrierungsdatum registrering registreringsdatum registreringsdato registrerings_dato
         registrerings_datum datum_registrace data_rejestracji date_d_enregistrement fecha_de_registro
         data_di_registrazione registratiedatum inscrit_depuis kunde_seit_dem client_depuis_le cliente_desde_el
@@ -142,6 +146,7 @@ LABELS: Final[dict[str, str]] = {
         senest_opdateret sidste_opdatering senaste_uppdatering senast_uppdaterad_den aktualizovano posledni_aktualizace
         ostatnio_zaktualizowany ostatnio_zaktualizowano zaktualizowany ultima_vez_actualizado
         ultima_actualizacion_realizada naposledy_aktualizovano ostatnia_aktualizacja
+        aggiornato_a opdateret_kl mise_a_jour_a zaktualizowano_o
         | modifie modifie_a derniere_modification_le modificado modificado_el modificado_en modificado_em modificada
         ultima_modificacion_el ultima_modificacion_en ultima_modificacao_em ultima_modifica_il modificato modificata
         modificado_por_ultimo ultima_mudanca hora_modificacao hora_modificacion orario_modifica
