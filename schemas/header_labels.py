@@ -66,7 +66,8 @@ LABELS: Final[dict[str, str]] = {
         tel_perso telephone_perso tel_personnel
     """,
     "address_line1": """
-        linha_de_endereco_1 linha_1_do_endereco linea_de_direccion_1 riga_di_indirizzo_1 ligne_d_adresse_1 adressezeile_1 adresszeile_1 adressrad_1 adresslinje_1 adresregel_1
+        linha_de_endereco_1 linha_1_do_endereco linea_de_direccion_1 riga_di_indirizzo_1 ligne_d_adresse_1
+        adressezeile_1 adresszeile_1 adressrad_1 adresslinje_1 adresregel_1
         | strassenadresse straatadres gatuadress_1 gateadresse_1 nombre_de_la_calle nom_de_la_voie voie nombre_calle
         adres_ulicy ulica_i_numer ulice_a_cislo ulice_a_cislo_popisne gade_og_nummer gate_vei vei veinavn
         straat_en_huisnummer straat_en_nummer nome_della_via nome_da_rua via_e_numero calle_y_numero rua_e_numero
@@ -79,7 +80,8 @@ LABELS: Final[dict[str, str]] = {
     "address_line2": """
         direccion_postal_segunda_linea riga_di_indirizzo_2 linea_2_indirizzo gatuadress_rad_2 gateadresse_linje_2
         strasse_2_zeile druga_linia_adresu dodatek_adresowy
-        linha_de_endereco_2 linha_2_do_endereco linea_de_direccion_2 ligne_d_adresse_2 adressezeile_2 adresszeile_2 adresslinje_2 adresregel_2
+        linha_de_endereco_2 linha_2_do_endereco linea_de_direccion_2 ligne_d_adresse_2 adressezeile_2
+        adresszeile_2 adresslinje_2 adresregel_2
         | appartement appartment apartamento appartamento appartamento_piano apartado_piso piso_puerta appt_batiment
         appartement_busnr apt_suite apto_ofc cislo_bytu cislo_patra_bytu complemento_endereco adresse_tilfojelse
         adressetillegg numer_mieszkania_lokalu
