@@ -310,7 +310,11 @@ def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) ->
     return replace(
         matched,
         fields={name: column for name, column in matched.fields.items() if name not in disputed},
-        conflicts={**matched.conflicts, **{name: (columns.fields[name], *columns.rivals[name]) for name in disputed}},
+        built={name: rule for name, rule in matched.built.items() if name not in disputed},
+        conflicts={
+            **matched.conflicts,
+            **{name: (columns.columns_of(name)[0], *columns.rivals[name]) for name in disputed},
+        },
     )
 
 

@@ -25,6 +25,8 @@ from tranship.schemas.secret_columns import secrets
 from tranship.schemas.visible import visible
 
 KEYS = ("external_id", "email")
+ZERO_IS_KEY = "net_terms=0"
+"""In `ColumnMap.may_differ`: a zero among the payment terms is the key of a condition."""
 
 
 class ColumnMap(Struct, frozen=True):
@@ -143,7 +145,14 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         matched.built,
         {name: {folded_word(word): value for word, value in given.items()} for name, given in reading.values.items()},
         flags=_flags((*left, *matched.own), shared_affixes(columns)),
-        rivals=_filled({name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}),
+        rivals=_filled(
+            {name: matched.undecided(fit.rivals) for name, fit in (*open_.items(), *pinned.items())}
+            | {
+                name: fit.rivals
+                for name, fit in matched.fits.items()
+                if fit.rivals and fit.rivals == fit.further and name in matched.built and name not in by_hand
+            }
+        ),
         others=_filled({name: matched.undecided(fit.others) for name, fit in open_.items()}),
         notes=(
             *mapping_notes.of_fits(matched, by_hand, reading.extra, pins.fields),
@@ -175,6 +184,8 @@ def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[s
         found |= {"external_id"}
     doubts = {"name": headers.is_customer, "net_terms": headers.may_be_key}
     found |= {name for name, doubt in doubts.items() if name not in decided and name in mapped and doubt(mapped[name])}
+    if "net_terms" in found and headers.is_condition(mapped["net_terms"]):
+        found.add(ZERO_IS_KEY)
     return frozenset(found)
 
 
@@ -201,7 +212,11 @@ def _unfilled(matched: Match, columns: Sequence[str], defaults: Collection[str])
 _CANDIDATES = 12
 _MANDATORY = {
     ("name",): ("nam|nom|nimi|firm|compan|organi|custom|client|kund|titel|title",),
-    ("external_id", "email"): ("mail", r"(?:\b|[a-z])I[Dd]\b|\bid\b|(?i:\b(?:no|ref|key)\b|nr\b|code|num|uid)"),
+    ("external_id", "email"): (
+        "mail",
+        r"(?:\b|[a-z])I[Dd]\b|\bid\b|(?i:\b(?:no|ref|key)\b|nr\b|code|num|uid)",
+        "debit|relat",
+    ),
 }
 """Fields of which every customer has at least one → patterns in the names of columns that may fill them, best first."""
 

@@ -295,7 +295,7 @@ class _ByName:
     def _decide(self, name: str, fit: Fit) -> None:
         if fit.column is None:
             self.conflicts[name] = fit.others
-        elif further := () if fit.rivals else tuple(c for c in fit.further if c not in self._used):
+        elif further := tuple(c for c in fit.further if c not in self._used) if fit.fills else ():
             # `Phone` may be blank where `Mobile` is not.
             self._given.add_alternatives(name, ((fit.column,), *((column,) for column in further)))
         else:

@@ -23,11 +23,14 @@ def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
     """Return field → message, where a column of the same name has a value that the mapped column lacks."""
     found = {}
     for field, rivals in columns.rivals.items():
-        column = columns.fields[field]
+        column = columns.columns_of(field)[0]
         for rival in rivals:
             if field not in found and {column, rival} <= set(batch.records.columns):
                 kept, left = _values(batch, column), _values(batch, rival)
-                at = (left.is_not_null() & left.ne_missing(kept)).arg_true()
+                differ = left.is_not_null() & left.ne_missing(kept)
+                if rival in columns.columns_of(field):  # it is used where the other one is blank
+                    differ &= kept.is_not_null()
+                at = differ.arg_true()
                 if len(at):
                     where = visible(f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}"')
                     options = _options(field, [column, *rivals])

@@ -58,7 +58,8 @@ FAMILIES: Final = (
     Family("external_id", 1, "asiakas asiakkaan", "nro numero id koodi tunnus"),
     Family("external_id", 1, "id nr numer kod symbol", "klienta kontrahenta odbiorcy nabywcy"),
     Family("external_id", 1, "klient kontrahent odbiorca", "id nr kod"),
-    Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele"),
+    Family("external_id", 1, "vevo ugyfel partner", "kod kodja szam szama azonosito azonositoja"),
+    Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele odberatela"),
     Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
     Family("external_id", 4, "geschäftspartner business_partner", "nr nummer no number num id code"),
     Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
@@ -83,6 +84,7 @@ FAMILIES: Final = (
         "external_id", 8, "id code numero num", "utilisateur adherent abonne usuario utilizador socio utente abonado"
     ),
     # E-mail addresses and telephone numbers.
+    Family("email", 1, "haupt primäre", "email e_mail mail mailadresse email_adresse e_mail_adresse"),
     Family("email", 1, "email e_mail mail", "1 adr addr adresse_1 principal principale haupt main primary"),
     Family("email", 1, "smtp smtp_email", "address addr"),
     Family(
@@ -114,6 +116,7 @@ FAMILIES: Final = (
     ),
     Family("phone", 2, "phone_number telefoonnummer tel telefon", "mobiel mobile mobil kom komorkowy komorka"),
     Family("phone", 2, "mobile cell mobil mobiel gsm handy mobiltelefon movil celular", "nr no num number nummer tel"),
+    Family("phone", 2, "mobiltel mobil mobiltelefon mobile handy", "1"),
     Family(
         "phone", 2, "numero num no n nr", "portable de_portable movil celular cellulare mobile telemovel de_telemovel"
     ),
@@ -121,16 +124,16 @@ FAMILIES: Final = (
     Family(
         "phone",
         3,
-        "phone telephone tel telefon telefono telefone telefoon tlf",
-        "work business office company bureau travail trabajo oficina ufficio lavoro comercial empresa werk zakelijk "
-        "arbete jobb arbeid geschäftlich geschäft dienstlich büro firma profissional professionnel",
+        "phone telephone tel telefon telefono telefone telefoon tlf telefoonnummer telefonnummer",
+        "g d gesch work business office company bureau travail trabajo oficina ufficio lavoro comercial empresa werk "
+        "zakelijk arbete jobb arbeid geschäftlich geschäft dienstlich büro firma profissional professionnel",
     ),
     Family("phone", 3, "work business office company daytime day", "phone_number phone_no telephone tel"),
     Family(
         "phone",
         4,
-        "phone telephone tel telefon telefono telefone telefoon tlf",
-        "home private personal privat privé domicile maison casa residencial particular abitazione thuis hem",
+        "phone telephone tel telefon telefono telefone telefoon tlf telefoonnummer telefonnummer",
+        "p home private personal privat privé domicile maison casa residencial particular abitazione thuis hem",
     ),
     Family("phone", 5, "contact contact_telephone", "number no"),
     Family("phone", 1, "phone phone_phone_number phone_number", "national_number"),
@@ -173,7 +176,12 @@ FAMILIES: Final = (
     # Addresses.
     Family("country", 2, "country land pays pais paese kraj cntry ctry", "code iso iso2 iso_2 iso_code cd kode kod"),
     Family("country", 2, "country land", "alpha2 alpha_2 code_alpha2 iso_alpha_2 region_code code_iso2 key kz"),
-    Family("country", 2, "code cod codigo codice iso kod", "pays pais paese kraju"),
+    Family(
+        "country",
+        2,
+        "code cod codigo codice iso kod iso_kod",
+        "pays pais paese kraju land statu zeme krajiny orszag",
+    ),
     Family("country", 1, "country cntry", "nm name region"),
     Family("state", 1, "state province prov region_state state_province", "nm name region_name"),
     Family("state", 3, "state province county prov st", "cd iso abbr abbreviation short"),
@@ -208,7 +216,12 @@ FAMILIES: Final = (
     Family("timezone", 1, "timezone time_zone tz", "name code iana iana_name tzid"),
     # Codes and terms.
     Family("currency", 1, "curr", "~"),
-    Family("currency", 1, "currency curr ccy valuta devise moneda moeda waehrung waluta", "code iso cd key iso_code"),
+    Family(
+        "currency",
+        1,
+        "currency curr ccy valuta devise moneda moeda waehrung waluta mena penznem",
+        "code iso cd key iso_code kod kode koodi",
+    ),
     Family(
         "currency",
         2,
@@ -216,7 +229,9 @@ FAMILIES: Final = (
         "de_facturation facturation de_facturacion facturacion di_fatturazione fatturazione de_faturacao faturacao "
         "de_faturamento faturamento",
     ),
-    Family("currency", 1, "code cod codigo codice default", "devise monnaie moneda valuta moeda waluty currency"),
+    Family(
+        "currency", 1, "code cod codigo codice kod default", "devise monnaie moneda valuta moeda waluty meny currency"
+    ),
     Family("language", 1, "language lang sprach langue idioma taal språk sprog", "code cd key iso id kz kod kode"),
     Family(
         "language", 1, "preferred default customer correspondence contact pref", "lang language locale sprache langue"
@@ -231,7 +246,12 @@ FAMILIES: Final = (
         "days in_days day_count due_days net_days no_of_days",
     ),
     Family("net_terms", 1, "days", "to_pay until_due credit payment_due"),
-    Family("net_terms", 1, "zahlungsziel zahlungsfrist zahlungsbedingung netto zahlungs", "tage tagen in_tagen"),
+    Family(
+        "net_terms",
+        1,
+        "zahlungsziel zahlungsfrist zahlungsbedingung netto zahlungs zahlungsziel_netto zahlungsfrist_netto",
+        "tage tagen in_tagen",
+    ),
     # `Días de pago` may be the days of the month on which a customer pays.
     Family("net_terms", 1, "dias", "credito de_credito cred vencimiento prazo de_prazo"),
     Family("net_terms", 1, "plazo", "pago de_pago credito de_credito cobro de_cobro vencimiento"),
@@ -436,9 +456,14 @@ FAMILIES: Final = (
         "del_tercero",
         turned=True,
     ),
-    Family("name", 1, "customer client cust account acct party debtor debitor debitoren", "nm name name1 name_1"),
+    Family(
+        "name",
+        1,
+        "customer client cust account acct party debtor debitor debitoren debiteur debiteuren",
+        "nm name name1 name_1 naam",
+    ),
     Family("name", 1, "name", "1 line_1"),
-    Family("name", 1, "naam nom nazwa navn namn nazev", "1"),
+    Family("name", 1, "naam nom nazwa navn namn nazev nazov", "1"),
     Family("name", 2, "member subscriber buyer shopper payer donor patient student", "name full_name"),
     # Kinds of customers.
     Family("customer_type", 1, "customer client account cust", "type kind typ type_name class_type"),

@@ -2,7 +2,7 @@
 
 Sources: export formats of about fifty systems, as documented by their vendors in 2026-11, technical names of SAP (KNA1,
 ADRC, OCRD) and LDAP (RFC 4519); words in German, French, Spanish, Italian, Dutch, Portuguese, Swedish, Danish,
-Norwegian and Finnish are our own, with the commonest ones in Polish and Czech. So are the names of
+Norwegian and Finnish are our own, with the commonest ones in Polish, Czech, Slovak and Hungarian. So are the names of
 ids and terms in Italian and Spanish programs for invoices (`Codice interno`, `Código interno`, `Vencimiento (días)`,
 `Scadenza (giorni)`): no vendor was found that documents them.
 """
@@ -33,10 +33,11 @@ WORDS: Final[dict[str, str]] = {
         codigo_do_cliente klantnummer klantnr klant_id klantcode debiteurnummer kundnummer kundnr kund_id
         kundenummer kundenr kunde_id kundekode debitornummer debitornr asiakasnumero asiakasnro asiakas_id kundenkonto
         debitoren_nr debitor_nr code_tiers codigo_del_cliente numero_del_cliente numer_klienta nr_klienta kod_klienta
-        id_klienta cislo_zakaznika codice_anagrafica cod_anagrafica
+        id_klienta cislo_zakaznika codice_anagrafica cod_anagrafica ugyfelszam ugyfelkod ugyfel_azonosito vevokod
+        vevoszam vevo_azonosito partnerkod partner_kod partner_azonosito
         | external_key external_reference customer_reference external_ref customer_ref
         | id identifier identifikator identyfikator identifiant identificador identificativo
-        identifiant_unique identificador_unico identificativo_univoco
+        identifiant_unique identificador_unico identificativo_univoco azonosito
         | uuid guid
         | record_id row_id entity_id do_not_modify_account do_not_modify_contact do_not_modify_lead
         | contact_id person_id
@@ -63,6 +64,7 @@ WORDS: Final[dict[str, str]] = {
         direccion_de_correo direccion_de_correo_electronico posta_elettronica indirizzo_email indirizzo_e_mail
         adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti
         sahkopostiosoite login_email
+        e_mail_cim email_cim emailova_adresa
         | emails email_addresses e_mails work_email business_email company_email
         | personal_email home_email other_email
         | secondary_email second_email alternate_email alternative_email additional_email
@@ -73,16 +75,17 @@ WORDS: Final[dict[str, str]] = {
         customer_name client_name account_name customer_full_name kundenname nom_du_client nom_client
         nombre_del_cliente nombre_cliente nome_cliente nome_do_cliente klantnaam kundnamn kundenavn asiakkaan_nimi
         nom_ou_raison_sociale raison_sociale_ou_nom nombre_o_razon_social nombre_razon_social
-        nazwa_pelna pelna_nazwa nazwa_kontrahenta
+        nazwa_pelna pelna_nazwa nazwa_kontrahenta partner_neve partnernev vevo_neve vevonev ugyfel_neve ugyfelnev
         nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
         denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta party_name card_name alph
-        | display_name full_name namn navn naam nimi
+        | display_name full_name namn navn naam nimi nev
         | company company_name organization organisation organization_name organisation_name business_name firma
         firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
         nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
         nome_azienda ragione_sociale rag_soc denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
         foretagsnamn
         virksomhed virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi associated_company nazwa_firmy
+        nazev_firmy nazov_firmy obchodne_meno obchodni_nazev cegnev ceg
         | customer client kunde klant kund asiakas cliente klient zakaznik
         | contact_name intitule libelle nom nombre nome
     """,
@@ -101,7 +104,8 @@ WORDS: Final[dict[str, str]] = {
     "phone": """
         primary_phone contact_phone main_phone best_phone preferred_phone best_phone_number preferred_phone_number
         phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
-        telefon_kontaktowy tel_kontaktowy tfno tlfno tfn
+        telefon_kontaktowy tel_kontaktowy nr_telefonu numer_telefonu telefonni_cislo telefonne_cislo telefonszam
+        tfno tlfno tfn
         tele national_number phone_number_national_number business_phones contact_numbers
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
@@ -112,6 +116,7 @@ WORDS: Final[dict[str, str]] = {
         whatsapp_number whatsapp_no whatsapp_phone
         mobielenummer mobieletelefoon mobiele_telefoon mobieltelefoon mobilni_cislo numer_komorkowy komorka
         gsm telemovel tlm tlmv tlmvl mobiltlf matkapuhelin telefon_komórkowy komórka mobilni_telefon
+        mobilny_telefon mobilszam mobiltelefonszam telefon_komorkowy nr_telefonu_komorkowego
         | work work_phone business_phone company_phone office_phone work_direct_phone direct_phone direct_phone_number
         direct_dial direct_dial_number direct_line direct_number ddi ddi_number office_number work_number
         corporate_phone corporate_phone_number hq_phone headquarters_phone daytime_phone day_phone daytime_telephone
@@ -128,8 +133,10 @@ WORDS: Final[dict[str, str]] = {
         n_et_voie numero_et_voie num_et_voie
         straatnaam strassenname gatenavn gatunamn vejnavn nom_de_la_rue nom_de_rue rue calle via straat rua gata
         gatuadress gade vej gate gateadresse katuosoite road_name logradouro ulica ulice stras
+        utca utca_hazszam kozterulet ulica_i_numer ulica_i_nr ulica_a_cislo ulice_a_cislo ulica_nr straat_nr
+        straat_en_nummer straat_en_huisnummer straat_huisnummer
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
-        morada adress postadress postadresse osoite full_address adresa dir indir ind dom end
+        morada adress postadress postadresse osoite full_address adresa cim dir indir ind dom end
     """,
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
@@ -148,6 +155,7 @@ WORDS: Final[dict[str, str]] = {
     "city": """
         town city_town town_city locality suburb_city city_name ort stadt wohnort ville localite ciudad localidad
         poblacion citta plaats woonplaats cidade localidade stad postort by poststed kaupunki
+        varos telepules obec
         loc pob mun postarea postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         admin_area_2
         | municipio comune gemeente comuna
@@ -161,6 +169,7 @@ WORDS: Final[dict[str, str]] = {
         estado_o_provincia estado_provincia provincia_estado
         provincia_o_estado provincia_o_stato distrito_ou_estado
         provincia prov provincie fylke landskap maakunta uf pr est estado wojewodztwo województwo st
+        megye prov_staat provincie_staat
         | region county region_name regione regio
         | state_code province_code region_code state_province_code
         | canton kanton cantone
@@ -168,11 +177,13 @@ WORDS: Final[dict[str, str]] = {
     "zip_code": """
         plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
         npa pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
+        iranyitoszam irsz ir_szam postove_smerovaci_cislo
     """,
     "country": """
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
         nacion nacao paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
-        | c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
+        krajina orszag orszagkod
+        | stat c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
         | country_code country_id country_letter_code country_iso country_iso_code country_code_2 country_iso2
         country_code_iso
@@ -182,7 +193,7 @@ WORDS: Final[dict[str, str]] = {
         currency_code default_currency billing_currency preferred_currency_code preferred_currency currency_iso_code
         currency_iso sales_currency_code sales_currency customer_currency account_currency base_currency
         waehrung wahrung devise monnaie moneda divisa
-        waers valuta moeda valuutta waluta mena
+        waers valuta moeda valuutta waluta mena penznem munt muntcode munteenheid munt_code
     """,
     "timezone": """
         preferred_time_zone preferred_timezone default_time_zone default_timezone time_zone zoneinfo zeitzone
@@ -191,7 +202,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "language": """
         locale language_code preferred_language preferred_locale sprache langue jezyk język jazyk idioma lingua taal
-        sprak sprog kieli spras langu
+        sprak sprog kieli spras langu nyelv
         preferred_language_code communication_language language_override preferred_locales preferred_languages
     """,
     "status": """
@@ -211,8 +222,10 @@ WORDS: Final[dict[str, str]] = {
         fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
         dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias vencimiento_dias
         giorni_di_pagamento giorni_pagamento scadenza_in_giorni scadenza_giorni vencimento_em_dias vencimento_dias
+        fizetesi_hatarido dny_splatnosti dni_splatnosti splat_dny splatnost_dny splatnost_dni splatnost_v_dnech
+        domyslny_termin_platnosci
         echeance_jours betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
-        kreditdagar forfallsdager kredittdager kreditdage maksuaika
+        kreditdagar forfall_dager forfald_dage forfallodagar forfallsdager kredittdager kreditdage maksuaika
         | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
         zahlungskonditionen zahlungskondition zahlungsbed payment_conditions payment_condition
         conditions_de_reglement conditions_reglement condition_de_reglement delai_de_reglement delai_reglement
@@ -238,6 +251,7 @@ WORDS: Final[dict[str, str]] = {
         skapad_datum skapat oprettet oprettet_dato opprettet luotu data_de_cadastro data_cadastro utworzono
         erdat when_created cdate crdate ctime
         data_utworzenia vytvoreno
+        datum_vytvoreni datum_vytvorenia vytvorene letrehozva letrehozas_datuma letrehozas_ideje rogzitve
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
         date_registered registration_date user_registered date_added add_time add_date added_time added_on
         added_at date_joined joined_at
@@ -260,6 +274,7 @@ WORDS: Final[dict[str, str]] = {
         write_date aktualisiert
         aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
         uppdaterad opdateret oppdatert paivitetty zaktualizowano data_aktualizacji
+        datum_zmeny datum_upravy zmeneno upraveno modositva modositas_datuma utolso_modositas
         | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
         modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
         geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
@@ -290,14 +305,15 @@ WORDS: Final[dict[str, str]] = {
         umsatzsteuer_id umsatzsteuer_identifikationsnummer numero_tva numero_de_tva n_tva no_tva
         tva_intracommunautaire partita_iva part_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
         momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
-        ust_id_nummer tax_id_value stceg
+        ust_id_nummer tax_id_value stceg uid_nummer ust_uid mwst_uid uid_mwst ic_dph btw_identificatienummer
+        btw_identificatie_nummer kozossegi_adoszam eu_adoszam
         | vat eu_vat uk_vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number
         taxpayer_id
         tax_registration_no abn nzbn gstin gst_number gst_no ein contribuinte n_contribuinte numero_de_contribuinte
         nif cif nif_cif cif_nif nipc cnpj cpf cpf_cnpj
         cnpj_cpf id_estrangeiro documento_estrangeiro identificacao_estrangeiro id_extranjero rfc rut ruc cuit nit cvr
         cvr_nummer cvr_nr nip dic y_tunnus codice_fiscale cod_fisc cod_fis cgc cgc_cpf lictradnum tax_exempt_number
-        steuer_id steuernummer
+        steuer_id steuernummer adoszam vevo_adoszama adoazonosito ado_szam
     """,
     "billing_contact_name": """
         billing_contact billing_name invoice_contact billing_contact_full_name billing_attention bill_to_contact
@@ -324,7 +340,7 @@ WORDS: Final[dict[str, str]] = {
 # Synonyms with exactly the meaning of the field's own name. Two columns of one group are rivals: `Email` and
 # `E-mail Address` mean the same, `Phone` and `Mobile` do not.
 OWN_NAMES: Final[dict[str, str]] = {
-    "name": "nazwa nazev",
+    "name": "nazwa nazev nazov",
     "email": "email_address e_mail_address mail",
     "phone": "phone_number telephone telephone_number tel phone_no",
     "address_line1": "address1 address_1 line1",
@@ -351,7 +367,8 @@ ADDRESS_ROLES: Final = """
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione
-      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fiscal fakt fact fatt
+      factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fakturacni
+      fakturacna fakturacne szamlazasi fiscal fakt fact fatt
     | display_contact contact_info contact_details contact_data
       guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten
       default def primary main mailing mail postal po post posti communication current present purchase permanent haupt
@@ -363,7 +380,8 @@ ADDRESS_ROLES: Final = """
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti social vestigings vestiging
     | huis home personal private privat residential residence res domicile prive
     | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
-      aflever bezorg entrega leverans leverings toimitus lev livr location
+      aflever bezorg dodaci dodacia dorucovaci dorucovacia szallitasi entrega leverans leverings toimitus lev livr
+      location
     | other alternate alternative secondary
 """
 
@@ -405,6 +423,7 @@ ADDRESS_NOUNS: Final = (
     "adres",
     "adress",
     "domicilio",
+    "adresa",
     "osoite",
     "location",
     "addressbook",
@@ -420,7 +439,10 @@ COMPANIONS: Final = {
     "sted": "postnr postnummer",
     "commune": "codepostal cp adresse rue",
     "kraj": "miasto miejscowosc kodpocztowy ulica",
-    "mesto": "psc ulice",
+    "mesto": "psc ulice ulica",
+    "obec": "psc ulice ulica",
+    "stat": "psc ulice ulica mesto obec",
+    "cim": "iranyitoszam irsz irszam varos telepules",
     "uf": "cidade municipio cep endereco",
     "cap": "citta comune indirizzo via provincia localita loc",
     "ind": "cap",
@@ -530,9 +552,10 @@ RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
 
 # Remarks in brackets about a value, without influence on its meaning.
 REMARK: Final = re.compile(
-    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso[ -]?code|"
+    r"(?i)\s*(?:utc|gmt|utc[+-]\d.*|gmt[+-]\d.*|local time|iso|iso[ -]?(?:8601|3166|4217).*|iso[ -]?codes?|"
     r"code iso|c[oó]digo iso|codice iso|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
+    r"dni|dny|dnu|nap|napok|pv|"
     r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
     r"e?s|required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
     r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"

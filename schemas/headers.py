@@ -473,7 +473,7 @@ _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
 )
 _IN_DAYS: Final = re.compile(
-    r"(?P<terms>.+?)(?:in|en|em|i|w)?(?:days|tagen?|jours|dias|giorni|dagen|dagar|dager|dage|paivaa|dniach|dni|dny)"
+    r"(?P<terms>.+?)(?:in|en|em|i|w)?(?:days|tagen?|jours|dias|giorni|dagen|dagar|dager|dage|paivaa|dniach|dni|dny|dnech|nap|napok|napban)"
 )
 
 
@@ -532,6 +532,12 @@ class Fit(Struct, frozen=True):
     """The columns of further numbers of a field in REACHED_BY, or of further addresses, the preferred one first."""
 
     @property
+    def fills(self) -> bool:
+        """Whether the further columns are used where the first one is blank. Rivals are no further columns, but for
+        those that may be filled in other records."""
+        return not self.rivals or self.rivals == self.further
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """All these columns."""
         return (*([self.column] if self.column else []), *self.rivals, *self.others)
@@ -553,6 +559,16 @@ def may_be_key(column: str) -> bool:
     """Return whether a column of payment terms may hold keys of terms instead of days, by its name."""
     hit = _read(column)
     return hit is not None and hit.field == "net_terms" and hit.rank[2] > 1
+
+
+def is_condition(column: str) -> bool:
+    """Return whether a column of payment terms is, by its name, one of conditions (`Zahlungsbedingung`), which programs
+    number from zero, and not one of a time to pay.
+    """
+    return _CONDITION.search(fold(column)) is not None
+
+
+_CONDITION: Final = re.compile("bedingung|kondition|conditi|condic|condiz|betingelse|villkor|warunk|podmink|zterm")
 
 
 def is_customer(column: str) -> bool:
@@ -681,8 +697,22 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     known = ((column, _elsewhere(hit, folded)) for column, hit in named if hit and column not in secret)
     hits = {column: hit for column, hit in known if _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, inner, hits)}
-    hits = _with_whole_roles(_with_registered(inner, hits))  # type: ignore[assignment]
+    hits = _with_whole_roles(_with_role_of_noun(_with_registered(inner, hits)))  # type: ignore[assignment]
     return _with_bare_status(columns, _with_state_of_account(hits))
+
+
+def _with_role_of_noun(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with a word such as `Postadres`, which by itself may be any address, as that of the role that
+    it names where other columns have this role: `PostPostcode`.
+    """
+    roles = {hit.role for hit in hits.values() if hit.role in _ROLE_RANK and hit.field in ADDRESS}
+    found = {}
+    for column, hit in hits.items():
+        if hit.field == "address_line1" and not hit.role:
+            role = next((role for role in roles if hit.group.removeprefix(role) in _NOUNS), "")
+            if role and hit.group.startswith(role):
+                found[column] = hit._replace(role=role, rank=(_ROLE_RANK[role], *hit.rank[1:]))
+    return {**hits} | found
 
 
 def _with_whole_roles(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -904,13 +934,14 @@ def _technical_id(groups: Collection[str]) -> str | None:
     whereas people may change the `Customer Number`.
     """
     parts = [_ID_OR_NUMBER.fullmatch(group) for group in groups]
-    owners = {part["of"] if part else "" for part in parts}
-    ids = [part[0] for part in parts if part and part["kind"] == "id"]
+    owners = {(part["of"] or part["owner"]).removesuffix("n") if part else "" for part in parts}
+    ids = [part[0] for part in parts if part and "id" in (part["kind"], part["turned"])]
     return ids[0] if len(owners) == 1 and len(ids) == 1 else None
 
 
 _ID_OR_NUMBER: Final = re.compile(
-    "(?P<of>customer|client|account|kunden?|debitor(?:en)?|klant|asiakas)(?P<kind>id|n[or]|num(?:ber|mer)?|code|kode)"
+    "(?P<of>customer|client|account|kunden?|debitor(?:en)?|klant|asiakas)(?P<kind>id|n[or]|num(?:ber|mer)?|code|kode)|"
+    "(?P<turned>id)(?P<owner>customer|client|kunden?|klant)"
 )
 
 
@@ -941,6 +972,9 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
     if own is None and not (field in ADDRESS or field.endswith("name")):
         # Systems write one value under several names (`User ID`, `Member ID`): reading shows whether they are equal.
         used, *rivals = (column for column, hit in hits.items() if hit.rank == best)
+        if field == "tax_id":  # `MWST-Nummer` of customers in Switzerland, `USt-IdNr` of the others
+            others = tuple(column for column in others if column not in (used, *rivals))
+            return Fit(used, tuple(rivals), others, tuple(rivals))
         return Fit(used, tuple(rivals), tuple(column for column in others if column not in (used, *rivals)))
     if own is None:
         return Fit(None, (), others)

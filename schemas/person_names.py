@@ -36,7 +36,7 @@ _WORDS: Final[dict[Role, str]] = {
     "christian_name vorname prenom nombre_de_pila primer_nombre "
     "pren prenoms nome_di_battesimo primeiro_nome nome_proprio nomes_proprios voornaam fornavn fornamn etunimi "
     "imie imię "
-    "jmeno",
+    "jmeno meno krestni_jmeno keresztnev utonev krstne_meno",
     "middle": "middle_name second_name zweiter_vorname deuxieme_prenom segundo_nombre secondo_nome nome_do_meio "
     "tussenvoegsel tussenvoegsels tussenv voorvoegsel voorvoegsels tussenvoegsel_achternaam voorvoegsel_achternaam "
     "vorsatzwort namensvorsatz mellannamn mellomnavn mellemnavn",
@@ -47,14 +47,15 @@ _WORDS: Final[dict[Role, str]] = {
     "efternamn "
     "sukunimi "
     "nom_d_usage nom_usuel "
-    "nazwisko prijmeni co_last_name",
+    "nazwisko prijmeni priezvisko vezeteknev csaladnev co_last_name",
     "second_last": "segundo_apellido apellido_materno second_last_name second_surname maternal_surname "
     "maternal_last_name mother_last_name",
     "full": "full_name person person_name nom nom_complet nombre nombres nomes nombre_completo nombre_y_apellidos nome "
     "nome_completo "
     "naam volledige_naam namn fullstandigt_namn navn fulde_navn fullt_navn nimi vollstandiger_name vor_und_nachname "
     "cognome_e_nome nome_e_cognome nome_cognome nominativo nom_et_prenom nom_prenom prenom_nom prenom_et_nom "
-    "imie_i_nazwisko nazwisko_i_imie imie_nazwisko jmeno_a_prijmeni apellidos_y_nombre apellidos_nombre "
+    "imie_i_nazwisko nazwisko_i_imie imie_nazwisko jmeno_a_prijmeni meno_a_priezvisko teljes_nev "
+    "apellidos_y_nombre apellidos_nombre "
     "nombre_apellidos nombre_y_apellido apellido_y_nombre apellido_nombre nombres_y_apellidos apellidos_y_nombres "
     "nombres_apellidos apellidos_nombres nome_e_sobrenome nome_sobrenome nome_e_apelido for_og_etternavn "
     "for_og_efternavn "
@@ -63,7 +64,9 @@ _WORDS: Final[dict[Role, str]] = {
     "primary_contact_name main_contact_name contact_nm "
     "hauptansprechpartner kontakt_person ansprechperson interlocuteur contact_principal persona_contacto "
     "contacto_principal nombre_persona_contacto persona_riferimento er_referens deres_reference your_contact "
-    "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba contact_person contact_full_name "
+    "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba kontaktna_osoba kapcsolattarto kapcsolattarto_neve "
+    "contact_naam naam_contact "
+    "naam_contactpersoon contactpersoon_naam contact_person contact_full_name "
     "ansprechpartner kontaktperson kontaktname contactpersoon "
     "nom_contact nom_du_contact personne_de_contact "
     "persona_de_contacto nombre_de_contacto persona_di_contatto referente "
@@ -82,7 +85,8 @@ _WORDS: Final[dict[Role, str]] = {
     "organization_name organisation organisation_name business "
     "business_name account_name firm firm_name firma firmenname unternehmen unternehmensname entreprise "
     "nom_de_l_entreprise societe nom_de_la_societe raison_sociale empresa nombre_de_la_empresa razon_social azienda "
-    "nome_azienda ragione_sociale denominazione nazwa_firmy bedrijf bedrijfsnaam nome_da_empresa razao_social "
+    "nome_azienda ragione_sociale denominazione nazwa_firmy nazev_firmy nazov_firmy obchodne_meno cegnev bedrijf "
+    "bedrijfsnaam nome_da_empresa razao_social "
     "foretag foretagsnamn virksomhed "
     "virksomhedsnavn firmanavn bedrift bedriftsnavn yritys yrityksen_nimi",
     "trading": "trading_name trade_name trading_as dba doing_business_as nom_commercial nombre_comercial nome_fantasia "
@@ -111,7 +115,10 @@ _ROLE_OF.update({name: "contact" for name in _NAMES_OF_CONTACTS if name not in _
 # Words that mean a last name beside a first name, and a whole name or a first name elsewhere.
 _LAST_BESIDE_FIRST: Final = frozenset(map(fold, ["name", "nom", "naam", "navn", "namn", "nimi"]))
 _FIRST_WORDS_OF_NAME: Final = frozenset(
-    map(fold, ["vorname", "prenom", "prenoms", "pren", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno"])
+    map(
+        fold,
+        ["vorname", "prenom", "prenoms", "pren", "voornaam", "fornavn", "fornamn", "etunimi", "imie", "jmeno", "meno"],
+    )
 )
 _INITIALS: Final = frozenset(["voorletters", "initialen", "initials", "initialer"])
 """Used as a first name only beside a last name, and where there is no first name."""

@@ -10,7 +10,7 @@ from typing import Final
 from tranship.schemas.column_names import LONGEST, REMEMBERED, fold, shared_affixes, unwrapped
 
 _SECRET: Final = re.compile(
-    r".*(?:password|passwd|passwort|motdepasse|contrasena|wachtwoord|losenord|apikey|secretkey|clientsecret|privatekey)"
+    r".*(?:password|passwd|passwort|kennwort|motdepasse|contrasena|wachtwoord|losenord|apikey|secretkey|clientsecret|privatekey)"
     r"(?:hash|digest|salt|encrypted)?|(?:user|customer|login|account)?(?:pass|pwd|pw|pin|secret|salt)(?:hash|word|salt)?|"
     r"(?:encrypted|hashed)(?:pass|password)|.*(?:access|refresh|auth|api|rp|reset|session|login|remember|bearer|payment|card)?token|"
     r".*(?:socialsecurity(?:number|no)?|nationalinsurancenumber|sozialversicherungsnummer|passportnumber|passportno)|"
@@ -20,10 +20,10 @@ _SECRET: Final = re.compile(
     r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
     r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|"
     r"sortcode|banksortcode|kontonummer|bankkonto(?:nummer|nr)?[0-9]{0,2}|"
-    r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|"
+    r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|cislouctu|bankszamlaszam|bankszamla|"
     r"(?:.*utilisateur|.*user)?mdp|.*(?:contrasenia|contrasenya|paroladordine|clavedeacceso|claveacceso)|"
-    r".*(?:motdepasse|motpasse|senha|palavrapasse|palavradepasse|adgangskode|kodeord|passord|salasana|haslo|heslo)(?:hash)?|"
-    r".*(?:fodselsnummer|fodselsnr|cprnr|rodnecislo|bsnnummer)|cpr|personnr|"
+    r".*(?:motdepasse|motpasse|senha|palavrapasse|palavradepasse|adgangskode|kodeord|passord|salasana|haslo|heslo|jelszo)(?:hash)?|"
+    r".*(?:fodselsnummer|fodselsnr|cprnr|rodnecislo|tajszam|bsnnummer)|cpr|personnr|"
     r"(?:n|no|num|numero)?(?:de|da|di|della)?(?:securitesociale|secu|seguridadsocial|segurancasocial|sicurezzasociale)|niss|"
     r"(?:nr|n|no|num|numero)?(?:du|de|do|di)?(?:passeport|pasaporte|passaporto|passaporte)|"
     r"(?:reisepass|paspoort|pass|pas|paszportu|paszport)(?:nummer|nr)|(?:nr|numer)paszportu|"

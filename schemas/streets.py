@@ -13,7 +13,7 @@ from tranship.schemas.column_names import fold, shared_affixes
 
 _STREETS: Final = re.compile(
     r"(?P<owner>.*?)(?:street|streetname|streetroadname|strasse|strassenname|rue|nomdelarue|calle|via|straat|straatnaam|"
-    r"rua|endereco|logradouro|gata|gade|vej|gatenavn|gatunamn|vejnavn|katu|ulica|ulice)(?P<of>of\w*address)?"
+    r"rua|endereco|logradouro|gata|gade|vej|gatenavn|gatunamn|vejnavn|katu|ulica|ulice|utca|kozterulet)(?P<of>of\w*address)?"
 )
 _ADDRESSES: Final = re.compile(
     r"(?P<owner>.*?)(?:address|adresse|adres|adress|direccion|indirizzo|endereco|morada|domicilio)"
@@ -21,7 +21,7 @@ _ADDRESSES: Final = re.compile(
 _NUMBERS: Final = re.compile(
     r"(?P<owner>.*?)(?:housenumber|houseno|housenr|buildingnumber|streetnumber|streetno|streetnr|hausnummer|hausnr|"
     r"huisnummer|huisnr|numeroderue|numerodevoie|numerocivico|numcivico|ncivico|civico|numeroexterior|noexterior|numext|exterior|"
-    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|numerbudynku|nrbudynku|cislopopisne|cislodomu|numerodepuerta|numerodaporta|numeroporta|nporta|porta|(?:endereco|direccion|indirizzo|domicilio|morada|logradouro|dir|end)(?:numero|num|nro|no|n))(?P<of>of\w*address)?"
+    r"numerodacasa|husnummer|husnr|talonumero|numerdomu|nrdomu|numerbudynku|nrbudynku|cislopopisne|cislodomu|supisnecislo|orientacnecislo|hazszam|numerodepuerta|numerodaporta|numeroporta|nporta|porta|(?:endereco|direccion|indirizzo|domicilio|morada|logradouro|dir|end)(?:numero|num|nro|no|n))(?P<of>of\w*address)?"
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
 """A word for any number; directly after a street, it is a house number."""

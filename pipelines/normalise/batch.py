@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 from msgspec import Struct
 
-from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.mapping import ZERO_IS_KEY, ColumnMap
 from tranship.pipelines.normalise.codes import (
     country,
     currency,
@@ -132,7 +132,8 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
         normalised["net_terms"] = net_terms(texts["net_terms"])
         unreadable.append(_unreadable(texts["net_terms"], normalised["net_terms"], "net_terms.unreadable"))
         if "net_terms" in columns.may_differ:
-            unreadable.append(_reasons_where(may_be_key(texts["net_terms"]), "net_terms.key", texts["net_terms"]))
+            keys = may_be_key(texts["net_terms"], zero=ZERO_IS_KEY in columns.may_differ)
+            unreadable.append(_reasons_where(keys, "net_terms.key", texts["net_terms"]))
     for field in LISTS:
         is_email = field == "invoice_cc_emails"
         if field in typed:

@@ -42,11 +42,15 @@ def country(values: pl.Series) -> pl.Series:
 
 
 _NAME_AND_CODE: Final = re.compile(r"(.+?)\s*[(\[](.+?)[)\]]|(.+?)\s+[-–|:]\s+(.+)|([A-Z]{2,3})\s*[-:|]\s*(.+)")
+_REFERENCE: Final = re.compile(r"(?:CODE|ISO|KOD|COUNTRY|CURRENCY)\s*:\s*(\w.*)")
+"""The code in a reference to another record, as ABRA Flexi writes it: `code:CZ`."""
 
 
 def _named_country(value: str) -> str | None:
     spellings = _table(codes.countries)
     # `San José, Costa Rica` is not a country; a part is one only if the other part means the same.
+    if reference := _REFERENCE.fullmatch(value.upper()):
+        return spellings.get(reference[1].strip())
     match = _NAME_AND_CODE.fullmatch(value.upper())
     found = {spellings.get(part.strip()) for part in match.groups() if part} if match else set()
     return found.pop() if len(found) == 1 else None
@@ -71,6 +75,8 @@ def currency(values: pl.Series) -> pl.Series:
 def _named_currency(value: str) -> str | None:
     plain = unicodedata.normalize("NFC", " ".join(value.split())).lower()
     names = _table(codes.currency_names)
+    if reference := _REFERENCE.fullmatch(plain.upper()):
+        return reference[1] if reference[1] in codes.currencies() else names.get(reference[1].lower())
     if known := names.get(plain):
         return known
     parts = re.fullmatch(r"([a-z]{3})[\s:|–-]+(.+)|(.+?)[\s|–-]*[(\[\s]([a-z]{3})[)\]]?", plain)
@@ -162,13 +168,16 @@ def net_terms(values: pl.Series) -> pl.Series:
     return _day_count(values).cast(pl.Int32)
 
 
-def may_be_key(values: pl.Series) -> pl.Series:
-    """Return a mask of the numbers that are more likely the key of a payment term than days: `3`, `0014`."""
-    return evaluate(values, VALUE.str.contains(r"^\s*(?:[1-6](?:[.,]0{1,2})?|0[0-9]+)\s*$").fill_null(value=False))
+def may_be_key(values: pl.Series, *, zero: bool) -> pl.Series:
+    """Return a mask of the numbers that are more likely the key of a payment term than days: `3`, `0014`, and `0` if
+    the column is one of conditions.
+    """
+    pattern = rf"^\s*(?:[{'0' if zero else '1'}-6](?:[.,]0{{1,2}})?|0[0-9]+)\s*$"
+    return evaluate(values, VALUE.str.contains(pattern).fill_null(value=False))
 
 
 _DAYS: Final = (
-    r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dnu|calendar_days|paivaa|pv|"
+    r"(?:d|days?|tage?n?|jours?|dias?|giorn[oi]|gg|dag(?:en|ar|e|er)?|dni|dny|dnu|nap|calendar_days|paivaa|pv|"
     r"天|日|일|днеи|дня)"
 )
 _NET: Final = (

@@ -45,7 +45,10 @@ _WORDED: Final = r"[A-Za-z:;,#|]"
 
 _LABEL: Final = r"(?:p|tel|telephone|phone|mobile|mob|cell|work|home|office|main|fon|telefon|mobil|handy)"
 
-_EXTENSION: Final = r"(?:ext(?:ension|n)?|x|durchwahl|dw|app|poste|#)"
+_EXTENSION: Final = (
+    r"(?:ext(?:ension|n)?|x|durchwahl|dw|nst|app|poste|interno?|tst|toestel|ankn(?:ytning)?|lokal|wewn?|linka|kl(?:apka)?|"
+    r"mell(?:ék)?|#)"
+)
 
 _PARTS: Final = (
     rf"(?i)^\s*(?:{_LABEL}\s*[.:]+\s*)?([+0-9().\-/\s]*[0-9][0-9().\-/\s]*?)\s*"
