@@ -13,6 +13,7 @@ from tranship.connectors.contract import Batch
 from tranship.pipelines import address_lists, expressions
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.mapping import ColumnMap
+from tranship.pipelines.normalise.identifiers import codes_of_records
 from tranship.pipelines.normalise.raw_text import as_text, beyond_precision, text_of_field
 from tranship.pipelines.normalise.series import VALUE, blank_to_null, evaluate, null_text, replace_where
 from tranship.schemas import address_kinds, codes
@@ -20,6 +21,7 @@ from tranship.schemas.address_kinds import Kind
 from tranship.schemas.column_names import EVERYWHERE
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import LISTS
+from tranship.schemas.headers import is_customer
 
 _ABSENT: Final = {
     **dict.fromkeys(("customer_type", "currency", "timezone", "status", "tax_id"), codes.NO_CODE_WORDS),
@@ -165,6 +167,11 @@ def _built(
     # A word for no value is used only if there is nothing else, so that it is reported as in a plain column.
     filled = {number: ~_is_absent(values, field) for number, values in joined.items()}
     present = {number: _is_present(values, field) for number, values in joined.items()}
+    if field == "name" and len(joined) > 1:
+        for number, alternative in enumerate(rule.alternatives):
+            if number in joined and len(alternative) == 1 and is_customer(alternative[0]):
+                filled[number] &= ~codes_of_records(joined[number])  # `Kunde` may be the number of one
+                present[number] &= ~codes_of_records(joined[number])
     if field in _NO_REACH:
         for number in [number for number in joined if number]:
             reaches = evaluate(joined[number], ~VALUE.str.contains(_NO_REACH[field]).fill_null(value=False))

@@ -160,6 +160,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *_new(layouts, left, reading.extra),
             *mapping_notes.of_addresses(matched),
             *mapping_notes.of_first(matched, columns),
+            *mapping_notes.of_states(matched),
             *mapping_notes.of_payment_days(matched, columns),
             *mapping_notes.of_half_name(matched, columns),
             *mapping_notes.of_contact_alone(matched, columns),
@@ -179,9 +180,13 @@ def _flags(columns: Sequence[str], affixes: Affixes) -> tuple[Flag, ...]:
 
 def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[str]) -> frozenset[str]:
     """Return the fields mapped only by the name of a column that may contain something else."""
-    found = {"customer_type"}.intersection(matched.tentative)
-    if headers.link_to_record([matched.tentative.get("external_id", "")]):
-        found |= {"external_id"}
+    found = {"customer_type", "country", "status"}.intersection(matched.tentative)
+    if id_ := matched.tentative.get("external_id"):
+        of_name = (*(matched.built["name"].columns if "name" in matched.built else ()), mapped.get("name", ""))
+        if headers.link_to_record([id_]) or (headers.is_customer(id_) and id_ in of_name):
+            found |= {"external_id"}
+    if "tax_id" not in decided and "tax_id" in mapped and not headers.is_own_name(mapped["tax_id"], "tax_id"):
+        found |= {"tax_id"}
     doubts = {"name": headers.is_customer, "net_terms": headers.may_be_key}
     found |= {name for name, doubt in doubts.items() if name not in decided and name in mapped and doubt(mapped[name])}
     if "net_terms" in found and headers.is_condition(mapped["net_terms"]):

@@ -47,6 +47,15 @@ def of_first(matched: Match, columns: Sequence[str]) -> Iterator[str]:
         yield f'external_id is "{column}", {what}. If it is not the id of the customer: {other}'
 
 
+def of_states(matched: Match) -> Iterator[str]:
+    """Yield a note if a column is the country or the status, whichever its values are."""
+    if column := matched.tentative.get("status"):
+        if matched.tentative.get("country") == column:
+            yield f'"{column}" is the country or the status, by its values; other values stay in metadata'
+        else:
+            yield f'status is "{column}" where its values are words for one; other values stay in metadata'
+
+
 def of_payment_days(matched: Match, columns: Sequence[str]) -> Iterator[str]:
     """Yield a note if a column may contain the term of payment, or the days of the month on which a customer pays."""
     found = [column for column in matched.undecided(columns) if _PAYMENT_DAYS.fullmatch(fold(column))]

@@ -183,7 +183,23 @@ class _ByName:
             found = first if first in free and names.is_id_of_record(first) else names.id_of_system(free)
             if found := found or names.link_to_record(free):
                 self.tentative["external_id"] = found
+        states = [column for column in free if names.is_state_or_status(column)]
+        if len(states) == 1 and self._lacks("status"):
+            self.tentative["status"] = states[0]
+            if self._lacks("country") and names.is_state_of_world(states[0]):
+                self.tentative["country"] = states[0]
+        if "external_id" not in self.tentative and (code := self._customer_as_code(free)):
+            self.tentative["external_id"] = code
         self._fields.update(self.tentative)
+
+    def _customer_as_code(self, free: Sequence[str]) -> str | None:
+        """Return the column `Cliente` that may contain codes, since it is directly before one of names; null if there
+        is none, or another column is the id."""
+        found = [column for column in free if names.is_customer(column)]
+        if len(found) != 1 or not self._lacks("external_id"):
+            return None
+        behind = self._kept[self._kept.index(found[0]) + 1 :][:1]
+        return found[0] if behind and person_names.is_whole_name(behind[0]) else None
 
     def add_address_list(self) -> None:
         """Add the address from a list of addresses, where no other column has a part of one."""
@@ -235,6 +251,9 @@ class _ByName:
         if people.unclear:
             people = person_names.find([column for column in self._kept if column not in self._used])
         fitting = self.fits["name"].columns if "name" in self.fits else ()
+        code = self.tentative.get("external_id")
+        if code and names.is_customer(code) and not self._has("email"):  # else its values decide
+            fitting = tuple(column for column in fitting if column != code)
         own = self._among("name", [column for column in fitting if column not in of_people])
         whole = (*people.whole_names, *people.unclear, *people.doubles)
         if own or whole:
@@ -246,7 +265,9 @@ class _ByName:
                 people = replace(people, company=None)  # beside `Nombre comercial`, `Nombre` is the customer's
             # Only the field's own name decides which of two full names is the customer's.
             is_own = own is not None and own.column is not None and names.is_own_name(own.column, "name")
-            of_person = None
+            of_person = title = None
+            if own and own.column and people.company and names.is_title(own.column) and not own.rivals:
+                title, own = own.column, None  # `Intitulé` beside `Raison sociale` may be `M.` or `SARL`
             if own and own.column:
                 if people.is_trading and not own.rivals:
                     people = replace(people, company=None, unclear=())
@@ -256,6 +277,8 @@ class _ByName:
                     # `Name` beside `First Name` and `Company` is the person's.
                     of_person, own = own.column, None
             companies = [column for column in (people.company, *people.unclear) if column]
+            if own and own.column == code and companies and not own.rivals and not own.others:
+                title, own = code, None  # `Kunde` beside `Firma` may be a number
             if own and (own.column is None or (companies and not is_own)):
                 self.conflicts["name"] = (*([own.column] if own.column else []), *own.others, *companies)
                 return
@@ -265,6 +288,8 @@ class _ByName:
             rule = person_names.name_rule(people, own.column if own else None)
             if of_person:
                 rule = (*rule[:-1], (of_person,), rule[-1])
+            if title:
+                rule = (*rule, (title,))
             if people.full and len(rule) == 1 and names.is_customer(rule[0][0]):
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             if not rule and (legal := self._fields.get("legal_name")):

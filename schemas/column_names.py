@@ -101,7 +101,7 @@ _WORDS_BEHIND: Final = (
 )
 _MEANT_BEHIND: Final = frozenset(_WORDS_BEHIND.split())
 _FEWEST_SHARING: Final = 4
-_SHORTEST_CAPITALS: Final = 2
+_SHORTEST_CAPITALS: Final = 1
 _LONGEST_CAPITALS: Final = 4
 
 

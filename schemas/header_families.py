@@ -197,8 +197,10 @@ FAMILIES: Final = (
     Family(
         "address_line1",
         2,
-        "calle rua via rue direccion indirizzo endereco logradouro",
-        "y_numero y_no y_n e_numero e_no e_n et_numero et_no et_n e_civico e_n_civico e_numero_civico",
+        "calle rua via rue adresse direccion indirizzo endereco logradouro",
+        "numero_et_nom_de_rue numero_et_rue numero_et_voie numero_rue n_et_rue numero_y_calle calle_y_numero "
+        "rua_e_numero via_e_numero y_numero y_no y_n e_numero e_no e_n et_numero et_no et_n e_civico e_n_civico "
+        "e_numero_civico",
     ),
     Family("address_line2", 1, "address addr adr street", "line_2 ln_2 ln2 2 complement additional addition extra"),
     Family("address_line1", 1, "address addr adr street", "line_1 ln_1 ln1 l1"),

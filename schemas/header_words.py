@@ -10,7 +10,7 @@ ids and terms in Italian and Spanish programs for invoices (`Codice interno`, `C
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -79,7 +79,8 @@ WORDS: Final[dict[str, str]] = {
         nome_o_ragione_sociale nome_ragione_sociale nome_razao_social nome_ou_razao_social
         denominazione_ragione_sociale denominazione_o_ragione_sociale nazwa_klienta party_name card_name alph
         | display_name full_name namn navn naam nimi nev
-        | company company_name organization organisation organization_name organisation_name business_name firma
+        | societa ditta impresa compania compagnie companhia raz_social
+        company company_name organization organisation organization_name organisation_name business_name firma
         firmenname unternehmen unternehmensname entreprise nom_entreprise nom_de_l_entreprise societe
         nom_de_la_societe raison_sociale empresa nombre_empresa nombre_de_la_empresa razon_social azienda
         nome_azienda ragione_sociale rag_soc denominazione bedrijf bedrijfsnaam nome_da_empresa razao_social foretag
@@ -136,7 +137,7 @@ WORDS: Final[dict[str, str]] = {
         utca utca_hazszam kozterulet ulica_i_numer ulica_i_nr ulica_a_cislo ulice_a_cislo ulica_nr straat_nr
         straat_en_nummer straat_en_huisnummer straat_huisnummer
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
-        morada adress postadress postadresse osoite full_address adresa cim dir indir ind dom end
+        morada adress postadress postadresse osoite full_address adresa cim dir indir ind dom end mor
     """,
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
@@ -159,6 +160,8 @@ WORDS: Final[dict[str, str]] = {
         loc pob mun postarea postitoimipaikka miasto miejscowosc mesto sted ort01 city1 l suburb
         admin_area_2
         | municipio comune gemeente comuna
+        local
+        | cploc
         | village commune localita
     """,
     "state": """
@@ -366,7 +369,7 @@ ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
-    facturacion fatturazione
+    facturacion fatturazione fac
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fakturacni
       fakturacna fakturacne szamlazasi fiscal fakt fact fatt
     | display_contact contact_info contact_details contact_data
@@ -402,7 +405,7 @@ ROLES_BEHIND: Final = {
     "contact contacto contatto contato": "contactinfo",
 }
 
-ABBREVIATED_ROLES: Final = word_set("fakt fact fatt lev livr")
+ABBREVIATED_ROLES: Final = word_set("fakt fact fatt fac lev livr")
 """`Lev. by` belongs to the `Leveringsadresse`."""
 
 BEFORE_NOUNS: Final = word_set("post posti visit social mail inv res siege current communication")
@@ -443,6 +446,9 @@ COMPANIONS: Final = {
     "obec": "psc ulice ulica",
     "stat": "psc ulice ulica mesto obec",
     "cim": "iranyitoszam irsz irszam varos telepules",
+    "mor": "local localidade cp codpostal codigopostal",
+    "local": "mor morada cp codpostal codigopostal",
+    "cploc": "cp",
     "uf": "cidade municipio cep endereco",
     "cap": "citta comune indirizzo via provincia localita loc",
     "ind": "cap",
@@ -454,7 +460,7 @@ COMPANIONS: Final = {
     "end": "bairro cep",
     "mun": "bairro cep",
     "est": "bairro cep",
-    "cp": "ville localite ciudad localidad poblacion pob municipio colonia adresse direccion domicilio calle",
+    "cp": "local ville localite ciudad localidad poblacion pob municipio colonia adresse direccion domicilio calle",
     "gate": "postnr postnummer poststed",
     "via": "cap citta comune",
     "dir": "ciudad localidad poblacion municipio provincia codigopostal codpostal postal cp telefono",
@@ -523,6 +529,34 @@ TYPES_OF_IDENTIFICATION: Final = word_set(
 `DV`."""
 DOCUMENTS: Final = word_set("cuil dni nie cedula cf ci passaporto pasaporte passaporte")
 """Numbers of persons that may stand in one column with tax numbers: `CUIT / DNI`."""
+
+
+class Levels(NamedTuple):
+    """Names of levels of places that are beside each other in one country, and which of them are the state and the
+    city."""
+
+    all: tuple[str, ...]
+    state: str
+    city: str
+
+
+LEVELS_OF_PLACES: Final = (
+    Levels(("departamento", "provincia", "distrito"), "departamento", "provincia"),  # Peru
+    Levels(("departamento", "provincia", "municipio"), "departamento", "municipio"),  # Bolivia
+    Levels(("departamento", "distrito"), "departamento", "distrito"),  # Paraguay
+    Levels(("departamento", "provincia", "localidad"), "provincia", "localidad"),  # Argentina
+    Levels(("region", "provincia", "comuna"), "region", "comuna"),  # Chile
+    Levels(("provincia", "canton"), "provincia", "canton"),  # Ecuador, Costa Rica
+    Levels(("provincia", "distrito", "corregimiento"), "provincia", "distrito"),  # Panama
+    Levels(("estado", "municipio", "parroquia"), "estado", "municipio"),  # Venezuela
+    Levels(("distrito", "concelho"), "distrito", "concelho"),  # Portugal
+)
+"""A postal city beside them is used before the last ones. Source: CLDR 47 and the postal guides of these countries."""
+
+FAXES: Final = word_set(
+    "fax telefax telecopie telecopieur faks faxnumber faxno faxnr faxnummer numerofax nfax numerodefax facsimile"
+)
+"""Beside a word for a telephone number, in one name: `Tel./Fax`."""
 IDENTIFIERS: Final = word_set("identifiant identificador identificativo identificacion identifier")
 REGISTERED: Final = word_set(
     "siret siren ape naf codeape codenaf rcs formejuridique tva numtva numerotva nif cif cnae capitalsocial"

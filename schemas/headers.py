@@ -48,10 +48,12 @@ from tranship.schemas.header_words import (
     DOCUMENTS,
     ENTITY_FIELDS,
     ENTITY_ROLES,
+    FAXES,
     FUNCTIONS,
     GUESTS,
     IDENTIFICATIONS,
     IDENTIFIERS,
+    LEVELS_OF_PLACES,
     NO_FIELDS,
     NOT_OF_A_SYSTEM,
     OF_BOOKS,
@@ -187,6 +189,7 @@ def _read(name: str) -> _Hit | None:
         _read_of_address(name, role)
         or _read_numbered(name, role)
         or _read_either(name, role)
+        or _read_reference(name)
         or _read_repeated(name)
         or _read_plural(role + fold(name))
         or (None if role else _read_nested(name))
@@ -216,6 +219,34 @@ _OF_RECORD: Final = re.compile(
     r"(?:tax|vat|fiscal)(?:_?(?:info|data|details|ids?|information))?)\."
 )
 _DETAILS: Final = re.compile(r"(?i)(?P<role>[a-z]+)_?(?:info|details|data|information)\.(?=.)")
+
+
+def _read_reference(name: str) -> _Hit | None:
+    """Read the name in an object to which a record refers by its id: `pais.nombre`, `country_id.name`, `Provincia -
+    Descrizione`.
+    """
+    matched = _NAME_OF.fullmatch(name)
+    if matched is None:
+        return None
+    for of in dict.fromkeys((matched["of"], re.sub(r"(?i)[_ ]?id$", "", matched["of"]))):
+        hit = _read(of) if fold(of) else None
+        if hit and hit.field in (_NAMED if matched["inner"] else _PLACES):
+            # A code (`currency.code`) precedes the name.
+            return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + 1))
+    return None
+
+
+_NAMED: Final = word_set("city state country currency language status customer_type net_terms timezone zip_code")
+_PLACES: Final = frozenset({"city", "state", "country"})
+_NAME_OF: Final = re.compile(
+    r"(?i)(?P<of>.*\w.*?)(?:(?P<inner>[./])|\s*[_ -]\s*|(?-i:(?<=[a-z])(?=[A-Z])))"
+    r"(?:name|nombre|nome|nom|naam|navn|namn|bezeichnung|beschreibung|denominazione|denominaci[oó]n|"
+    r"descri(?:zione|pci[oó]n|[cç][aã]o|ption)|descr?|libell?[eé]|label|omschrijving|display_?name)"
+)
+
+
+def _is_id_of_reference(column: str) -> bool:
+    return len(column) <= LONGEST and column.lower().endswith((".id", "/id", "[id]"))
 
 
 def _read_repeated(name: str) -> _Hit | None:
@@ -290,6 +321,8 @@ def _read_either(name: str, role: str) -> _Hit | None:
     words = _OR.split(name) if len(name) <= _LONGEST_EITHER else []
     if len(words) < 2 or not all(map(fold, words)):
         return None
+    if fold(words[0]) in FAXES:  # `Fax/Tel.`
+        words.reverse()
     parts = [fold(word) for word in words]
     # `Estado/Província de cobrança`: the role is behind the last word.
     last = _read_folded(parts[-1])
@@ -304,12 +337,14 @@ def _read_either(name: str, role: str) -> _Hit | None:
     first = _read_folded(role + parts[0])
     if first is None or first.field not in _EITHER_FIELDS:
         return None
-    documents = DOCUMENTS if first.field == "tax_id" else frozenset[str]()
+    documents = {"tax_id": DOCUMENTS, "phone": FAXES}.get(first.field, frozenset[str]())
     others = [_words().get(part) for part in parts[1:] if part not in documents]
     return first if all(word is not None and word.field == first.field for word in others) else None
 
 
-_OR: Final = re.compile(r"(?i)\s*/\s*|\s+[-–|]\s+|\s+(?:or|oder|ou|o|u|of|eller|lub|nebo)\s+")
+_OR: Final = re.compile(
+    r"(?i)\s*[/+&]\s*|\s+[-–|]\s+|\s+(?:or|oder|ou|o|u|of|eller|lub|nebo|and|und|et|e|y|en|og|och|i)\s+"
+)
 _LONGEST_EITHER: Final = 60
 
 
@@ -393,7 +428,8 @@ def _read_folded(folded: str) -> _Hit | None:
             if word and word.field in (*ADDRESS, "phone"):
                 return _read_folded(roles_of[matched["role"]] + bare + matched["number"])
     if _TAX.fullmatch(folded):
-        return _Hit("tax_id", folded, (0, 0, 2), "")
+        # A bare word for the tax may be its rate.
+        return _Hit("tax_id", folded, (0, 0, 3 if folded in _RATES else 2), "")
     rest, roles = folded, []
     while role := _role_of(rest):
         roles.append(role)
@@ -446,6 +482,7 @@ _TAX: Final = re.compile(
     r"(?:id|no|nr|num|number)s?"
 )
 """`GST/VAT number`, `Tax ID or VAT number`. A tax code is a rate."""
+_RATES: Final = word_set("iva tva mwst ust btw gst hst qst pst tax")
 _OF_UTC: Final = re.compile(r"(?P<word>.+?)(?:in)?(?:utc|gmt)")
 _COUNTED: Final = re.compile("(?P<word>.+)(?P<number>[1-9])(?:numero|number|num|nummer|nr|no)")
 _DIGITS: Final = frozenset("123456789")
@@ -457,7 +494,9 @@ _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|offi
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
 _EACH_ADDRESS: Final = tuple(re.compile(rf"{noun}(?P<number>[0-9]?)") for noun in (*_NOUNS, *SHORT_NOUNS))
 _OF_CUSTOMER: Final = re.compile(
-    r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta)"
+    r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta|payeur|acheteur|comprador|pagador|"
+    r"acquirente|pagatore|mittente|remitente|remetente|expediteur|intestatario|titular|titulaire|titolare|adherent|"
+    r"membre|socio|abonne|assinante|aderente)"
 )
 _ROLE_BEHIND: Final = re.compile(
     r"(?:de|di|da|do|of|del|della|dela|du|para|pour|for|til|dla)?"
@@ -468,7 +507,10 @@ _WORD_BEHIND: Final = re.compile(
     rf"(?P<role>{'|'.join(sorted(_ROLE_OF_WORD_BEHIND, key=len, reverse=True))})(?P<number>[1-3]?)"
 )
 _WORD_IN_SCRIPT: Final = re.compile(rf"(?P<role>{'|'.join(_ROLE_IN_SCRIPT)})の?(?P<word>.+?)(?P<link>)(?P<number>)")
-_ROLE_BEFORE: Final = re.compile(rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)", re.DOTALL)
+_ROLE_BEFORE: Final = re.compile(  # `Fac_Tel` has another role than `Fact_Tel`
+    rf"(?:{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})(?=.)".replace("|fact|", "|fact(?!el)|"),
+    re.DOTALL,
+)
 _LINE: Final = re.compile(
     rf"(?:{'|'.join(_NOUNS)})?(?:line|linje|ligne|zeile|linea|riga|regel|linha|rad|rivi|radek|wiersz)(?P<number>[12])"
 )
@@ -574,6 +616,21 @@ _CONDITION: Final = re.compile("bedingung|kondition|conditi|condic|condiz|beting
 def is_customer(column: str) -> bool:
     """Return whether the name of a column is a word for a customer: it contains names, or flags customers."""
     return fold(unwrapped(column)) in CUSTOMERS
+
+
+def is_title(column: str) -> bool:
+    """Return whether a column is the title of an account, by its name."""
+    return fold(unwrapped(column)) in ("intitule", "libelle")
+
+
+def is_state_or_status(column: str) -> bool:
+    """Return whether the name of a column is a word for a country or state, and for a status: `Stato`, `Estado`."""
+    return len(column) <= LONGEST and fold(unwrapped(column)) in BARE_STATES
+
+
+def is_state_of_world(column: str) -> bool:
+    """Return whether a word for a state and a status may be one for a country: `Stato`."""
+    return fold(unwrapped(column)) == "stato"
 
 
 def is_id_of_record(column: str) -> bool:
@@ -698,6 +755,7 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     hits = {column: hit for column, hit in known if _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, inner, hits)}
     hits = _with_whole_roles(_with_role_of_noun(_with_registered(inner, hits)))  # type: ignore[assignment]
+    hits = _with_levels(columns, inner, _without_ids(hits))  # type: ignore[assignment]
     return _with_bare_status(columns, _with_state_of_account(hits))
 
 
@@ -713,6 +771,49 @@ def _with_role_of_noun(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
             if role and hit.group.startswith(role):
                 found[column] = hit._replace(role=role, rank=(_ROLE_RANK[role], *hit.rank[1:]))
     return {**hits} | found
+
+
+def _without_ids(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns without the ids in objects to which a record refers, where another column has the name:
+    `pais.id` beside `pais.nombre`. The id of a place is never its name.
+    """
+    ids = {column for column, hit in hits.items() if hit.field in _NAMED and _is_id_of_reference(column)}
+    named = {(hit.field, hit.role) for column, hit in hits.items() if column not in ids}
+    return {
+        column: hit
+        for column, hit in hits.items()
+        if column not in ids or ((hit.field, hit.role) not in named and hit.field not in ("state", "city"))
+    }
+
+
+def _with_levels(columns: Sequence[str], inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with the levels of places of a country as the state and the city: `Departamento`, `Provincia`
+    and `Distrito` in Peru.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for column in columns:
+        level = next((level for level in _LEVELS if level in inner[column]), None)
+        if level is None or (column in hits and hits[column].field not in ("state", "city")):
+            continue
+        # A level without a meaning of its own has the role that one with a meaning would have.
+        hit = hits.get(column) or _read_folded(inner[column].replace(level, "provincia", 1))
+        if hit and hit.field in ("state", "city"):
+            found.setdefault(hit.role, {}).setdefault(level, column)
+    changed = {**hits}
+    for role, by_level in found.items():
+        has_city = any(h.field == "city" and h.role == role and c not in by_level.values() for c, h in hits.items())
+        for levels in LEVELS_OF_PLACES:
+            if not by_level.keys() >= {*levels.all}:
+                continue
+            changed = {column: hit for column, hit in changed.items() if column not in by_level.values()}
+            changed[by_level[levels.state]] = _Hit("state", levels.state, (0, 0, 1), role)
+            if not has_city or levels.city in ("comuna", "municipio"):
+                changed[by_level[levels.city]] = _Hit("city", levels.city, (0, 0, 1), role)
+            break
+    return {column: changed[column] for column in columns if column in changed}
+
+
+_LEVELS: Final = tuple(sorted({level for levels in LEVELS_OF_PLACES for level in levels.all}, key=len, reverse=True))
 
 
 def _with_whole_roles(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -788,7 +889,9 @@ def _is_meant(column: str, hit: _Hit, folded: Collection[str]) -> bool:
         return True
     # `cli_cp` beside `cli_ville`, `CP facturation` beside `Ville facturation`
     return any(
-        (other.endswith(name) or (hit.role and other.startswith(name))) if len(name) > 2 else other == name
+        (other.endswith(name) or (hit.role and other.startswith(name)))
+        if len(name) > 2
+        else other in (name, hit.role + name)
         for name in companions.split()
         for other in folded
     )

@@ -26,6 +26,7 @@ from tranship.schemas.column_names import (
 )
 from tranship.schemas.header_labels import NAMES_OF_LABELS
 from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
+from tranship.schemas.header_words import word_set
 
 Role = Part
 
@@ -76,6 +77,8 @@ _WORDS: Final[dict[Role, str]] = {
     "kontakt_navn kontaktnamn osoba_kontaktowa yhteyshenkilo",
     "company": "sales_account sales_accounts nombre_fiscal "
     "company company_name corporate_name company_nm firm_nm organization_nm org_name org organisatie "
+    "societa ditta impresa compania compagnie companhia nome_societa nome_ditta nombre_sociedad "
+    "raison razon raz_social razon_soc rsocial r_sociale "
     "nom_societe organisme denominacion denominacao rag_soc rag_soc_1 ragione_sociale_1 raison_sociale_1 "
     "razon_social_1 "
     "nome_empresa firma_1 firma1 firmenname1 firmenname_1 firmenbezeichnung firmabezeichnung "
@@ -181,13 +184,17 @@ _OWNER_WORDS: Final = (
     (
         "customer client account user member lead property customers clients accounts users members "
         "kunde kunden cliente klant kund cust cli kd usr party "
-        "person name buyer shopper purchaser debitor subscriber patient donor student"
+        "person name buyer shopper purchaser debitor subscriber patient donor student "
+        "payeur acheteur comprador pagador acquirente pagatore mittente remitente remetente expediteur intestatario "
+        "titular titulaire titolare"
     ),
     (
         "displaycontact contactinfo contactdetails contact contacts contactpersons persons primary main default "
         "address addresses associated to kontakt "
         "contacto contatto guest attendee participant supporter constituent gast teilnehmer mieter spender patienten "
-        "abonnenten adres adress adresse anschrift direccion indirizzo endereco morada vestigings"
+        "adherent membre socio abonne assinante utente usuario "
+        "aderente associe associado abonnenten adres adress adresse anschrift direccion indirizzo endereco morada "
+        "vestigings"
     ),
     (
         "billing bill invoice rechnung rechnungs facturation facture facturacion fatturazione facturatie factuur "
@@ -281,6 +288,10 @@ def find(columns: Sequence[str]) -> People:
             unclear += best
         elif best:
             whole[role] = best[0]
+    # `Nom adhérent` beside `Nom payeur`
+    passed_over += [
+        c for role in ("first", "last") for rank, of, c in found.get(role, []) if (rank, of) not in (own, billing)
+    ]
     is_plain = "full" in whole and _is_plain(whole["full"], shared_affixes(columns))
     is_legal = "company" in whole and _split(shared_affixes(columns).within(whole["company"]))[0] in _LEGAL
     return People(
@@ -308,6 +319,11 @@ _LEGAL: Final = frozenset(
 def are_persons(columns: Iterable[str]) -> bool:
     """Return whether the records are persons: they have a column that only persons have."""
     return not _OF_PERSONS.isdisjoint(fold(unwrapped(column)) for column in columns)
+
+
+def is_whole_name(column: str) -> bool:
+    """Return whether a column contains the name of a person or a company, by its name alone."""
+    return _ROLE_OF.get(_split(column)[0]) in ("full", "company") or _split(column)[0] in _PLAIN_NAMES
 
 
 def is_plain_name(people: People) -> bool:
@@ -435,7 +451,7 @@ def _roles(columns: Sequence[str]) -> Iterable[tuple[str, Role, tuple[str, ...]]
             role, owner = "first", _OF_CONTACT  # `Nombre de contacto` beside `Apellidos de contacto`
         elif rest in _LAST_OF_CONTACT and of_first and not of_last and not of_plain_last:
             role, owner = "last", max(of_first)  # `Nom du contact` beside `Prénom` or `Prénom du contact`
-        elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last) or (
+        elif (rest in _FIRST_BESIDE_LAST and owner in of_latin_last and ("first", owner) not in given) or (
             rest == "name" and owner in of_last and owner not in of_any_first  # `Name` beside `Surname`
         ):
             role = "first"
@@ -542,11 +558,18 @@ def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None
     """
     for (word, owner), (of_company, _) in ((_split(one), _split(other)), (_split(other), _split(one))):
         is_name = _ROLE_OF.get(word) in ("last", "full") or word in _LAST_BESIDE_FIRST
+        if fold(one) in _HOLDERS and _ROLE_OF.get(of_company) == "company":
+            return of_company, owner
         if is_name and _ROLE_OF.get(of_company) == "company":
             return word, owner
     return None
 
 
+_HOLDERS: Final = word_set(
+    "cliente client kunde kund klant customer mittente remitente remetente expediteur intestatario titulaire titular "
+    "titolare contraente acquirente comprador contribuyente contribuinte tercero tiers"
+)
+"""Words for whoever has the name: `Mittente/Ragione sociale`."""
 _LONGEST_EITHER: Final = 80
 _EITHER: Final = re.compile(
     r"(?i)(?P<one>.+?)(?:\s*/\s*|\s+(?:or|ou|o|oder|of|eller|lub|tai|nebo|bzw\.?)\s+)(?P<other>[^/]+)"

@@ -458,7 +458,7 @@ def test_words_of_other_systems_are_known(column: str, value: str, field: str, t
     ("columns", "values", "status"),
     [
         ("Stato,Nazione", "Sospeso,Italia", "suspended"),
-        ("Stato", "Sospeso", None),  # may be a country
+        ("Stato", "Sospeso", "suspended"),  # by its value, since it may be a country
         ("Estado,Provincia,Ciudad", "Activo,Lugo,Vigo", "active"),
         ("Estado,Ciudad", "Jalisco,Tequila", None),
         ("Endereço,Cidade,UF,Estado", "Rua A,Campinas,SP,São Paulo", None),

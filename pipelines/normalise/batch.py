@@ -28,13 +28,27 @@ from tranship.pipelines.normalise.codes import (
     status,
     timezone,
 )
-from tranship.pipelines.normalise.identifiers import ROUNDED, blocked_emails, external_id, links_to_records
+from tranship.pipelines.normalise.identifiers import (
+    ROUNDED,
+    blocked_emails,
+    codes_of_records,
+    external_id,
+    links_to_records,
+)
 from tranship.pipelines.normalise.instants import instant, typed_instants
 from tranship.pipelines.normalise.lists import append_items, text_list, tidy_items, unreadable_lists
 from tranship.pipelines.normalise.metadata import json_object, merge_unmapped
 from tranship.pipelines.normalise.phone import phone
 from tranship.pipelines.normalise.raw_text import as_text, beyond_precision, text_of_field, with_default
-from tranship.pipelines.normalise.series import ByDistinctValue, fill_where, null_text, replace_where, with_rows
+from tranship.pipelines.normalise.series import (
+    VALUE,
+    ByDistinctValue,
+    evaluate,
+    fill_where,
+    null_text,
+    replace_where,
+    with_rows,
+)
 from tranship.pipelines.normalise.spelling import Spelling
 from tranship.pipelines.normalise.text import (
     email,
@@ -48,11 +62,12 @@ from tranship.pipelines.normalise.text import (
     upper,
     without_words,
 )
-from tranship.schemas.codes import CUSTOMER_TYPES, NO_CODE_WORDS
+from tranship.schemas.codes import CUSTOMER_TYPES, NO_CODE_WORDS, STATUSES, country_codes
 from tranship.schemas.constant import constant
 from tranship.schemas.customer import COLUMNS, INSTANTS, LISTS, TEXT
 from tranship.schemas.faults import no_reasons, reasons, within
 from tranship.schemas.flags import NO, NOT_GONE, Flag
+from tranship.schemas.headers import is_customer
 
 
 class Normalised(Struct, frozen=True):
@@ -93,9 +108,10 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
             texts[field] = constant(value, raw.height, pl.String)
     no_links = None
     if "external_id" in columns.may_differ and "external_id" in texts:
-        is_link = links_to_records(texts["external_id"])
-        no_links = _kept(texts["external_id"], ~is_link)
-        texts["external_id"] = _kept(texts["external_id"], is_link)
+        is_of_customer = is_customer(columns.fields.get("external_id", ""))
+        is_id = (codes_of_records if is_of_customer else links_to_records)(texts["external_id"])
+        no_links = None if is_of_customer else _kept(texts["external_id"], ~is_id)
+        texts["external_id"] = _kept(texts["external_id"], is_id)
     normalised: dict[str, pl.Series] = {}
     unreadable, warnings = [no_reasons()], [no_reasons()]
 
@@ -169,18 +185,22 @@ def customers(raw: pl.DataFrame, columns: ColumnMap, spelling: Spelling) -> Norm
     if no_links is not None and columns.keeps_unused and no_links.null_count() < raw.height:
         column = columns.fields["external_id"].replace("\0", "")
         extra = pl.DataFrame([*extra.get_columns(), no_links.alias(column)])
-    if "customer_type" in columns.may_differ and "customer_type" in normalised:
-        kind = normalised["customer_type"]
-        other = ~kind.is_in(list(CUSTOMER_TYPES)).fill_null(value=True)
-        if other.any():
-            column = columns.fields["customer_type"].replace("\0", "")
-            normalised["customer_type"] = _kept(kind, ~other)
-            if columns.keeps_unused:
-                kept = _kept(texts["customer_type"], other).alias(column)
-                # `pipelines/build.py` may have put words there that do not count in a record.
-                if column in extra.columns:
-                    kept = pl.select(pl.coalesce(extra[column], kept).alias(column)).to_series()
-                extra = pl.DataFrame([*(values for values in extra.get_columns() if values.name != column), kept])
+    left: dict[str, tuple[pl.Series, pl.Series]] = {}
+    for field in (field for field in _MEANT if field in columns.may_differ and field in normalised):
+        given = normalised[field]
+        other = evaluate(given, ~_MEANT[field]()).fill_null(value=False)
+        if other.any() or field in ("country", "status"):
+            column = columns.fields[field].replace("\0", "")
+            normalised[field] = _kept(given, ~other)
+            # What is neither a country nor a status, which one column may contain.
+            left[column] = (texts[field], left[column][1] & other if column in left else other)
+    for column, (given, other) in left.items():
+        if columns.keeps_unused and other.any():
+            kept = _kept(given, other).alias(column)
+            # `pipelines/build.py` may have put words there that do not count in a record.
+            if column in extra.columns:
+                kept = pl.select(pl.coalesce(extra[column], kept).alias(column)).to_series()
+            extra = pl.DataFrame([*(values for values in extra.get_columns() if values.name != column), kept])
     for flag in columns.flags:
         if flag.column in raw.columns:
             warnings.append(_flagged(as_text(raw[flag.column]), flag))
@@ -238,6 +258,17 @@ _TEXT_NORMALISERS: Final[dict[str, Callable[[pl.Series], pl.Series]]] = {
     "provider": trimmed,
     "provider_id": trimmed,
 }
+
+
+_NO_TAX_NUMBER: Final = r"%|^[^0-9]*$|^(?:TVA|IVA|MWST|UST|VAT|BTW|GST|MOMS|MVA)?\s*[0-9]{1,2}(?:[.,][0-9]{1,3})?$"
+"""Rates of tax and flags, in upper case."""
+_MEANT: Final[dict[str, Callable[[], pl.Expr]]] = {
+    "customer_type": lambda: VALUE.is_in(list(CUSTOMER_TYPES)),
+    "country": lambda: VALUE.is_in(list(country_codes())),
+    "status": lambda: VALUE.is_in(list(STATUSES)),
+    "tax_id": lambda: ~VALUE.str.contains(_NO_TAX_NUMBER),
+}
+"""Field → the values that it may have where the name of its column may mean something else."""
 
 
 def _kept(values: pl.Series, where: pl.Series) -> pl.Series:

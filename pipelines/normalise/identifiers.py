@@ -71,6 +71,14 @@ _RECORD: Final = (
 )
 
 
+def codes_of_records(values: pl.Series) -> pl.Series:
+    """Return a mask of the codes of customers in a column that may contain their names: `0042`, `C-1001`."""
+    return values.str.contains(_CODE).fill_null(value=False)
+
+
+_CODE: Final = r"^\s*[A-Z]{0,5}[-_./]?[0-9][0-9A-Z._/-]{0,19}\s*$"
+
+
 def _clean_ids(values: pl.Series) -> pl.Series:
     """Return cleaned ids or aliases. Cleaning is idempotent: a guard within a guard is not touched."""
     visible = VALUE.str.replace_all(INVISIBLE, "").str.strip_chars()
