@@ -192,7 +192,7 @@ _OWNER_WORDS: Final = (
         "displaycontact contactinfo contactdetails contact contacts contactpersons persons primary main default "
         "address addresses associated to kontakt "
         "contacto contatto guest attendee participant supporter constituent gast teilnehmer mieter spender patienten "
-        "adherent membre socio abonne assinante utente usuario "
+        "adherent membre socio abonne assinante "
         "aderente associe associado abonnenten adres adress adresse anschrift direccion indirizzo endereco morada "
         "vestigings"
     ),
@@ -288,9 +288,12 @@ def find(columns: Sequence[str]) -> People:
             unclear += best
         elif best:
             whole[role] = best[0]
-    # `Nom adhérent` beside `Nom payeur`
+    # `Nom adhérent` beside `Nom payeur`, which may be read as names of customers by themselves
     passed_over += [
-        c for role in ("first", "last") for rank, of, c in found.get(role, []) if (rank, of) not in (own, billing)
+        column
+        for role in ("first", "last")
+        for rank, owner, column in found.get(role, [])
+        if (rank, owner) not in (own, billing) and not _HOLDING.isdisjoint(owner)
     ]
     is_plain = "full" in whole and _is_plain(whole["full"], shared_affixes(columns))
     is_legal = "company" in whole and _split(shared_affixes(columns).within(whole["company"]))[0] in _LEGAL
@@ -565,6 +568,10 @@ def _last_or_company(one: str, other: str) -> tuple[str, tuple[str, ...]] | None
     return None
 
 
+_HOLDING: Final = word_set(
+    "payeur acheteur comprador pagador acquirente pagatore mittente remitente remetente expediteur intestatario "
+    "titular titulaire titolare adherent membre socio abonne assinante aderente"
+)
 _HOLDERS: Final = word_set(
     "cliente client kunde kund klant customer mittente remitente remetente expediteur intestatario titulaire titular "
     "titolare contraente acquirente comprador contribuyente contribuinte tercero tiers"

@@ -116,7 +116,7 @@ HEADERS = {
     "Nombres;Apellidos;Cédula;Correo": "name=Nombres+Apellidos, tax_id=",
     "Nome;Apelidos;E-mail": "name=Nome+Apelidos",
     "Apellido y Nombre;DNI;Domicilio;Localidad;Mail": "name=Apellido y Nombre",
-    "Nº Sócio;Nome completo;Morada;Localidade;Distrito;NIF;Estado": "external_id=Nº Sócio, status=Estado, state=",
+    "Nº Sócio;Nome completo;Morada;Localidade;Distrito;NIF;Estado": "external_id=Nº Sócio, status=Estado, state=Distrito",
     "Nome;Razão social;CNPJ;E-mail": "name=Razão social|Nome, billing_contact_name=",
     "Nome;Razão social;CNPJ;E-mail;Nome de contato": (
         "name=Razão social|Nome|Nome de contato, billing_contact_name=Nome de contato"

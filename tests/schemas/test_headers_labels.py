@@ -113,4 +113,4 @@ def test_a_word_is_read_in_the_language_of_its_table() -> None:
     assert headers.match(["Stat", "Postnummer", "Sted"], {})["state"].column == "Stat"
     assert headers.match(["Län", "Postnummer", "Ort"], {})["state"].column == "Län"
     assert "state" not in headers.match(["Departamento", "UF", "Cidade", "CEP"], {})["state"].others
-    assert headers.match(["Departamento", "Provincia", "Distrito"], {})["state"].column is None
+    assert headers.match(["Departamento", "Provincia", "Distrito"], {})["state"].column == "Departamento"
