@@ -34,6 +34,9 @@ _MOMENT: Final = (
     "datetime_utc timestamp_utc date_and_time"
 )
 _WHEN: Final = "date dt time ts when datetime timestamp date_of date_utc date_time"
+_DESCRIBED: Final = (
+    "nombre nome nom naam descripcion descrizione descricao libelle desc denominacion denominazione bezeichnung"
+)
 _OF_INVOICES: Final = (
     "billing invoice invoices invoicing bill_to finance accounting accounts_payable ap accounts payable payables "
     "remittance"
@@ -138,6 +141,9 @@ FAMILIES: Final = (
     Family("phone", 5, "contact contact_telephone", "number no"),
     Family("phone", 1, "phone phone_phone_number phone_number", "national_number"),
     Family("phone", 1, "phones phone_numbers telephones contact_numbers", "value number phone_number phone"),
+    Family(
+        "phone", 1, "telefones telefonos telefoni fones celulares", "numero number valor valore value fone telefone"
+    ),
     Family("phone", 4, "home private personal evening", "phone_number phone_no telephone tel number"),
     Family("email", 1, "email e_mail mail", "value email"),
     Family("email", 1, "primary_email_addr email_addr primary_email", "~ address"),
@@ -145,7 +151,7 @@ FAMILIES: Final = (
     Family("phone", 2, "mobile alternate_phone", "free_form_number"),
     Family("currency", 1, "currency_ref default_currency_ref", "value code"),
     Family("phone", 1, "phone telephone phone_number", "value e164 formatted"),
-    Family("email", 2, "emails email_addresses", "value email"),
+    Family("email", 2, "emails email_addresses correos", "value email correo valor valore endereco direccion address"),
     Family(
         "email",
         2,
@@ -183,6 +189,9 @@ FAMILIES: Final = (
         "pays pais paese kraju land statu zeme krajiny orszag",
     ),
     Family("country", 1, "country cntry", "nm name region"),
+    Family("country", 1, _DESCRIBED, "pais pays paese nazione nacion land", turned=True),
+    Family("state", 1, _DESCRIBED, "provincia prov departamento departement region regione uf bundesland", turned=True),
+    Family("city", 1, _DESCRIBED, "poblacion comune municipio concelho localita commune", turned=True),
     Family("state", 1, "state province prov region_state state_province", "nm name region_name"),
     Family("state", 3, "state province county prov st", "cd iso abbr abbreviation short"),
     Family("zip_code", 1, "zip post postal postcode", "cd code number no kode kod area_code"),

@@ -431,6 +431,13 @@ ADDRESS_NOUNS: Final = (
     "location",
     "addressbook",
     "address_book",
+    "adresses",
+    "adressen",
+    "direcciones",
+    "indirizzi",
+    "enderecos",
+    "moradas",
+    "domicilios",
 )
 SHORT_NOUNS: Final = ("dir", "adr", "dom", "end")
 """`DirPostal`, `dir_ciudad`, `dom_calle`, `end_cidade`: too short to be looked for within a name."""

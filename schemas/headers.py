@@ -231,8 +231,9 @@ def _read_reference(name: str) -> _Hit | None:
     for of in dict.fromkeys((matched["of"], re.sub(r"(?i)[_ ]?id$", "", matched["of"]))):
         hit = _read(of) if fold(of) else None
         if hit and hit.field in (_NAMED if matched["inner"] else _PLACES):
-            # A code (`currency.code`) precedes the name.
-            return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + 1))
+            # The name of a place precedes its code, and the code of a currency its name.
+            level = -1 if hit.field in _PLACES else 1
+            return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + level))
     return None
 
 
@@ -625,12 +626,17 @@ def is_title(column: str) -> bool:
 
 def is_state_or_status(column: str) -> bool:
     """Return whether the name of a column is a word for a country or state, and for a status: `Stato`, `Estado`."""
-    return len(column) <= LONGEST and fold(unwrapped(column)) in BARE_STATES
+    return _bare_state(column) in BARE_STATES
 
 
 def is_state_of_world(column: str) -> bool:
     """Return whether a word for a state and a status may be one for a country: `Stato`."""
-    return fold(unwrapped(column)) == "stato"
+    return _bare_state(column) == "stato"
+
+
+def _bare_state(column: str) -> str:
+    matched = _NAME_OF.fullmatch(column) if len(column) <= LONGEST else None
+    return fold(matched["of"] if matched and matched["inner"] else unwrapped(column))
 
 
 def is_id_of_record(column: str) -> bool:
@@ -791,14 +797,16 @@ def _with_levels(columns: Sequence[str], inner: Mapping[str, str], hits: Mapping
     and `Distrito` in Peru.
     """
     found: dict[str, dict[str, str]] = {}
+    ranks: dict[str, int] = {}
     for column in columns:
         level = next((level for level in _LEVELS if level in inner[column]), None)
-        if level is None or (column in hits and hits[column].field not in ("state", "city")):
+        if level is None or (column in hits and hits[column].group != level):
             continue
         # A level without a meaning of its own has the role that one with a meaning would have.
         hit = hits.get(column) or _read_folded(inner[column].replace(level, "provincia", 1))
         if hit and hit.field in ("state", "city"):
             found.setdefault(hit.role, {}).setdefault(level, column)
+            ranks[hit.role] = hit.rank[0]
     changed = {**hits}
     for role, by_level in found.items():
         has_city = any(h.field == "city" and h.role == role and c not in by_level.values() for c, h in hits.items())
@@ -806,9 +814,9 @@ def _with_levels(columns: Sequence[str], inner: Mapping[str, str], hits: Mapping
             if not by_level.keys() >= {*levels.all}:
                 continue
             changed = {column: hit for column, hit in changed.items() if column not in by_level.values()}
-            changed[by_level[levels.state]] = _Hit("state", levels.state, (0, 0, 1), role)
+            changed[by_level[levels.state]] = _Hit("state", levels.state, (ranks[role], 0, 1), role)
             if not has_city or levels.city in ("comuna", "municipio"):
-                changed[by_level[levels.city]] = _Hit("city", levels.city, (0, 0, 1), role)
+                changed[by_level[levels.city]] = _Hit("city", levels.city, (ranks[role], 0, 1), role)
             break
     return {column: changed[column] for column in columns if column in changed}
 
