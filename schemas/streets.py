@@ -25,6 +25,8 @@ _NUMBERS: Final = re.compile(
 )
 _NUMBERS_BEHIND: Final = re.compile(r"(?P<owner>.*?)(?:nummer|numero|number|nr|no|n|num)")
 """A word for any number; directly after a street, it is a house number."""
+_NUMBERS_BEHIND_ADDRESSES: Final = re.compile(r"(?P<owner>.*?)numero")
+"""The same after an address in Italian, Spanish and Portuguese: `Indirizzo`, `Numero`, `CAP`."""
 
 
 def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[str, ...]:
@@ -37,9 +39,10 @@ def line(columns: Sequence[str], street: str, taken: Collection[str]) -> tuple[s
     if owner is None:
         return (street,)
     found = [column for column in columns if _owner(_NUMBERS, within(column)) == owner]
-    if not found and in_street is not None:
+    if not found:
         behind = columns[columns.index(street) + 1 :][:1]
-        found = [column for column in behind if _owner(_NUMBERS_BEHIND, within(column)) == owner]
+        words = _NUMBERS_BEHIND if in_street is not None else _NUMBERS_BEHIND_ADDRESSES
+        found = [column for column in behind if _owner(words, within(column)) == owner]
     if len(found) != 1 or found[0] in taken:
         return (street,)
     return tuple(sorted((street, *found), key=columns.index))
