@@ -225,10 +225,11 @@ def _read_reference(name: str) -> _Hit | None:
     """Read the name in an object to which a record refers by its id: `pais.nombre`, `country_id.name`, `Provincia -
     Descrizione`.
     """
-    matched = _NAME_OF.fullmatch(name)
+    matched = _NAME_OF.search(name) if name.lower().endswith(_NAMES) else None
     if matched is None:
         return None
-    for of in dict.fromkeys((matched["of"], re.sub(r"(?i)[_ ]?id$", "", matched["of"]))):
+    before = name[: matched.start()].rstrip()
+    for of in dict.fromkeys((before, re.sub(r"(?i)[_ ]?id$", "", before))):
         hit = _read(of) if fold(of) else None
         if hit and hit.field in (_NAMED if matched["inner"] else _PLACES):
             # The name of a place precedes its code, and the code of a currency its name.
@@ -239,11 +240,12 @@ def _read_reference(name: str) -> _Hit | None:
 
 _NAMED: Final = word_set("city state country currency language status customer_type net_terms timezone zip_code")
 _PLACES: Final = frozenset({"city", "state", "country"})
-_NAME_OF: Final = re.compile(
-    r"(?i)(?P<of>.*\w.*?)(?:(?P<inner>[./])|\s*[_ -]\s*|(?-i:(?<=[a-z])(?=[A-Z])))"
-    r"(?:name|nombre|nome|nom|naam|navn|namn|bezeichnung|beschreibung|denominazione|denominaci[oó]n|"
-    r"descri(?:zione|pci[oó]n|[cç][aã]o|ption)|descr?|libell?[eé]|label|omschrijving|display_?name)"
+_NAMES: Final = (
+    *("displayname", "display_name", "name", "nombre", "nome", "nom", "naam", "navn", "namn", "bezeichnung"),
+    *("beschreibung", "denominazione", "denominacion", "denominación", "descrizione", "descripcion", "descripción"),
+    *("descricao", "descrição", "description", "descr", "desc", "libelle", "libellé", "label", "omschrijving"),
 )
+_NAME_OF: Final = re.compile(rf"(?i)(?:(?P<inner>[./])|[_ -]\s*|(?-i:(?<=[a-z])(?=[A-Z])))(?:{'|'.join(_NAMES)})$")
 
 
 def _is_id_of_reference(column: str) -> bool:
@@ -409,7 +411,8 @@ def _read_folded(folded: str) -> _Hit | None:
         return _Hit(word.field, word.group, (0, int(folded[-1]) - 1, word.level), "")  # `telefono2`
     if suffixed := _SUFFIXED.fullmatch(folded):
         return _Hit(suffixed["kind"], suffixed["kind"], (_ROLE_RANK.get(suffixed["role"], 9), 0, 0), "")
-    if owned := _OF_CUSTOMER.fullmatch(folded):  # `Teléfono del cliente`
+    owned = _OF_CUSTOMER.fullmatch(folded) if folded.endswith(_CUSTOMERS) else None
+    if owned is not None:  # `Teléfono del cliente`
         word = _words().get(owned["word"])
         if word and _keeps_meaning(word, ["customer"]):
             return _Hit(word.field, word.group, (1, 0, word.level), "customer" if word.field in ADDRESS else "")
@@ -444,6 +447,8 @@ def _read_folded(folded: str) -> _Hit | None:
             rank = max(_ROLE_RANK.get(role, 1) for role in roles)
             return _Hit(word.field, word.group, (rank, 0, word.level), roles[-1] if word.field in ADDRESS else "")
     # `adresstad` is the `stad` of an `adres`, or the `tad` of an `adress`.
+    if not rest.startswith(_ADDRESS_STARTS):
+        return None
     found = (pattern.match(rest) for pattern in _EACH_ADDRESS)
     return next(filter(None, (_read_inside(rest, roles.copy(), address) for address in found if address)), None)
 
@@ -493,12 +498,19 @@ _NUMBERED: Final = re.compile(
 )
 _SUFFIXED: Final = re.compile(r"(?P<kind>email|phone)(?P<role>work|business|office|home|personal|private|other|mobile)")
 _ADDRESS: Final = re.compile(rf"(?:{'|'.join(_NOUNS)})(?P<number>[0-9]?)")
+_ADDRESS_STARTS: Final = (*_NOUNS, *SHORT_NOUNS)
 _EACH_ADDRESS: Final = tuple(re.compile(rf"{noun}(?P<number>[0-9]?)") for noun in (*_NOUNS, *SHORT_NOUNS))
-_OF_CUSTOMER: Final = re.compile(
-    r"(?P<word>.{2,}?)(?:de|del|dela|do|du|des|di|der)?(?:client|cliente|kunde|kunden|customer|klienta|kontrahenta|payeur|acheteur|comprador|pagador|"
-    r"acquirente|pagatore|mittente|remitente|remetente|expediteur|intestatario|titular|titulaire|titolare|adherent|"
-    r"membre|socio|abonne|assinante|aderente)"
+_CUSTOMERS: Final = tuple(
+    sorted(
+        word_set(
+            "client cliente kunde kunden customer klienta kontrahenta payeur acheteur comprador pagador acquirente "
+            "pagatore mittente remitente remetente expediteur intestatario titular titulaire titolare adherent membre "
+            "socio abonne assinante aderente"
+        )
+    )
 )
+"""Words behind that of a field, for the customer."""
+_OF_CUSTOMER: Final = re.compile(rf"(?P<word>.{{2,}}?)(?:de|del|dela|do|du|des|di|der)?(?:{'|'.join(_CUSTOMERS)})")
 _ROLE_BEHIND: Final = re.compile(
     r"(?:de|di|da|do|of|del|della|dela|du|para|pour|for|til|dla)?"
     rf"(?P<role>{'|'.join(sorted(_ROLE_RANK, key=len, reverse=True))})"
@@ -635,8 +647,8 @@ def is_state_of_world(column: str) -> bool:
 
 
 def _bare_state(column: str) -> str:
-    matched = _NAME_OF.fullmatch(column) if len(column) <= LONGEST else None
-    return fold(matched["of"] if matched and matched["inner"] else unwrapped(column))
+    matched = _NAME_OF.search(column) if len(column) <= LONGEST else None
+    return fold(column[: matched.start()] if matched and matched["inner"] else unwrapped(column))
 
 
 def is_id_of_record(column: str) -> bool:
