@@ -294,6 +294,8 @@ class _ByName:
                 rule = (*rule, (people.full,))  # beside `Nom`, `Client` may be a flag: yes or no
             if not rule and (legal := self._fields.get("legal_name")):
                 rule = ((legal,),)  # there is no other name
+            if not rule and (holder := names.holder(self._kept)) and holder not in self._used:
+                rule = ((holder,),)
             self._given.add_alternatives("name", rule)
             self.contact_alone = people.contact if rule == ((people.contact,),) else None
             if people.first_last and (people.company,) in rule[1:]:

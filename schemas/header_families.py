@@ -65,7 +65,7 @@ FAMILIES: Final = (
     Family("external_id", 1, "id cislo kod", "zakaznika klienta odberatele odberatela"),
     Family("external_id", 4, "contact person kontakt party geschäftspartner tiers", "id code key uuid guid"),
     Family("external_id", 4, "geschäftspartner business_partner", "nr nummer no number num id code"),
-    Family("external_id", 4, "code num id ref", "tiers contact contacto contatto kontakt"),
+    Family("external_id", 4, "code cod codigo num id ref", "tiers tercero contact contacto contatto kontakt"),
     Family("external_id", 1, "id", "customer client account"),
     Family("external_id", 4, "id", "contact person party"),
     Family("external_id", 8, "user member subscriber patient donor student usr", "id no nr number"),

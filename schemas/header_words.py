@@ -184,7 +184,8 @@ WORDS: Final[dict[str, str]] = {
     """,
     "country": """
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
-        nacion nacao paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione maa kraj zeme
+        nacion nacao naz paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione
+        maa kraj zeme
         krajina orszag orszagkod
         | stat c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
@@ -459,6 +460,7 @@ COMPANIONS: Final = {
     "uf": "cidade municipio cep endereco",
     "cap": "citta comune indirizzo via provincia localita loc",
     "ind": "cap",
+    "naz": "cap",
     "indir": "cap citta",
     "loc": "cap",
     "pr": "cap",
@@ -467,7 +469,10 @@ COMPANIONS: Final = {
     "end": "bairro cep",
     "mun": "bairro cep",
     "est": "bairro cep",
-    "cp": "local ville localite ciudad localidad poblacion pob municipio colonia adresse direccion domicilio calle",
+    "cp": (
+        "ville localite commune ciudad localidad poblacion pob municipio colonia adresse adresse1 direccion domicilio "
+        "calle local"
+    ),
     "gate": "postnr postnummer poststed",
     "via": "cap citta comune",
     "dir": "ciudad localidad poblacion municipio provincia codigopostal codpostal postal cp telefono",
@@ -524,6 +529,7 @@ NOT_OF_A_SYSTEM: Final = OTHER_IDS | word_set("""
 """Words before `Contact ID` that say which contact, whereas the name of a program (`Apollo Contact Id`) says whose."""
 OF_BOOKS: Final = frozenset({"tax_id", "net_terms"})
 
+HOLDERS: Final = word_set("intestatario titular titulaire titolare contraente")
 IDENTIFICATIONS: Final = word_set(
     "identificacion numeroidentificacion numerodeidentificacion noidentificacion nodeidentificacion documento "
     "numerodocumento numerodedocumento nodocumento nodedocumento documentonumero numdocumento nrodocumento"

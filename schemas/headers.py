@@ -51,6 +51,7 @@ from tranship.schemas.header_words import (
     FAXES,
     FUNCTIONS,
     GUESTS,
+    HOLDERS,
     IDENTIFICATIONS,
     IDENTIFIERS,
     LEVELS_OF_PLACES,
@@ -233,7 +234,7 @@ def _read_reference(name: str) -> _Hit | None:
         hit = _read(of) if fold(of) else None
         if hit and hit.field in (_NAMED if matched["inner"] else _PLACES):
             # The name of a place precedes its code, and the code of a currency its name.
-            level = -1 if hit.field in _PLACES else 1
+            level = (0 if name.lower().endswith("sigla") else -1) if hit.field in _PLACES else 1
             return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + level))
     return None
 
@@ -243,7 +244,7 @@ _PLACES: Final = frozenset({"city", "state", "country"})
 _NAMES: Final = (
     *("displayname", "display_name", "name", "nombre", "nome", "nom", "naam", "navn", "namn", "bezeichnung"),
     *("beschreibung", "denominazione", "denominacion", "denominación", "descrizione", "descripcion", "descripción"),
-    *("descricao", "descrição", "description", "descr", "desc", "libelle", "libellé", "label", "omschrijving"),
+    *("descricao", "descrição", "description", "descr", "desc", "sigla", "libelle", "libellé", "label", "omschrijving"),
 )
 _NAME_OF: Final = re.compile(rf"(?i)(?:(?P<inner>[./])|[_ -]\s*|(?-i:(?<=[a-z])(?=[A-Z])))(?:{'|'.join(_NAMES)})$")
 
@@ -631,6 +632,17 @@ def is_customer(column: str) -> bool:
     return fold(unwrapped(column)) in CUSTOMERS
 
 
+def holder(columns: Sequence[str]) -> str | None:
+    """Return the column of whoever holds something, such as `Intestatario`, unless it may be a bank account; null if
+    there is none, or more than one."""
+    found = [column for column in columns if fold(column) in HOLDERS]
+    is_of_bank = any(_OF_BANK.search(fold(column)) for column in columns)
+    return found[0] if len(found) == 1 and not is_of_bank else None
+
+
+_OF_BANK: Final = re.compile("iban|^bi[ck]$|swift|banc|banque|bank")
+
+
 def is_title(column: str) -> bool:
     """Return whether a column is the title of an account, by its name."""
     return fold(unwrapped(column)) in ("intitule", "libelle")
@@ -934,7 +946,9 @@ def _is_placed(column: str, hit: _Hit, inner: Mapping[str, str], hits: Mapping[s
     behind = [field for field in fields[at + 1 : at + 3] if field != "external_id"]  # `Code`, `Identifiant`, `Nom`
     beside = {*fields[max(at - 1, 0) : at], *behind[:1]}
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
-        return not beside.isdisjoint(ADDRESS) and fields.count("state") == 1
+        states = [name for name in columns if name in hits and hits[name].field == "state"]
+        is_one = len(states) == 1 or all(_NAME_OF.search(name) and "." in name for name in states)
+        return not beside.isdisjoint(ADDRESS) and is_one
     if inner[column] in ("clave", "cve") and at > 0:  # it may be a password
         return False
     is_beside = "name" in beside and beside.isdisjoint(ADDRESS)
