@@ -44,6 +44,14 @@ class Layout(Struct, frozen=True):
     """How a record of a text file is read by itself: the `suffix` of such files, and options of their connector; empty
     if records are not text.
     """
+    head: Callable[[], pl.DataFrame | None] | None = None
+    """Reads the first records, where that costs little; null, or a function that returns null, where it does not."""
+
+
+HEAD_RECORDS: Final = 1_000
+"""The most records of a `Layout.head`."""
+HEAD_FILES: Final = 8
+"""The most files of a run whose `head` is read."""
 
 
 def text_types(columns: Iterable[str]) -> dict[str, pl.DataType]:

@@ -116,6 +116,8 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
     problems += [_choice(layouts[0], *conflict) for conflict in matched.conflicts.items()]
     if any(layout.columns for layout in layouts):
         problems += [f"{layouts[0].name}: {problem}" for problem in _unfilled(matched, columns, reading.defaults)]
+        if matched.problem:
+            problems.append(f"{visible(layouts[0].name)}: {visible(matched.problem)}")
     missing = list(_missing(layouts, matched))
     if missing and not reading.allow_missing:
         problems += missing
@@ -162,6 +164,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *mapping_notes.of_first(matched, columns),
             *mapping_notes.of_states(matched),
             *mapping_notes.of_payment_days(matched, columns),
+            *mapping_notes.of_others(matched),
             *mapping_notes.of_half_name(matched, columns),
             *mapping_notes.of_contact_alone(matched, columns),
             *mapping_notes.of_secrets(secret),
@@ -183,7 +186,7 @@ def _may_differ(matched: Match, mapped: Mapping[str, str], decided: Collection[s
     found = {"customer_type", "country", "status"}.intersection(matched.tentative)
     if id_ := matched.tentative.get("external_id"):
         of_name = (*(matched.built["name"].columns if "name" in matched.built else ()), mapped.get("name", ""))
-        if headers.link_to_record([id_]) or (headers.is_customer(id_) and id_ in of_name):
+        if headers.links_to_records([id_]) or (headers.is_customer(id_) and id_ in of_name):
             found |= {"external_id"}
     if "tax_id" not in decided and "tax_id" in mapped and not headers.is_own_name(mapped["tax_id"], "tax_id"):
         found |= {"tax_id"}

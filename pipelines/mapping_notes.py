@@ -20,6 +20,10 @@ def of_fits(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned:
         if not left or name in pinned or not (name in matched.fields or name in matched.built):
             continue
         rule = f'"{matched.fields[name]}"' if name in matched.fields else str(matched.built[name])
+        if name == "external_id" and matched.by_values and name not in mapped_by_hand:
+            choice = field_rules.option(name, field_rules.quoted(left[0]))
+            yield f"external_id is {rule}: it {matched.by_values}. To choose: {choice}"
+            continue
         columns = " and ".join(f'"{other}"' for other in left)
         fate = ("stays" if len(left) == 1 else "stay") + " in metadata"
         if extra == "drop":
@@ -42,8 +46,10 @@ def of_first(matched: Match, columns: Sequence[str]) -> Iterator[str]:
     if column := matched.tentative.get("external_id"):
         other = field_rules.ignore_option(column)
         what = "the first column" if column == columns[0] else "which nothing else confirms"
-        if headers.link_to_record([column]):
+        if headers.links_to_records([column]):
             what = "where its values are links to records"
+        elif matched.by_values:
+            what = matched.by_values
         yield f'external_id is "{column}", {what}. If it is not the id of the customer: {other}'
 
 
@@ -54,6 +60,15 @@ def of_states(matched: Match) -> Iterator[str]:
             yield f'"{column}" is the country or the status, by its values; other values stay in metadata'
         else:
             yield f'status is "{column}" where its values are words for one; other values stay in metadata'
+
+
+def of_others(matched: Match) -> Iterator[str]:
+    """Yield a note on the columns of a name or a place that have numbers only."""
+    for column, name in matched.of_others.items():
+        if name in matched.fields or name in matched.built:
+            continue
+        choice = field_rules.option(name, field_rules.quoted(column))
+        yield f'"{column}" has only numbers, like keys of something else: it is not used as {name}. To use it: {choice}'
 
 
 def of_payment_days(matched: Match, columns: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -12,13 +12,20 @@ from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
 from tranship.pipelines import address_lists, expressions, field_rules
 from tranship.pipelines.field_rules import FieldRule
+from tranship.pipelines.first_records import FEW, FirstRecords
 from tranship.pipelines.settings_model import Reading
 from tranship.schemas import area_codes, person_names, streets
 from tranship.schemas import headers as names
 from tranship.schemas.column_names import fold
+from tranship.schemas.counted import counted
 from tranship.schemas.customer import ADDRESS, COLUMNS, OWN_COLUMNS
 from tranship.schemas.header_words import BARE_TYPES
 from tranship.schemas.headers import Fit
+
+_TEXTS = ("name", "billing_contact_name", "address_line1", "city", "state", "country")
+"""Fields that are not whole numbers: such a column has the keys of another table."""
+_MOST_UNIDENTIFIED = 0.25
+"""The share of records without id and e-mail above which a column that may be the id is asked about."""
 
 OURS = ("_source", "_line", "_codes", "_reasons", "_text")
 """Columns that a rejects file adds to those of the input; they are not data of the customer."""
@@ -43,6 +50,12 @@ class Match(Struct, frozen=True):
     round."""
     contact_alone: str | None = None
     """The column of a contact that is the name of the customer for want of another one."""
+    by_values: str = ""
+    """What the first records say about the choice of the external id, empty if the names decided it."""
+    of_others: Mapping[str, str] = field(default_factory=dict)
+    """Column → the field that its name means, of columns of numbers that are the keys of something else."""
+    problem: str = ""
+    """Why the records could not be identified, and the option to type; empty if they can."""
     own: tuple[str, ...] = ()
     """The dropped columns in which Tranship keeps its own data, in a table (or dump of a table) that it wrote."""
 
@@ -110,6 +123,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
     by_name = _ByName(layouts, columns, dropped, given, pins.unfilled)
     by_name.add_fields()
     by_name.add_tentative()
+    by_name.check_ids()
     by_name.add_address_list()
     if "address_line1" not in pins.unfilled:
         by_name.add_house_number()
@@ -128,6 +142,9 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         by_name.tentative,
         half_name=by_name.half_name,
         contact_alone=by_name.contact_alone,
+        by_values=by_name.by_values,
+        of_others=by_name.of_others,
+        problem=by_name.problem,
         own=own,
     )
 
@@ -159,17 +176,98 @@ class _ByName:
         self._by_hand = {*given.fields, *given.built}
         self._used = {*given.fields.values(), *(column for rule in given.built.values() for column in rule.columns)}
         self._repeats = {made: own for layout in layouts for made, own in layout.repeated.items()}
-        self.fits = {name: fit for name, fit in names.match(columns, self._repeats).items() if name not in unfilled}
+        self._first = FirstRecords(layouts)
+        self.of_others = dict(self._keys_of_others())
+        self._kept = [column for column in self._kept if column not in self.of_others]
+        found = names.match(columns, self._repeats, without=self.of_others)
+        self.fits = {name: fit for name, fit in found.items() if name not in unfilled}
         self.conflicts: dict[str, Sequence[str]] = {}
         self.tentative: dict[str, str] = {}
         self.half_name: str | None = None
         self.contact_alone: str | None = None
+        self.by_values = ""
+        self.problem = ""
+
+    def _keys_of_others(self) -> Iterator[tuple[str, str]]:
+        """Yield each column of a name or a place that has numbers only, with its field: the key of a country, say."""
+        contacts = {*person_names.find(self._kept).whole_names}
+        for column in self._kept:
+            named = names.field_of(column)
+            if named not in _TEXTS and column in contacts:
+                named = "billing_contact_name"
+            is_text = named in _TEXTS and not (named == "name" and names.is_own_name(column, "name"))
+            # A company may be called 1984, but not each of them by a number.
+            fewest = 2 if named == "name" else 1
+            # `Cliente` may have the numbers of the customers themselves.
+            may_be_code = names.is_customer(column) and self._first.are_keys(column)
+            if is_text and not may_be_code and column not in self._used and self._first.are_numbers(column, fewest):
+                yield column, named or ""
 
     def add_fields(self) -> None:
         """Add all fields but the name."""
         for name, fit in self.fits.items():
             if name != "name" and not self._has(name) and (among := self._among(name, (*fit.columns, *fit.further))):
-                self._decide(name, among)
+                self._decide(name, self._by_values(among) if name == "external_id" else among)
+
+    def _by_values(self, fit: Fit) -> Fit:
+        """Return which of the columns of ids is used: one that is filled in all records is preferred to one that has
+        gaps, except to the field's own name.
+        """
+        first, used = self._first, fit.column
+        if used is None or not fit.others or names.is_own_name(used, "external_id") or first.filled([used]) >= FEW:
+            return fit
+        keys = [
+            column
+            for column in fit.others
+            if column in self._kept
+            and column not in self._used
+            and not names.is_bare_id(column)
+            and first.are_keys(column)
+        ]
+        among = self._among("external_id", keys) if keys else None
+        if among is None or among.column is None:
+            return fit
+        column = among.column
+        others = tuple(other for other in fit.columns if other != column and other not in among.rivals)
+        chosen = Fit(column, among.rivals, others)
+        gaps = [other for other in chosen.others if first.filled([other]) < FEW]
+        self.fits["external_id"] = chosen
+        self.by_values = (
+            f"is filled in each of the first {counted(first.count, 'record')}, and "
+            + " and ".join(f'"{other}"' for other in gaps)
+            + f" {'is' if len(gaps) == 1 else 'are'} not"
+        )
+        return chosen
+
+    def check_ids(self) -> None:
+        """Note the problem if many records would have neither an id nor an e-mail, and a column that is not used is
+        filled with ids.
+        """
+        if "external_id" in self._unfilled or not self._by_hand.isdisjoint({"external_id"}):
+            return
+        rules = [rule for rule in map(self._given.rule_of, ("external_id", "email")) if rule is not None]
+        if not rules or any(rule.expression is not None for rule in rules):
+            return
+        blank = self._first.blank(column for rule in rules for column in rule.columns)
+        if blank <= _MOST_UNIDENTIFIED * self._first.count:
+            return
+        taken = {*self._used, *self._fields.values(), *(c for rule in self._built.values() for c in rule.columns)}
+        # What is compared, or asked about, while reading.
+        fit = self.fits.get("external_id")
+        is_empty = fit is not None and self._first.filled([fit.column] if fit.column else []) == 0
+        asked = {*fit.rivals, *(fit.others if is_empty else ())} if fit else {*()}
+        found = [
+            column
+            for column in self._kept
+            if column not in taken | asked and names.may_be_id(column) and self._first.are_keys(column)
+        ]
+        if found:
+            option = field_rules.option("external_id", field_rules.quoted(found[0]))
+            self.problem = (
+                f"{blank:,} of the first {counted(self._first.count, 'record')} have neither an id nor an e-mail "
+                f'in the columns known as such, but "{found[0]}" is filled in each and differs. If it is the id of the '
+                f"customer: {option}. If not: {field_rules.ignore_option(found[0])}"
+            )
 
     def add_tentative(self) -> None:
         """Add a column named only `Type`, which may mean something else, and the id in the first column, whatever its
@@ -181,7 +279,7 @@ class _ByName:
         first = self._kept[0] if self._kept else ""
         if self._lacks("external_id") and self._has("email"):
             found = first if first in free and names.is_id_of_record(first) else names.id_of_system(free)
-            if found := found or names.link_to_record(free):
+            if found := found or self._link(free):
                 self.tentative["external_id"] = found
         states = [column for column in free if names.is_state_or_status(column)]
         if len(states) == 1 and self._lacks("status"):
@@ -190,6 +288,12 @@ class _ByName:
                 self.tentative["country"] = states[0]
         if "external_id" not in self.tentative and (code := self._customer_as_code(free)):
             self.tentative["external_id"] = code
+        if self._lacks("external_id") and "external_id" not in self.tentative and self._first.count > 1:
+            bare = [column for column in names.bare_ids(self._kept) if column in free]
+            keys = [column for column in bare if self._first.are_keys(column) and not self._first.are_counted(column)]
+            if len(keys) == 1:
+                self.tentative["external_id"] = keys[0]
+                self.by_values = f"which differs in each of the first {counted(self._first.count, 'record')}"
         self._fields.update(self.tentative)
 
     def _customer_as_code(self, free: Sequence[str]) -> str | None:
@@ -200,6 +304,13 @@ class _ByName:
             return None
         behind = self._kept[self._kept.index(found[0]) + 1 :][:1]
         return found[0] if behind and person_names.is_whole_name(behind[0]) else None
+
+    def _link(self, columns: Sequence[str]) -> str | None:
+        """Return the column with the links to the records themselves, null if there is none. Home pages are none."""
+        links = names.links_to_records(columns)
+        if self._first.count:
+            links = [column for column in links if self._first.are_links(column)]
+        return links[0] if links else None
 
     def add_address_list(self) -> None:
         """Add the address from a list of addresses, where no other column has a part of one."""

@@ -36,7 +36,7 @@ WORDS: Final[dict[str, str]] = {
         id_klienta cislo_zakaznika codice_anagrafica cod_anagrafica ugyfelszam ugyfelkod ugyfel_azonosito vevokod
         vevoszam vevo_azonosito partnerkod partner_kod partner_azonosito
         | external_key external_reference customer_reference external_ref customer_ref
-        | id identifier identifikator identyfikator identifiant identificador identificativo
+        | id | identifier identifikator identyfikator identifiant identificador identificativo
         identifiant_unique identificador_unico identificativo_univoco azonosito
         | uuid guid
         | record_id row_id entity_id do_not_modify_account do_not_modify_contact do_not_modify_lead
@@ -103,7 +103,7 @@ WORDS: Final[dict[str, str]] = {
         tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
     "phone": """
-        primary_phone contact_phone main_phone best_phone preferred_phone best_phone_number preferred_phone_number
+        main primary_phone contact_phone main_phone best_phone preferred_phone best_phone_number preferred_phone_number
         phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
         telefon_kontaktowy tel_kontaktowy nr_telefonu numer_telefonu telefonni_cislo telefonne_cislo telefonszam
         tfno tlfno tfn
@@ -122,7 +122,7 @@ WORDS: Final[dict[str, str]] = {
         direct_dial direct_dial_number direct_line direct_number ddi ddi_number office_number work_number
         corporate_phone corporate_phone_number hq_phone headquarters_phone daytime_phone day_phone daytime_telephone
         switchboard switchboard_number switchboard_phone
-        | home_phone other_phone evening_phone evening_telephone
+        | home home_phone other_phone evening_phone evening_telephone
         | alternate_phone alternative_phone alt_phone secondary_phone second_phone additional_phone
         | toll_free toll_free_number toll_free_phone tollfree_phone freephone freephone_number
     """,
@@ -481,7 +481,9 @@ COMPANIONS: Final = {
     "st": "cn dn samaccountname zip zipcode zipcd postal postalcode postcode",
     # Statistics of newsletters.
     **dict.fromkeys(("subscriber", "subscribed"), "opens clicks"),
-    "work": "mobile",
+    "work": "mobile cell fax pager",
+    # Bare labels of numbers.
+    **dict.fromkeys(("main", "home"), "mobile cell fax pager workphone homephone mobilephone"),
     # A `Flat` may be a price, a `Unit` one of a business or of measure.
     **dict.fromkeys(
         ("apartment", "unit", "flat", "floor"), "street address streetaddress address1 addressline1 street1"
@@ -606,4 +608,11 @@ REMARK: Final = re.compile(
     r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
     r"e?s|required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
     r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"
+)
+
+# Names like that of an id, without those of other things that have a number or a code.
+LIKE_ID: Final = re.compile(r"(?:\b|[a-z])I[Dd]\b|\bid\b|(?i:\b(?:no|ref|key)\b|nr\b|code|num|uid|reference)")
+LIKE_OTHERS: Final = re.compile(
+    "phone|fax|mobil|telef|zip|postal|postcode|plz|tax|vat|iban|bank|house|hausn|street|card|country|currency|amount|"
+    "price|count|total|order|invoice|payment|coupon|promo|discount|parent|owner|session|device|ticket"
 )

@@ -55,6 +55,8 @@ from tranship.schemas.header_words import (
     IDENTIFICATIONS,
     IDENTIFIERS,
     LEVELS_OF_PLACES,
+    LIKE_ID,
+    LIKE_OTHERS,
     NO_FIELDS,
     NOT_OF_A_SYSTEM,
     OF_BOOKS,
@@ -216,7 +218,7 @@ def _read_nested(name: str) -> _Hit | None:
 _PLURAL: Final = re.compile(r"(?i)^(?P<of>customer|client|user|member|person|contact)(?:_?person)?s(?=[_.\s-])")
 # What an object that is not one of the customer tells about the record: when it was made, its number for taxes.
 _OF_RECORD: Final = re.compile(
-    r"(?i)(?:(?P<of>meta_?(?:data)?|audit(?:_?info)?|time_?stamps|record_?info)|"
+    r"(?i)(?:(?P<of>meta_?(?:data)?|audit(?:_?info)?|time_?stamps|(?:record|system)?_?info)|"
     r"(?:tax|vat|fiscal)(?:_?(?:info|data|details|ids?|information))?)\."
 )
 _DETAILS: Final = re.compile(r"(?i)(?P<role>[a-z]+)_?(?:info|details|data|information)\.(?=.)")
@@ -234,7 +236,9 @@ def _read_reference(name: str) -> _Hit | None:
         hit = _read(of) if fold(of) else None
         if hit and hit.field in (_NAMED if matched["inner"] else _PLACES):
             # The name of a place precedes its code, and the code of a currency its name.
-            level = (0 if name.lower().endswith("sigla") else -1) if hit.field in _PLACES else 1
+            if hit.field not in _PLACES:
+                return hit._replace(rank=(hit.rank[0], hit.rank[1] + 1, hit.rank[2]))
+            level = 0 if name.lower().endswith("sigla") else -1
             return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + level))
     return None
 
@@ -694,12 +698,46 @@ _OF_SYSTEM: Final = re.compile(
 )
 
 
-def link_to_record(columns: Sequence[str]) -> str | None:
-    """Return the column with the address of a record in an API, which is its id where there is no other, by its name;
-    null if there is none.
+def links_to_records(columns: Sequence[str]) -> list[str]:
+    """Return the columns that may have the address of a record in an API, which is its id where there is no other, by
+    their names; the likeliest first.
     """
     folded = {fold(unwrapped(column)): column for column in reversed(columns) if len(column) <= LONGEST}
-    return next((folded[name] for name in _LINKS if name in folded), None)
+    return [folded[name] for name in _LINKS if name in folded]
+
+
+def bare_ids(columns: Sequence[str]) -> list[str]:
+    """Return the columns with a bare word for a number, code or key that is not beside an address or a telephone
+    number, where it may belong to that: the id of the record, if its values are such."""
+    within = shared_affixes(columns).within
+    found = [at for at, column in enumerate(columns) if fold(within(column)) in _BARE_IDS]
+    if not found:
+        return []
+    hits = _hits(tuple(columns), ())
+    fields = [hits[column].field if column in hits else "" for column in columns]
+    return [
+        columns[at]
+        for at in found
+        if {*ADDRESS}.isdisjoint(fields[max(at - _FAR, 0) : at + _FAR + 1])
+        and "phone" not in fields[max(at - 1, 0) : at + 2]
+        and not is_secret(columns[at])
+    ]
+
+
+def is_bare_id(column: str) -> bool:
+    """Return whether the name of a column is a bare word for a number, code or key."""
+    return fold(column) in _BARE_IDS
+
+
+def may_be_id(column: str) -> bool:
+    """Return whether the name of a column is like that of an id, and has no other meaning."""
+    if len(column) > LONGEST or LIKE_ID.search(column.replace("_", " ")) is None or is_secret(column):
+        return False
+    hit = _read(column)
+    return (hit is None or hit.field == "external_id") and LIKE_OTHERS.search(fold(column)) is None
+
+
+_BARE_IDS: Final = BARE_CODES | BARE_NUMBERS | BARE_REFERENCES | {"key", "ref", "recordno", "recordnumber", "recordkey"}
 
 
 _LINKS: Final = (

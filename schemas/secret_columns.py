@@ -18,7 +18,7 @@ _SECRET: Final = re.compile(
     r".*(?:personnummer|cprnummer|burgerservicenummer|pesel|nationalinsuranceno|henkilotunnus)|"
     r"(?:.*customer|.*tax|.*personal)?(?:ssn|bsn)(?:number|last4)?|"
     r"(?:.*card|.*creditcard|cc)(?:number|no|num|pan|cvv|cvc|securitycode)|creditcard|cvv|cvc|"
-    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)account(?:number|no)|(?:bank)?routingnumber|"
+    r".*iban(?:nr|no|number|nummer)?[0-9]{0,2}|(?:.*bank|.*checking)(?:details|info)?(?:account|acct|acc)(?:number|num|no|nr)?|(?:bank)?routingnumber|"
     r"sortcode|banksortcode|kontonummer|bankkonto(?:nummer|nr)?[0-9]{0,2}|"
     r"(?:bank)?rekeningnummer|bankrekening(?:nummer)?|n(?:ume)?r?o?konta(?:bankowego)?|rachunekbankowy|cislouctu|bankszamlaszam|bankszamla|"
     r"(?:.*utilisateur|.*user)?mdp|.*(?:contrasenia|contrasenya|paroladordine|clavedeacceso|claveacceso)|"
@@ -29,9 +29,11 @@ _SECRET: Final = re.compile(
     r"(?:reisepass|paspoort|pass|pas|paszportu|paszport)(?:nummer|nr)|(?:nr|numer)paszportu|"
     r"(?:kredit|credit)(?:karten?|card|kaart|kort)(?:nummer|nr)?|"
     r"(?:n|no|num|numero)?(?:de|da|di|della)?(?:cartebancaire|cartedecredit|tarjetadecredito|cartadicredito|cartaodecredito)|"
-    r"(?:numero(?:de)?)?comptebancaire|(?:numero(?:de)?)?cuentabancaria|contocorrente|clabe"
+    r"(?:n|no|nr|num|numero)?(?:de|du|di|del|da|dela)?(?:compte(?:bancaire|enbanque)|cuenta(?:bancaria|debanco|corriente)|"
+    r"conto(?:corrente|bancario)|conta(?:bancaria|corrente))|rib|clabe|cbu|bankverbindung|bankrekeningnr|"
+    r"(?:nr|numer)rachunku(?:bankowego)?|kontobankowe|bankovniucet|cislo(?:bankovniho)?uctu|pankkitili(?:nnumero)?"
 )
-_NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|count|status|type|enabled|required|expires|expiry)")
+_NO_SECRET: Final = re.compile(r".*(?:at|on|date|time|(?<!ac)count|status|type|enabled|required|expires|expiry)")
 
 
 @lru_cache(maxsize=REMEMBERED)

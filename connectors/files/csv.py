@@ -21,14 +21,15 @@ A pipe or standard input is opened once: the part that was inspected is read aga
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted, scheme_of
-from tranship.connectors.contract import Layout, notes_on, text_types
+from tranship.connectors.contract import HEAD_FILES, HEAD_RECORDS, Layout, notes_on, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.csv_dialect import Beginning, CsvOptions, Dialect, sniff
@@ -41,6 +42,8 @@ from tranship.connectors.files.whole_file import WholeFile
 from tranship.schemas import cells
 from tranship.schemas.counted import counted
 
+_HEAD_BYTES: Final = 1 << 18
+
 
 class CsvSource:
     """One or several CSV files; the dialect of each is detected separately."""
@@ -52,6 +55,7 @@ class CsvSource:
         sizes = [file.size for file in self._files]
         self.size: int | None = None if None in sizes else sum(size for size in sizes if size is not None)
         self._opened: dict[int, tuple[storage.Bytes, list[bytes], Iterator[bytes]]] = {}
+        self._beginnings: list[tuple[bytes, bool]] = []
         self._dialects = [self._dialect_of(number, file) for number, file in enumerate(self._files)]
         self._marked: dict[str, int] = {}
 
@@ -69,9 +73,23 @@ class CsvSource:
                     "delimiter": dialect.grammar.delimiter.decode(),
                     "quote": dialect.grammar.quote.decode(),
                 },
+                head=partial(self._head, number) if number < len(self._beginnings) else None,
             )
-            for file, dialect in zip(self._files, self._dialects, strict=True)
+            for number, (file, dialect) in enumerate(zip(self._files, self._dialects, strict=True))
         ]
+
+    def _head(self, number: int) -> pl.DataFrame | None:
+        """Return the first records of a file, from what was read to detect its dialect."""
+        (first, whole), dialect, name = self._beginnings[number], self._dialects[number], self._files[number].name
+        try:
+            blocks = [block for block, _ in cut_blocks(_Beginning(first), dialect, name)]
+            read_as = (dialect.columns, dialect.grammar, 0, dialect.heading)
+            records = CsvPart(name, blocks, *read_as).read().records if blocks else None
+        except (ConfigError, UnicodeDecodeError):  # characters cut in the middle, or what reading will report
+            return None
+        if records is not None and not whole:  # the last one may be cut
+            records = records.head(max(records.height - 1, 0))
+        return None if records is None else records.head(HEAD_RECORDS)
 
     def _joined(self, name: str) -> list[str]:
         line = self._marked.get(name)
@@ -121,6 +139,9 @@ class CsvSource:
         beginning = Beginning(pieces)
         try:
             dialect = sniff(file.name, beginning, self._options)
+            if number < HEAD_FILES:
+                first = beginning.first(_HEAD_BYTES + 1)
+                self._beginnings.append((first[:_HEAD_BYTES], len(first) <= _HEAD_BYTES))
             if file.once:
                 self._opened[number] = content, beginning.taken, pieces
             return dialect
@@ -136,6 +157,23 @@ class CsvSource:
         marks = byte_order_marks(block.data, where.starts)
         if len(marks):
             self._marked.setdefault(name, int(where.lines[np.searchsorted(where.starts, marks[0])]))
+
+
+class _Beginning(storage.Bytes):
+    """The first bytes of a file."""
+
+    def __init__(self, first: bytes) -> None:
+        self._first = first
+
+    @property
+    def position(self) -> int:
+        return len(self._first)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._first
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class _Replayed(storage.Bytes):

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tranship.connectors.contract import Layout, notes_on, repeated, unique_names
+from tranship.connectors.contract import HEAD_FILES, HEAD_RECORDS, Layout, notes_on, repeated, unique_names
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import header_row, storage
 from tranship.connectors.files.csv_dialect import CsvOptions
@@ -87,7 +88,15 @@ class ExcelSource:
 
     def layouts(self) -> list[Layout]:
         """Return the names in the header of each table, or column_1, column_2, … without a header."""
-        return list(self._layouts)
+        return [
+            replace(layout, head=partial(self._head, number)) if number < HEAD_FILES else layout
+            for number, layout in enumerate(self._layouts)
+        ]
+
+    def _head(self, number: int) -> pl.DataFrame | None:
+        """Return the first records of a table, as long as it is in memory."""
+        table = self._tables[number]
+        return None if table is None else table.records.head(HEAD_RECORDS)
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return name, size and modification time of each file."""

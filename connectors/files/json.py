@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from tranship.connectors.addresses import STANDARD_OUTPUT, redacted
-from tranship.connectors.contract import Layout, notes_on, repeated, text_types
+from tranship.connectors.contract import HEAD_FILES, HEAD_RECORDS, Layout, notes_on, repeated, text_types
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import json_documents, storage
 from tranship.connectors.files.csv_grammar import MAX_RECORD_BYTES
@@ -82,15 +84,29 @@ class JsonSource:
 
     def layouts(self) -> list[Layout]:
         """Return the unfolded keys of each file, in the order of their first occurrence."""
-        layouts = []
+        layouts: list[Layout] = []
         for file, look in zip(self._files, self._looks, strict=True):
             columns = look.columns()
             twice = repeated(columns)
             notes = (*look.notes, *notes_on(twice), *file.notes)
             lists = look.paths.lists()
             types, text = text_types(columns), {"suffix": ".jsonl"}
-            layouts.append(Layout(file.name, tuple(columns), notes, twice, types, lists, text))
+            head = partial(self._head, len(layouts)) if len(layouts) < HEAD_FILES else None
+            layouts.append(Layout(file.name, tuple(columns), notes, twice, types, lists, text, head))
         return layouts
+
+    def _head(self, number: int) -> pl.DataFrame | None:
+        """Return the first records of a file."""
+        content = self._content(number)
+        try:
+            name = self._files[number].name
+            blocks = list(islice(self._blocks(self._looks[number], content, name), 1))
+            records = JsonPart(name, blocks, self._layouts[number], 0).read().records if blocks else None
+        except ConfigError:  # which reading will report
+            return None
+        finally:
+            content.close()
+        return None if records is None else records.head(HEAD_RECORDS)
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return name, size and modification time of each file."""

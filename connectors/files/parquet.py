@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +12,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tranship.connectors.contract import ArrowPart, Layout, from_arrow, notes_on, repeated, unique_names
+from tranship.connectors.contract import (
+    HEAD_FILES,
+    HEAD_RECORDS,
+    ArrowPart,
+    Layout,
+    from_arrow,
+    notes_on,
+    repeated,
+    unique_names,
+)
 from tranship.connectors.errors import ConfigError
 from tranship.connectors.files import storage
 from tranship.connectors.files.arrow_columns import unfolded, unfolded_names
@@ -43,15 +53,29 @@ class ParquetSource:
 
     def layouts(self) -> list[Layout]:
         """Return the column names of each file."""
-        layouts = []
+        layouts: list[Layout] = []
         for file, (name, parquet) in zip(self._files, self._opened, strict=True):
             columns = unique_names(unfolded_names(parquet.schema_arrow))
             twice = repeated(columns)
             fields = parquet.schema_arrow
             none = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in fields], schema=fields)
             types = from_arrow(_plain(none, list(columns))).schema
-            layouts.append(Layout(name, tuple(columns), (*notes_on(twice), *file.notes), twice, types))
+            head = partial(self._head, len(layouts)) if len(layouts) < HEAD_FILES else None
+            notes = (*notes_on(twice), *file.notes)
+            layouts.append(Layout(name, tuple(columns), notes, twice, types, head=head))
         return layouts
+
+    def _head(self, number: int) -> pl.DataFrame | None:
+        """Return the first records of a file."""
+        _, parquet = self._opened[number]
+        columns = list(unique_names(unfolded_names(parquet.schema_arrow)))
+        try:
+            for table in parquet.iter_batches(HEAD_RECORDS, use_threads=False):
+                table.validate(full=True)
+                return from_arrow(_plain(table, columns))
+        except (pa.ArrowInvalid, OSError):  # which reading will report
+            return None
+        return None
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return name, size and modification time of each file."""

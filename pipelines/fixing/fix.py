@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from tranship.connectors.addresses import redacted
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import corrections, endpoints, increment, local_state, profiles, selection
+from tranship.pipelines import corrections, endpoints, field_rules, increment, local_state, profiles, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.earlier_columns import without_columns
 from tranship.pipelines.encryption import session
@@ -244,9 +244,12 @@ def _load(
     name = Path(settings.source_name).name
     records = CorrectedRecords(name, given.load, own)
     layouts = records.layouts()
-    applied = profiles.apply(layouts, settings)
     # What the values of all records have decided, those of a few cannot decide again.
+    earlier = resuming.columns_of(run)
+    applied = profiles.apply(layouts, _with_id_of(earlier, settings))
     columns = replace(applied.columns(layouts), rivals={}, others={})
+    if earlier is not None:
+        columns = _without_keys_of_others(columns, earlier)
     where = applied.reading.where
     condition = selection.condition(where, layouts, allow_missing=True) if where else None
     with closing(open_destination(settings, observer)) as destination:
@@ -270,6 +273,26 @@ def _load(
             rules = rules_of(applied.reading, columns, condition)
             steps = OneMachine(context, destination, columns, [*own], records, rules)
             return Flow(context, Input(columns, [*own], columns.notes), steps).execute()
+
+
+def _with_id_of(earlier: ColumnMap | None, settings: Settings) -> Settings:
+    """Return the settings with the column of ids that an earlier run has used."""
+    column = earlier.fields.get("external_id") if earlier else None
+    if column is None or "external_id" in {*settings.fields, *settings.set}:
+        return settings
+    return settings.model_copy(update={"fields": {**settings.fields, "external_id": field_rules.quoted(column)}})
+
+
+def _without_keys_of_others(columns: ColumnMap, earlier: ColumnMap) -> ColumnMap:
+    """Return the map without the columns that an earlier run has kept in metadata."""
+    left = [
+        name
+        for name, column in columns.fields.items()
+        if column in earlier.extra and not {*earlier.columns_of(name)}.intersection([column])
+    ]
+    fields = {name: column for name, column in columns.fields.items() if name not in left}
+    extra = dict.fromkeys((*columns.extra, *(columns.fields[name] for name in left)))
+    return replace(columns, fields=fields, extra=tuple(extra))
 
 
 def _is_unfinished(begun: RunDirectory) -> bool:

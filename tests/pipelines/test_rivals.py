@@ -149,7 +149,10 @@ def test_the_own_name_wins_and_a_note_names_the_other(own: str, other: str) -> N
         (["id,name,company", "1,,Acme"], "name", "name", "company"),
         (["id,name,updated_at,last_modified", "1,A,,2024-01-01"], "updated_at", "updated_at", "last_modified"),
         (["id,name,country,billing_country", "1,A, ,DE"], "country", "country", "billing_country"),
-        (["Code,Identifiant,Nom", "C1,FR07318245617,A", "C2,,B"], "external_id", "Identifiant", "Code"),
+        (
+            ["Code,Identifiant,Nom", *(f"C{n},FR0731824561{n},A" for n in range(4)), "C4,,B"],
+            *("external_id", "Identifiant", "Code"),
+        ),
         (["Code,Identifiant,Nom", "C1,14.572.318/0001-60,A"], "external_id", "Identifiant", "Code"),
     ],
 )

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import polars as pl
 
-from tranship.connectors.contract import ArrowPart, Layout, Waiting
+from tranship.connectors.contract import HEAD_RECORDS, ArrowPart, Layout, Waiting, from_arrow
 from tranship.connectors.databases import as_of
 from tranship.connectors.databases.duckdb.address import DuckDbAddress, parse_address
 from tranship.connectors.databases.duckdb.catalog import describe_missing
@@ -103,7 +104,15 @@ class DuckDbSource:
 
     def layouts(self) -> list[Layout]:
         """Return the columns, without those that Tranship keeps for itself."""
-        return [Layout(self._name, self._columns, self._notes)]
+        return [Layout(self._name, self._columns, self._notes, head=self._head)]
+
+    def _head(self) -> pl.DataFrame | None:
+        """Return the first records of a table."""
+        try:
+            found = self._connection.cursor().sql(f"{self._select} LIMIT {HEAD_RECORDS}").to_arrow_table()
+        except duckdb.Error:  # which reading will report
+            return None
+        return from_arrow(found)
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Return name and number of rows. A table may change without either, so an earlier read is never reused."""

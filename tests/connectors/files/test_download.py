@@ -455,14 +455,14 @@ def test_an_unchanged_download_is_reused(damage: str | None) -> None:
 
 
 def interrupted_while_reading(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load an address, and press Ctrl-C when it is downloaded and the first records are read."""
+    """Load an address, and press Ctrl-C when it is downloaded and its first part is to be read."""
     from tranship.connectors.files.csv_frames import CsvPart
 
     def pressed(_: CsvPart) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(CsvPart, "read", pressed)
+        patched.setattr(CsvPart, "digest", pressed)
         with pytest.raises(TranshipError):
             Warehouse(folder).load(address)
 
