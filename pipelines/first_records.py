@@ -81,6 +81,25 @@ class FirstRecords:
             bool(values.str.contains(r"^\d+(?:\.0)?$").all()) for values in found
         )
 
+    def are_apart(self, column: str, others: Sequence[str]) -> bool:
+        """Return whether some records have a value in this column and another one, and in none of them the value
+        contains the other or is contained in it, ignoring case."""
+        pairs = [
+            (value.lower(), other.lower())
+            for name in others
+            for values, beside in zip(self._of(column), self._of(name), strict=True)
+            for value, other in zip(values, beside, strict=True)
+            if value and other
+        ]
+        return bool(pairs) and not any(other in value or value in other for value, other in pairs)
+
+    def are_surnames(self, column: str) -> bool:
+        """Return whether all values of a column are at most three words without digits, and none is that of a firm."""
+        found = [values.drop_nulls() for values in self._of(column)]
+        return all(
+            bool(values.str.contains(_SURNAME).all()) and not values.str.contains(_FIRM).any() for values in found
+        )
+
     def are_links(self, column: str) -> bool:
         """Return whether a column has a link in all records, which differs in each: of one host and form, with an id
         at its end."""
@@ -106,4 +125,9 @@ class FirstRecords:
 _ID: Final = r"^[\pL\pN][\pL\pN._:/|#+-]{0,63}$"
 _NO_ID: Final = r"^\d+[.,]\d{1,2}$|^\d{4}-\d\d-\d\d|^\d{1,2}[./]\d{1,2}[./]\d{2,4}$|^(?:https?:|www\.)"
 """Amounts, dates and links."""
+_SURNAME: Final = r"^[\pL\pM'’.-]+(?: [\pL\pM'’.-]+){0,2}$"
+_FIRM: Final = (
+    r"(?i)(?:^| )(?:gmbh|ag|kg|ohg|ug|e\.?v|inc|llc|ltd|limited|corp|co|plc|s\.?a|sas|sarl|srl|spa|bv|nv|oy|ab|as|aps|"
+    r"ltda)\.?$"
+)
 _LINK: Final = re.compile(r"(?i)(?P<host>https?://[^/?#]+)?(?P<path>[^?#]*/)(?P<id>[^/?#]*\d[^/?#]*)/?")

@@ -165,6 +165,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *mapping_notes.of_states(matched),
             *mapping_notes.of_payment_days(matched, columns),
             *mapping_notes.of_others(matched),
+            *mapping_notes.of_lists(matched, sorted({column for layout in layouts for column in layout.lists})),
             *mapping_notes.of_half_name(matched, columns),
             *mapping_notes.of_contact_alone(matched, columns),
             *mapping_notes.of_secrets(secret),

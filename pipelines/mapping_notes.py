@@ -9,7 +9,7 @@ from typing import Final
 from tranship.pipelines import field_rules
 from tranship.pipelines.matching import Match
 from tranship.schemas import headers
-from tranship.schemas.column_names import EVERYWHERE, fold
+from tranship.schemas.column_names import EVERYWHERE, fold, unwrapped
 
 
 def of_fits(matched: Match, mapped_by_hand: Collection[str], extra: str, pinned: Collection[str]) -> Iterator[str]:
@@ -60,6 +60,18 @@ def of_states(matched: Match) -> Iterator[str]:
             yield f'"{column}" is the country or the status, by its values; other values stay in metadata'
         else:
             yield f'status is "{column}" where its values are words for one; other values stay in metadata'
+
+
+def of_lists(matched: Match, lists: Collection[str]) -> Iterator[str]:
+    """Yield a note on lists of persons or numbers, of which no part is used."""
+    for column in matched.undecided([column for column in lists if _PEOPLE.fullmatch(fold(unwrapped(column)))]):
+        yield f'"{column}" is a list, of which nothing is used; it stays in metadata'
+
+
+_PEOPLE: Final = re.compile(
+    "(?:customer|client|company|account|billing)?(?:contacts?|contact(?:person|detail)s|persons|people|phones|"
+    "phonenumbers|telephones|emails|emailaddresses|ansprechpartner|kontakte|contactos|contatti|contatos|telefone)"
+)
 
 
 def of_others(matched: Match) -> Iterator[str]:

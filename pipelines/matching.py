@@ -24,6 +24,8 @@ from tranship.schemas.headers import Fit
 
 _TEXTS = ("name", "billing_contact_name", "address_line1", "city", "state", "country")
 """Fields that are not whole numbers: such a column has the keys of another table."""
+_MOST_COLUMNS = 2_000
+"""The number of columns, at the beginning of a wide table, whose values are looked at for that."""
 _MOST_UNIDENTIFIED = 0.25
 """The share of records without id and e-mail above which a column that may be the id is asked about."""
 
@@ -191,7 +193,7 @@ class _ByName:
     def _keys_of_others(self) -> Iterator[tuple[str, str]]:
         """Yield each column of a name or a place that has numbers only, with its field: the key of a country, say."""
         contacts = {*person_names.find(self._kept).whole_names}
-        for column in self._kept:
+        for column in self._kept[:_MOST_COLUMNS]:
             named = names.field_of(column)
             if named not in _TEXTS and column in contacts:
                 named = "billing_contact_name"
@@ -362,6 +364,10 @@ class _ByName:
         if people.unclear:
             people = person_names.find([column for column in self._kept if column not in self._used])
         fitting = self.fits["name"].columns if "name" in self.fits else ()
+        if people.is_half and people.company and (surname := self._surname(people.first_last[0], fitting)):
+            people = replace(people, first_last=(*people.first_last, surname), is_half=False)
+            of_people, self.half_name = people.columns, None
+            fitting = tuple(column for column in fitting if column != surname)
         code = self.tentative.get("external_id")
         if code and names.is_customer(code) and not self._has("email"):  # else its values decide
             fitting = tuple(column for column in fitting if column != code)
@@ -419,6 +425,14 @@ class _ByName:
             own_rule = ((own_column,),) if own_column else ()
             rest = (rule for rule in person_names.contact_rule(people) if rule not in own_rule)
             self._given.add_alternatives("billing_contact_name", (*own_rule, *rest))
+
+    def _surname(self, first: str, fitting: Sequence[str]) -> str | None:
+        """Return the column `Name` beside a first name and a company, if it has last names: it never contains the first
+        name. Null if there is none."""
+        found = [column for column in fitting if fold(column) == "name"]
+        if len(found) != 1 or not self._first.are_surnames(found[0]):
+            return None
+        return found[0] if self._first.are_apart(found[0], [first]) else None
 
     def _has(self, name: str) -> bool:
         return name in self._fields or name in self._built

@@ -130,8 +130,27 @@ def test_numbers_are_no_names_and_no_places(tmp_path: Path) -> None:
     assert any('"city" has only numbers' in note for note in columns.notes)
 
 
+def test_a_list_of_contacts_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "in.json"
+    file.write_text(json.dumps([{"id": "R1", "name": "A", "contacts": [{"name": "Jo"}, {"name": "Al"}], "tags": []}]))
+    assert any('"contacts" is a list, of which nothing is used' in note for note in mapped(file).notes)
+
+
 def test_a_company_may_be_called_by_a_number(tmp_path: Path) -> None:
     assert mapped(text(tmp_path, "id,company\nR1,1984\nR2,Acme\n")).fields["name"] == "company"
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule"),
+    [
+        (["Jonas,Keller,Keller AG", "Mia,Roth,"], "company | firstname + name"),
+        (["Jonas,Jonas Keller,Keller AG", "Mia,Mia Roth,"], "company | name | firstname"),
+        (["Jonas,Keller Maschinen AG,Keller Gruppe", "Mia,Roth & Co.,"], "company | name | firstname"),
+    ],
+)
+def test_a_name_that_never_contains_the_first_name_is_the_last_name(tmp_path: Path, rows: list[str], rule: str) -> None:
+    lines = "\n".join(f"K-{at},{row}" for at, row in enumerate(rows))
+    assert str(mapped(text(tmp_path, f"id,firstname,name,company\n{lines}\n")).built["name"]) == rule
 
 
 @pytest.mark.parametrize("count", [20_000])
