@@ -109,6 +109,10 @@ class FirstRecords:
         parts = [_LINK.fullmatch(value) for values in found for value in values]
         return len({(part["host"], part["path"]) if part else None for part in parts}) == 1 and None not in parts
 
+    def values(self, column: str) -> list[str]:
+        """Return the values of a column that are not blank, of all files."""
+        return [value for values in self._of(column) for value in values.drop_nulls()]
+
     def _of(self, column: str) -> list[pl.Series]:
         """Return the values of a column in each file, blank ones as null."""
         if column not in self._texts:

@@ -313,7 +313,7 @@ def _questioned(matched: Match, columns: ColumnMap, batches: Sequence[Batch]) ->
         built={name: rule for name, rule in matched.built.items() if name not in disputed},
         conflicts={
             **matched.conflicts,
-            **{name: (columns.columns_of(name)[0], *columns.rivals[name]) for name in disputed},
+            **{name: (*columns.columns_of(name)[:1], *columns.rivals.get(name, ())) for name in disputed},
         },
     )
 

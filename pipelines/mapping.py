@@ -56,6 +56,8 @@ class ColumnMap(Struct, frozen=True):
     """The fields whose column may contain something else: its values are used only where they are unambiguous."""
     corrections: Corrections = NO_CORRECTIONS
     """The corrections of values, by the column on which they act."""
+    unlike: Mapping[str, str] = field(default_factory=dict)
+    """Unmapped column → the field that its name means and its first values cannot be."""
     keeps_unused: bool = True
     """Whether unmapped columns, and values that a rule leaves unused, are kept in metadata."""
 
@@ -170,8 +172,10 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
             *mapping_notes.of_contact_alone(matched, columns),
             *mapping_notes.of_secrets(secret),
             *mapping_notes.of_own(matched.own),
+            *mapping_notes.of_unlike(matched, reading.extra),
         ),
         may_differ=_may_differ(matched, mapped, {*by_hand, *pins.fields}),
+        unlike={column: name for column, name in matched.unlike.items() if column not in matched.dropped},
         keeps_unused=reading.extra == "keep",
     )
 

@@ -149,6 +149,14 @@ def of_addresses(matched: Match) -> Iterator[str]:
         yield f'where the address of "{first}" is blank, that of {others} is used as a whole'
 
 
+def of_unlike(matched: Match, extra: str) -> Iterator[str]:
+    """Yield a note on each column that has the name of a field, and values that cannot be of it."""
+    fate = "is dropped" if extra == "drop" else "stays in metadata"
+    for column, name in matched.unlike.items():
+        option = field_rules.option(name, field_rules.quoted(column))
+        yield f'"{column}" has the name of {name}, but not its values, and {fate}. If it is {name}: {option}'
+
+
 def of_secrets(columns: Sequence[str]) -> Iterator[str]:
     """Yield a note on the columns of secrets."""
     if columns:

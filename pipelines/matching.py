@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tranship.connectors import suggestions
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError
-from tranship.pipelines import address_lists, expressions, field_rules
+from tranship.pipelines import address_lists, expressions, field_rules, unlike_values
 from tranship.pipelines.field_rules import FieldRule
 from tranship.pipelines.first_records import FEW, FirstRecords
 from tranship.pipelines.settings_model import Reading
@@ -60,6 +60,8 @@ class Match(Struct, frozen=True):
     """Why the records could not be identified, and the option to type; empty if they can."""
     own: tuple[str, ...] = ()
     """The dropped columns in which Tranship keeps its own data, in a table (or dump of a table) that it wrote."""
+    unlike: Mapping[str, str] = field(default_factory=dict)
+    """Column → the field that its name means and its first values cannot be."""
 
     @property
     def used(self) -> frozenset[str]:
@@ -148,6 +150,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         of_others=by_name.of_others,
         problem=by_name.problem,
         own=own,
+        unlike={column: name for column, name in by_name.unlike.items() if column not in given.used},
     )
 
 
@@ -181,7 +184,11 @@ class _ByName:
         self._first = FirstRecords(layouts)
         self.of_others = dict(self._keys_of_others())
         self._kept = [column for column in self._kept if column not in self.of_others]
-        found = names.match(columns, self._repeats, without=self.of_others)
+        self._values = unlike_values.Values(layouts, self._first)
+        free = [column for column in self._kept if column not in self._used]
+        self.unlike = self._values.unlike(free, names.fields_of(columns, self._repeats))
+        self._kept = [column for column in self._kept if column not in self.unlike]
+        found = names.match(columns, self._repeats, without={*self.of_others, *self.unlike})
         self.fits = {name: fit for name, fit in found.items() if name not in unfilled}
         self.conflicts: dict[str, Sequence[str]] = {}
         self.tentative: dict[str, str] = {}
@@ -358,6 +365,10 @@ class _ByName:
         person is the customer.
         """
         people = person_names.find(self._kept)
+        if flags := self._values.flags(column for column in people.columns if column not in self._used):
+            self.unlike |= dict.fromkeys(flags, "name")
+            self._kept = [column for column in self._kept if column not in self.unlike]
+            people = person_names.find(self._kept)
         of_people = people.columns
         whole_person = people.full or people.contact or people.display
         self.half_name = people.first_last[0] if people.is_half and not whole_person else None
@@ -505,6 +516,11 @@ class _Given:
             self.fields[name] = rule.column
         elif alternatives:
             self.built[name] = rule
+
+    @property
+    def used(self) -> set[str]:
+        """The columns that feed a field."""
+        return {*self.fields.values(), *(column for rule in self.built.values() for column in rule.columns)}
 
     def rule_of(self, name: str) -> FieldRule | None:
         """Return the rule of a field, null if it has none."""

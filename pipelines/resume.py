@@ -84,6 +84,7 @@ def reading_id(settings: Settings, columns: ColumnMap, where: Expression | None,
         [[field, list(words.items())] for field, words in columns.words.items()],
         columns.extra,
         sorted(columns.may_differ),
+        sorted(columns.unlike.items()),
         *columns.corrections.meaning,
     ]
     condition = where.meaning if where else None

@@ -35,6 +35,13 @@ def disagreements(batch: Batch, columns: ColumnMap) -> dict[str, str]:
                     where = visible(f'{batch.source}, line {batch.lines[at[0]]}: "{column}" and "{rival}"')
                     options = _options(field, [column, *rivals])
                     found[field] = f"{where} both mean {field} and have different values. Choose one:\n{options}"
+    for column, field in columns.unlike.items():
+        if field == "email" and field not in found and column in batch.records.columns:
+            at = _values(batch, column).str.contains("@", literal=True).fill_null(value=False).arg_true()
+            if len(at):  # only the first values were something else
+                where = visible(f'{batch.source}, line {batch.lines[at[0]]}: "{column}"')
+                options = _options(field, [column, *columns.columns_of(field)])
+                found[field] = f"{where} has an e-mail address, unlike the first records. Choose one:\n{options}"
     return found
 
 

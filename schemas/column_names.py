@@ -36,6 +36,19 @@ _TYPED: Final = re.compile(r"(?<=.)\.\$(?:oid|date|uuid|numberInt|numberLong|num
 _REQUIRED: Final = re.compile(r"(?i)(?<=\S)\s*[(\[](?:required|optional|mandatory|read[ -]?only)[)\]]\s*$")
 
 
+_CUSTOM: Final = re.compile(
+    r"(?i)(?P<label>.*\S)(?:"
+    r"\s*[(\[{](?:custom|cf|udf|field|attr|question)[ _-]?(?:field)?[ _-]?\d*[)\]}]|\s+[-–|:]\s*custom(?: field)?|"
+    r":\s*custom(?: field)?)\s*"
+)
+
+
+def without_custom(column: str) -> str:
+    """Return a name without the number by which a system lists a custom field: `City (custom_3)`, `City - custom`."""
+    matched = _CUSTOM.fullmatch(column) if len(column) <= LONGEST else None
+    return matched["label"].strip() if matched else column
+
+
 class Affixes(NamedTuple):
     """The prefix and the suffix of nearly all names of a table, each empty if there is none."""
 

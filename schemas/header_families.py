@@ -72,7 +72,7 @@ FAMILIES: Final = (
     Family("external_id", 8, "id", "member subscriber"),
     Family("external_id", 8, "guest attendee participant supporter constituent", "id no nr number"),
     Family("external_id", 8, "local", "id uid"),
-    Family("external_id", 8, "mitglied mitglieds benutzer nutzer", "nr nummer id"),
+    Family("external_id", 8, "mitglied mitglieds mitgl benutzer nutzer", "nr nummer id"),
     Family("external_id", 8, "gast gäste teilnehmer mieter spender patient patienten abonnenten", "nr nummer id"),
     Family("external_id", 8, "lid leden medlem medlems donateurs abonnee giver gever bidragsyter", "nr nummer id"),
     Family(

@@ -58,6 +58,7 @@ WORDS: Final[dict[str, str]] = {
     """,
     "email": """
         primary_email customer_email contact_email user_email email_id e_mail_id e_post epost e_postadress
+        email_pred email_predeterminado correo_predeterminado
         epostadress e_postadresse epostadresse mailadresse email_adresse e_mail_adresse courriel adresse_email
         adresse_de_messagerie indirizzo_posta_elettronica indirizzo_di_posta_elettronica
         adresse_mail adresse_e_mail adresse_electronique adresse_courriel correo correo_electronico
@@ -187,7 +188,8 @@ WORDS: Final[dict[str, str]] = {
         nacion nacao naz paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione
         maa kraj zeme
         krajina orszag orszagkod
-        | stat c lkz land_kz länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
+        | stat c lkz land_kz nationskennzeichen nationalitatskennzeichen
+        nationenkennzeichen länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
         | country_code country_id country_letter_code country_iso country_iso_code country_code_2 country_iso2
         country_code_iso

@@ -29,6 +29,7 @@ from tranship.schemas.column_names import (
     of_first,
     shared_affixes,
     unwrapped,
+    without_custom,
 )
 from tranship.schemas.customer import ADDRESS, COLUMNS
 from tranship.schemas.header_scripts import ROLES_OF_SCRIPTS, WORDS_OF_SCRIPTS
@@ -167,6 +168,10 @@ def _read(name: str) -> _Hit | None:
         hit = _read(inner)
         # A field of the record itself precedes a wrapped one.
         return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit else None
+    if (label := without_custom(name)) != name and fold(name) not in _words():
+        hit = _read(label)
+        return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit and hit.field in _CUSTOM_FIELDS else None
+    name = _SQUARE.sub(r" (\1)", name)
     role = ""
     if (dash := _DASH.fullmatch(name)) and fold(dash["role"]) in _ROLE_RANK and _names_an_address(dash["word"]):
         return _read(f"{dash['word']} ({dash['role']})")
@@ -284,7 +289,14 @@ _DASH: Final = re.compile(r"(?P<word>.*\w)\s+[-–]\s+(?P<role>[^\W\d]+)")  # `C
 def _says_the_same(name: str, remark: str) -> bool:
     """Return whether a remark is another word for the field: `City (Locality)`."""
     hit, word = _read(name) if fold(name) else None, _words().get(fold(remark))
+    if hit is not None and word is None and _TECHNICAL.fullmatch(remark):
+        named = _read(remark)  # `City (address_city)`
+        return named is not None and named.field == hit.field
     return hit is not None and word is not None and word.field == hit.field
+
+
+_SQUARE: Final = re.compile(r"(?<=\w)\s+\[([^\[\]]+)\]\s*$")
+_TECHNICAL: Final = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+|[a-z]+(?:[A-Z][a-z0-9]+)+")
 
 
 _OF_ADDRESS: Final = re.compile(
@@ -293,6 +305,8 @@ _OF_ADDRESS: Final = re.compile(
 )
 _BEHIND: Final = re.compile(r"(?P<word>.*[^\W\d].*?)[\s._#-]+(?P<number>[1-9])")
 _EITHER_FIELDS: Final = frozenset({*ADDRESS, "phone", "email", "tax_id", "name"})
+_CUSTOM_FIELDS: Final = frozenset({*ADDRESS, "phone", "email", "tax_id"})
+"""What a customer's answer in a custom field may be."""
 
 
 def _read_of_address(name: str, role: str) -> _Hit | None:
@@ -782,6 +796,11 @@ def match(columns: Sequence[str], repeats: Mapping[str, str], without: Collectio
     return fits
 
 
+def fields_of(columns: Sequence[str], repeats: Mapping[str, str]) -> dict[str, str]:
+    """Return column → the field that its name means beside the others."""
+    return {column: hit.field for column, hit in _hits(tuple(columns), tuple(repeats.items())).items()}
+
+
 def _plain_country(hits: Mapping[str, _Hit]) -> str | None:
     """Return the country that belongs to none of the addresses, beside those that have a role; null if there is none.
 
@@ -981,7 +1000,7 @@ def _is_placed(column: str, hit: _Hit, inner: Mapping[str, str], hits: Mapping[s
         return True
     at = columns.index(column)
     fields = [hits[name].field if name in hits else "" for name in columns]
-    behind = [field for field in fields[at + 1 : at + 3] if field != "external_id"]  # `Code`, `Identifiant`, `Nom`
+    behind = [field for field in fields[at + 1 : at + 3] if field not in _BESIDE_KEYS]  # `Code`, `Identifiant`, `Nom`
     beside = {*fields[max(at - 1, 0) : at], *behind[:1]}
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
         states = [name for name in columns if name in hits and hits[name].field == "state"]
@@ -1018,6 +1037,7 @@ def _with_registered(inner: Mapping[str, str], hits: Mapping[str, _Hit]) -> Mapp
 
 
 _FAR: Final = 2
+_BESIDE_KEYS: Final = ("external_id", "status")
 _IDS_OF_COMPANIES: Final = {
     f"{owner}{key}": owner for owner in ("account", "customer", "client") for key in ("id", "code")
 }

@@ -44,7 +44,25 @@ def is_secret(column: str) -> bool:
     folded = fold(unwrapped(column))[-LONGEST:]  # the words that count are at the end
     if _NO_SECRET.fullmatch(folded):
         return False
+    if (label := _label(column[-LONGEST:])) and is_secret(label):
+        return True
     return _SECRET.fullmatch(folded) is not None or any(map(_is_secret_object, column[-LONGEST:].split(".")[:-1]))
+
+
+def _label(column: str) -> str:
+    """Return the name of a custom field without what a system adds: `SSN (custom_3)`, `IBAN [cf_2]`, `Custom: CVV`;
+    empty if nothing is added."""
+    matched = _DECORATED.fullmatch(column)
+    if matched is None or (matched["remark"] and _HARMLESS.search(fold(matched["remark"]))):
+        return ""
+    return next(filter(None, (matched["label"], matched["front"], matched["behind"])), "").strip()
+
+
+_DECORATED: Final = re.compile(
+    r"(?i)(?P<label>[^()\[\]{}]*\S)\s*[(\[{](?P<remark>[^()\[\]{}]+)[)\]}]\s*|"
+    r"(?P<front>.*\S)\s*(?:\s[-–|]|:)\s*custom.*|(?:custom|question|form|cf|field)[^:]*:\s*(?P<behind>[^:]+)"
+)
+_HARMLESS: Final = re.compile("last|mask|date|type|status|time|count|expir|brand|hint|end")
 
 
 def _is_secret_object(name: str) -> bool:
