@@ -1,8 +1,8 @@
 """Whether the values of a column can be those of the field that its name means.
 
-A column `MAIL` with the values S and N says who gets mail; a column `Phone` with yes and no, who may be called. The form
-of an e-mail address, a phone number, a date or a postal code is evident, and so are flags and bare numbers where a name
-should be. What may be a damaged value stays what its name says, so that it is reported.
+A column `MAIL` with the values S and N says who gets mail; a column `Phone` with yes and no, who may be called. The
+form of an e-mail address, a phone number, a date or a postal code is evident, and so are flags where a name should be.
+What may be a damaged value stays what its name says, so that it is reported.
 """
 
 from __future__ import annotations
