@@ -6,7 +6,7 @@ metadata as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
@@ -35,6 +35,38 @@ def find(columns: Sequence[str], layouts: Sequence[Layout]) -> list[str]:
     return [
         column for column in columns if _is_called(_LISTS, column) or (column in lists and _is_called(_SINGLE, column))
     ]
+
+
+OF_CONTACTS: Final = ("email", "phone", "billing_contact_name")
+_CONTACTS: Final = re.compile(
+    "(?:customer|client|account|company|billing|primary)?(?:contacts|contactpersons|contactpeople|contactlist|people|persons|"
+    "ansprechpartner|kontaktpersonen|contatti|contactos|contactpersonen)"
+)
+
+
+def find_contacts(columns: Sequence[str], layouts: Sequence[Layout]) -> list[str]:
+    """Return the columns that are lists of the persons to contact."""
+    lists = {column for layout in layouts for column in layout.lists}
+    lists |= {column for layout in layouts for column, dtype in layout.types.items() if isinstance(dtype, pl.List)}
+    return [column for column in columns if column in lists and _is_called(_CONTACTS, column)]
+
+
+def contacts_of(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return field → column, of the fields that are mapped to a list of contacts."""
+    return {field: column for field, column in fields.items() if _is_called(_CONTACTS, column)}
+
+
+def of_contact(values: pl.Series, field: str) -> pl.Series:
+    """Return the e-mails, numbers or the name in each list of contacts, of the primary one first."""
+    read = _READ_OF_CONTACTS[field]
+    return pl.Series([read(text) or None if text else None for text in as_text(values)], dtype=pl.String)
+
+
+_READ_OF_CONTACTS: Final[dict[str, Callable[[str], str | None]]] = {
+    "email": lambda text: ";".join(listed.emails(text)),
+    "phone": lambda text: "; ".join(listed.phones(text)[:2]),
+    "billing_contact_name": listed.person,
+}
 
 
 def fields_of(fields: Mapping[str, str]) -> dict[str, str]:

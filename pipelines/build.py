@@ -63,13 +63,15 @@ def prepare(batch: Batch, columns: ColumnMap) -> Prepared:
     """
     columns = columns.within(batch.records.columns)
     listed = address_lists.fields_of(columns.fields)
-    if not columns.built and not columns.words and not listed:
+    contacts = address_lists.contacts_of(columns.fields)
+    if not columns.built and not columns.words and not listed and not contacts:
         return Prepared(batch.records, columns)
     chosen: dict[str, pl.Series] = {}
     address = _address_of(batch, columns.built)
     made = {field: _built(batch, field, rule, chosen, address) for field, rule in columns.built.items()}
     for column in dict.fromkeys(listed.values()):
         made |= address_lists.parts(batch.records[column], [field for field in listed if listed[field] == column])
+    made |= {field: address_lists.of_contact(batch.records[column], field) for field, column in contacts.items()}
     unused = [
         _unused(batch.records[column], columns, chosen) for column in columns.fallbacks if column in batch.records
     ]

@@ -134,7 +134,7 @@ def propose(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -
         problems.append(f"{layouts[0].name}: unmapped columns: {', '.join(map(repr, left))} (--extra error).")
     if problems:
         raise ConfigError.combined([*problems, *(["Nothing was written."] if missing else [])])
-    lists = dict.fromkeys(address_lists.fields_of(mapped).values())
+    lists = dict.fromkeys((*address_lists.fields_of(mapped).values(), *address_lists.contacts_of(mapped).values()))
     left = (*left, *lists)  # they contain more than the one address that is used
     by_hand = {*reading.fields, *reading.set}
     open_ = {name: fit for name, fit in matched.fits.items() if name in mapped and name not in by_hand}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -135,6 +137,7 @@ def match(layouts: Sequence[Layout], reading: Reading, pins: Pins = NO_PINS) -> 
         by_name.add_area_code()
     if "name" not in pins.unfilled:
         by_name.add_names()
+    by_name.add_contact_list()
     given.keep_addresses_whole()
     in_order = {name: given.fields[name] for name in COLUMNS if name in given.fields}
     return Match(
@@ -158,6 +161,9 @@ def _bookkeeping(columns: Sequence[str]) -> list[str]:
     """Return the columns in which Tranship keeps its own data; one alone may be another program's."""
     found = [column for column in columns if column in OWN_COLUMNS]
     return found if len(found) > 1 else []
+
+
+_VALUE: Final = re.compile(r"(?i)[.](?:name|value|label)$")
 
 
 class _ByName:
@@ -282,7 +288,7 @@ class _ByName:
         """Add a column named only `Type`, which may mean something else, and the id in the first column, whatever its
         name is, or an id that only a program would name so."""
         free = [column for column in self._kept if column not in self._used]
-        kinds = [column for column in free if fold(column) in BARE_TYPES]
+        kinds = [column for column in free if fold(_VALUE.sub("", column)) in BARE_TYPES]
         if self._lacks("customer_type") and len(kinds) == 1:
             self.tentative["customer_type"] = kinds[0]
         first = self._kept[0] if self._kept else ""
@@ -329,8 +335,19 @@ class _ByName:
         if line in lists:  # by its name it would be the first line
             del self._fields["address_line1"]
         lacking = [name for name in ADDRESS if self._lacks(name) or (name == "address_line1" and line in lists)]
-        if len(lists) == 1 and len(lacking) == len(ADDRESS):
-            self._fields.update(dict.fromkeys(ADDRESS, lists[0]))
+        # A country alone is the customer's, whatever the list is.
+        if lists and {*ADDRESS} - {"country"} <= {*lacking}:
+            first = min(lists, key=lambda column: "billing" not in fold(column) and "invoice" not in fold(column))
+            self._fields.update(dict.fromkeys(lacking, first))
+
+    def add_contact_list(self) -> None:
+        """Add the e-mail and telephone number from a list of contacts, and the contact's name, where no other column
+        has them."""
+        listed = address_lists.find_contacts(self._kept, self._layouts)
+        free = [column for column in listed if column not in self._used]
+        if len(free) == 1:
+            lacking = [name for name in address_lists.OF_CONTACTS if self._lacks(name)]
+            self._fields.update(dict.fromkeys(lacking, free[0]))
 
     def _lacks(self, name: str) -> bool:
         """Return whether no column matches a field, and no setting mentions it."""

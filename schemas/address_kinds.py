@@ -79,7 +79,7 @@ _ROLE_BEHIND: Final = {fold(word): role for words, role in ROLES_BEHIND.items() 
 _ROLES: Final = {"billing": Kind.BILLING, "fiscal": Kind.BILLING, "shipping": Kind.DELIVERY, "mailing": Kind.MAIN}
 
 _KIND: Final = re.compile(
-    "(?:address|addr|adress|adresse|phone|email)?"
+    "(?:address|addr|adress|adresse|phones?|emails?)?"
     "(?:types?|kind|label|use|usage|purpose|roles?|field|category|typ|art|tipo|tags?)(?:name|code|value|text|label)?"
 )
 _MARK: Final = r"(?:address|addr|email|emailaddress|phone|number|phonenumber|flag)?"

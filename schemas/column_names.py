@@ -23,7 +23,7 @@ _WRAPPED: Final = re.compile(
 )
 # Objects around a list: `emailAddresses.elements`, `addresses.data`, `addresses.edges`, `phones.phone`.
 _ENVELOPED: Final = re.compile(
-    r"(?i)(?P<list>.*(?:e-?mails|addresses|addressesv2|addressbook|phones|telephones|numbers|mobiles|indirizzi|"
+    r"(?i)(?P<list>.*(?:e-?mails|tax_?ids|vat_?ids|tax_?numbers|contacts|persons|addresses|addressesv2|addressbook|phones|telephones|numbers|mobiles|indirizzi|"
     r"adressen|adresses|direcciones|enderecos))[._](?:elements|data|items?|results|records|nodes|edges|entries|entry|"
     r"list|values?|address|e-?mail|phone|phone_?number|number|e-?mail_?address)"
 )

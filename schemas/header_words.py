@@ -104,7 +104,7 @@ WORDS: Final[dict[str, str]] = {
         tipo_de_pessoa tipo_pessoa tipo_de_persona tipo_persona tipo_di_persona
     """,
     "phone": """
-        main primary_phone contact_phone main_phone best_phone preferred_phone best_phone_number preferred_phone_number
+        main primary_phone contact_phone main_phone best_phone best_phone_number preferred_phone_number
         phone_numbers phones telephones telefon telefonnummer telefonnr rufnummer
         telefon_kontaktowy tel_kontaktowy nr_telefonu numer_telefonu telefonni_cislo telefonne_cislo telefonszam
         tfno tlfno tfn
@@ -138,7 +138,7 @@ WORDS: Final[dict[str, str]] = {
         utca utca_hazszam kozterulet ulica_i_numer ulica_i_nr ulica_a_cislo ulice_a_cislo ulica_nr straat_nr
         straat_en_nummer straat_en_huisnummer straat_huisnummer
         | address adresse anschrift postanschrift adresse_postale direccion domicilio indirizzo adres endereco
-        morada adress postadress postadresse osoite full_address adresa cim dir indir ind dom end mor
+        address_lines morada adress postadress postadresse osoite full_address adresa cim dir indir ind dom end mor
     """,
     "address_line2": """
         street_2 street_address_2 street_line_2 addressline_2 street_address_line_2 adresse_2 adresse_ligne_2
@@ -232,7 +232,7 @@ WORDS: Final[dict[str, str]] = {
         domyslny_termin_platnosci
         echeance_jours betaaldagen vervaldagen prazo_em_dias dias_para_pagamento
         kreditdagar forfall_dager forfald_dage forfallodagar forfallsdager kredittdager kreditdage maksuaika
-        | payment_terms payment_term terms payment_term_id customer_terms zahlungsbedingungen zahlungsbedingung
+        | payment_terms payment_term terms customer_terms zahlungsbedingungen zahlungsbedingung
         zahlungskonditionen zahlungskondition zahlungsbed payment_conditions payment_condition
         conditions_de_reglement conditions_reglement condition_de_reglement delai_de_reglement delai_reglement
         delai_paiement conditions_paiement condition_de_paiement terminos_de_pago plazo_pago condiciones_pago
@@ -246,6 +246,7 @@ WORDS: Final[dict[str, str]] = {
         condizioni_di_pagamento betalingstermijn betaaltermijn prazo_de_pagamento condicoes_de_pagamento
         betalningsvillkor betalingsbetingelser betalingsfrist maksuehto
         | payment_terms_label zterm trading_terms trading_terms_text
+        | payment_term_id payment_terms_id
     """,
     "created_at": """
         created creation datec created_date date_created creation_date created_on created_time created_utc create_date
@@ -375,17 +376,18 @@ ADDRESS_ROLES: Final = """
     facturacion fatturazione fac
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fakturacni
       fakturacna fakturacne szamlazasi fiscal fakt fact fatt
-    | display_contact contact_info contact_details contact_data
+    | preferred display_contact contact_info contact_details contact_data
       guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten
       default def primary main mailing mail postal po post posti communication current present purchase permanent haupt
     principal principale
       hoofd korrespondenz postale correspondance correspondencia
       corrispondenza correspondentie
-    | business company organization organisation work office hq headquarters sede_legale siege siege_social sede
+    | business company organization organisation org work office hq headquarters sede_legale siege siege_social sede
     supply werk legal registered head_office physical physique fisica forretnings firmen
       geschafts visiting visit besoks besøks besogs besøgs bezoek kaynti social vestigings vestiging
     | huis home personal private privat residential residence res domicile prive
-    | shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
+    | service site jobsite premises installation
+      shipping ship_to ship delivery sold_to sold_to_contact sa liefer livraison envio spedizione consegna verzend
       aflever bezorg dodaci dodacia dorucovaci dorucovacia szallitasi entrega leverans leverings toimitus lev livr
       location
     | other alternate alternative secondary
@@ -505,6 +507,8 @@ DEPARTMENTS: Final = word_set("departement departamento")
 BARE_CODES: Final = word_set("code codice codigo clave cve kode kod koodi cod")
 BARE_REFERENCES: Final = word_set("reference referencia referencja referenz referens referanse riferimento referentie")
 """An id only in the first column: elsewhere it may be that of an order, or a person."""
+BARE_KEYS: Final = word_set("key ref refno refnr refnumber recordno recordnumber idno idnumber acct acc accno")
+"""The same: elsewhere they may be those of other records."""
 BARE_NUMBERS: Final = word_set("nr no nummer number numero num numer nro")
 BARE_STATES: Final = {
     "stato": word_set("nazione codicenazione codnazione"),
@@ -589,7 +593,8 @@ ENTITY_ROLES: Final = (
     "def "
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member donor patient "
-    "customer client account contact person property properties fields user primary default main billing business "
+    "customer client account contact person property properties fields user primary default main billing "
+    "business org "
     "company organization organisation bill_to work display_contact contact_info contact_details contact_data "
     "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
 )
@@ -600,6 +605,11 @@ ENTITY_FIELDS: Final = word_set("""
 # These tell of the record itself; the status of a user is that of a log-in, the one of a company a stage of a sale.
 RECORD_ROLES: Final = "customer client account properties fields cust cli kd kunden kunde kund klant cliente klient"
 RECORD_FIELDS: Final = frozenset({"status", "customer_type", "name"})
+
+PREFERENCES: Final = ("currency", "language", "timezone", "net_terms", "tax_id")
+"""Fields that may be in an object of preferences or settings."""
+CODED_FIELDS: Final = word_set("status customer_type currency language timezone net_terms country state")
+"""Fields whose value may be in an object beside a key: `{"id": 3, "code": "NZD", "name": "New Zealand Dollar"}`."""
 
 # Remarks in brackets about a value, without influence on its meaning.
 REMARK: Final = re.compile(

@@ -38,11 +38,13 @@ from tranship.schemas.header_words import (
     ADDRESS_NOUNS,
     ADDRESS_ROLES,
     BARE_CODES,
+    BARE_KEYS,
     BARE_NUMBERS,
     BARE_REFERENCES,
     BARE_STATES,
     BARE_TYPES,
     BEFORE_NOUNS,
+    CODED_FIELDS,
     COMPANIONS,
     CUSTOMERS,
     DEPARTMENTS,
@@ -63,6 +65,7 @@ from tranship.schemas.header_words import (
     OF_BOOKS,
     OTHER_IDS,
     OWN_NAMES,
+    PREFERENCES,
     RECORD_FIELDS,
     RECORD_ROLES,
     REGISTERED,
@@ -198,9 +201,10 @@ def _read(name: str) -> _Hit | None:
         or _read_numbered(name, role)
         or _read_either(name, role)
         or _read_reference(name)
-        or _read_repeated(name)
+        or (_read_repeated(name) if "." in name else None)
         or _read_plural(role + fold(name))
         or (None if role else _read_nested(name))
+        or ((_read_value(name) or _read_preference(name)) if "." in name else None)
         or (None if role else _read_phrase(name))
     )
 
@@ -210,7 +214,7 @@ def _read_nested(name: str) -> _Hit | None:
     `tax_info.tax_id`, `billing_details.address.city`.
     """
     if (one := _PLURAL.sub(r"\g<of>", of_first(name))) != name:
-        return _read(one)
+        return None if _SEVERAL.fullmatch(one) else _read(one)  # `emails[0].primary` is a mark
     if (inside := _OF_RECORD.match(name)) and (hit := _read(name[inside.end() :])):
         fields = _TIMES if inside["of"] else {"tax_id"}
         return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit.field in fields else None
@@ -260,6 +264,45 @@ _NAME_OF: Final = re.compile(rf"(?i)(?:(?P<inner>[./])|[_ -]\s*|(?-i:(?<=[a-z])(
 
 def _is_id_of_reference(column: str) -> bool:
     return len(column) <= LONGEST and column.lower().endswith((".id", "/id", "[id]"))
+
+
+def _read_preference(name: str) -> _Hit | None:
+    """Read `settings.locale`. An e-mail in settings is a consent."""
+    matched = _PREFERENCES.match(name)
+    hit = _read(name[matched.end() :]) if matched and not name.lower().endswith("id") else None
+    return hit._replace(rank=(hit.rank[0] + 1, *hit.rank[1:])) if hit and hit.field in PREFERENCES else None
+
+
+_PREFERENCES: Final = re.compile(
+    r"(?i)(?:[a-z]+_)?(?:preferences?|settings?|locale|locali[sz]ation|regional|defaults?|general|financials?|accounting|"
+    r"invoicing|sales|terms)[.](?=.)"
+)
+
+
+def _read_value(name: str) -> _Hit | None:
+    """Read `terms.value` and `created._seconds`, the value in an object, and `emails.work`, one of several."""
+    if several := _SEVERAL.fullmatch(name):
+        of = fold(several["of"])
+        hit = _read_folded(of + fold(several["which"])) or _read_folded(fold(several["which"]) + of)
+        return hit if hit and hit.field in REACHED_BY else None
+    matched = _VALUE.fullmatch(name)
+    hit = _read(matched["of"]) if matched else None
+    if matched is None or hit is None:
+        return None
+    if matched["time"]:
+        return hit if hit.field in _TIMES else None
+    is_code = hit.field in CODED_FIELDS and (hit.field != "state" or not hit.role)
+    return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + 1)) if is_code else None
+
+
+_SEVERAL: Final = re.compile(
+    r"(?i)(?P<of>e-?mail|(?:tele)?phone)(?:_?addresse|_?number)?s[.](?P<which>"
+    r"work|home|business|office|personal|private|mobile|cell|main|primary|default|secondary|other|company|landline)"
+)
+_VALUE: Final = re.compile(
+    r"(?i)(?P<of>.+)[.](?:(?P<code>value|code|text|title)|"
+    r"(?P<time>_?seconds|epoch|unix|iso(?:8601)?|utc|date_?time))"
+)
 
 
 def _read_repeated(name: str) -> _Hit | None:
@@ -489,7 +532,7 @@ def _read_inside(rest: str, roles: list[str], address: re.Match[str]) -> _Hit | 
     word = _words().get("departamento" if inner == "department" else inner)
     if address[0] in SHORT_NOUNS and inner in _ENGLISH:  # an `end state` is no address
         return None
-    is_known = word is not None and (word.field in (*ADDRESS, "phone", "email", "timezone") or word.group in _COMPANY)
+    is_known = word is not None and (word.field in (*ADDRESS, *REACHED_BY, "timezone") or word.group in _COMPANY)
     if word is None or not is_known:
         return None
     rank = max([_ROLE_RANK.get(role, 1) for role in roles], default=int(word.field in REACHED_BY))
@@ -574,7 +617,9 @@ def _keeps_meaning(word: _Word, roles: Sequence[str]) -> bool:
     """
     if word.group in _ROOMS:  # a `Business Unit` is no part of an address
         return all(role in _ROLES_OF_ROOMS for role in roles)
-    if word.field in ADDRESS or word.field == "phone":
+    if word.field == "phone":
+        return "preferred" not in roles  # it says which: `Mobile`
+    if word.field in ADDRESS:
         return True
     if word.field == "timezone" and roles[-1] == "location":
         return True
@@ -684,7 +729,7 @@ def _bare_state(column: str) -> str:
 def is_id_of_record(column: str) -> bool:
     """Return whether a column of ids, such as `Copper ID` or `Código`, is, by its name, not the id of something
     else."""
-    if fold(column) in BARE_CODES | BARE_REFERENCES:
+    if fold(column) in BARE_CODES | BARE_REFERENCES | BARE_KEYS:
         return True
     named = re.fullmatch(r"(?i)(?P<of>[a-z]{2,})[\s_-]?id|(?P<letter>[a-z])[\s_-]id", column.strip())
     words = "" if named is None else fold(named["of"] or named["letter"])
@@ -756,7 +801,7 @@ _BARE_IDS: Final = BARE_CODES | BARE_NUMBERS | BARE_REFERENCES | {"key", "ref", 
 
 _LINKS: Final = (
     *("linksselfhref", "linksself", "metaself", "metahref", "selflink", "self", "href", "resourceuri", "resourceurl"),
-    *("uri", "url", "apiurl"),
+    *("odataid", "uri", "url", "apiurl"),
 )
 
 
@@ -1064,10 +1109,20 @@ def _addresses_in_order(hits: Iterable[_Hit]) -> dict[str, bool]:
             places.setdefault(hit.role, []).append(hit)
     are_places = {role: any(hit.field in _PLACE for hit in found) for role, found in places.items()}
     # `property_city` is that of a record's properties, `Property City` beside `Mailing City` that of a piece of land.
+    # A `Preferred Address` alone beside a home and an office says which.
+    of_several = sum(any(hit.field == "city" for hit in places[role]) for role in places if role) > 1
+    choices = {
+        role for role in places if of_several and role in _CHOICES and {hit.field for hit in places[role]} == _LINE_1
+    }
     in_order = sorted(
-        places, key=lambda role: (not are_places[role], role == "property", _address_rank(role, places[role]))
+        (role for role in places if role not in choices),
+        key=lambda role: (not are_places[role], role == "property", _address_rank(role, places[role])),
     )
     return {role: are_places[role] for role in in_order}
+
+
+_CHOICES: Final = word_set("preferred default primary main current communication")
+_LINE_1: Final = frozenset({"address_line1"})
 
 
 def _address_rank(role: str, hits: Iterable[_Hit]) -> tuple[int, ...]:

@@ -67,7 +67,7 @@ def links_to_records(values: pl.Series) -> pl.Series:
 _RECORD: Final = (
     r"(?i)^\s*(?:https?://[^/\s]+)?(?:/[^\s/?#]*)*/(?:customers?|contacts?|clients?|accounts?|people|persons?|users?|members?|"
     r"compan(?:y|ies)|organi[sz]ations?|subscribers?|leads?|donors?|patients?|profiles?|constituents?|supporters?|parties|"
-    r"debtors?|businesspartners?|records?)/[^\s/?#]*[0-9][^\s/?#]*/?\s*$"
+    r"debtors?|businesspartners?|records?)(?:/[^\s/?#]*[0-9][^\s/?#]*/?|\([^\s()]+\))\s*$"
 )
 
 

@@ -33,7 +33,14 @@ def elements(text: str) -> list[Element]:
         value = next((v for k, v in value.items() if isinstance(v, list) and fold(k) in ENVELOPES), [value])
     if not isinstance(value, list):
         return []
-    return [found for item in value if (found := dict(_flat(item, "", 0)))]
+    return [found for item in value if (found := _element(item))]
+
+
+def _element(value: Any) -> Element:
+    found: dict[str, str] = {}
+    for key, text in _flat(value, "", 0):
+        found.setdefault(key, text)
+    return found
 
 
 def _flat(value: Any, key: str, depth: int) -> list[tuple[str, str]]:
@@ -43,6 +50,8 @@ def _flat(value: Any, key: str, depth: int) -> list[tuple[str, str]]:
         inner = ((f"{key}.{name}" if key else name, item) for name, item in value.items())
         return [pair for name, item in inner for pair in _flat(item, name, depth + 1)]
     if isinstance(value, list):
+        if value and all(isinstance(item, dict) for item in value):  # the e-mails of a contact
+            return [pair for item in value for pair in _flat(item, key, depth + 1)]
         texts = [item for item in value if isinstance(item, str) and item.strip()]
         return [(key, ", ".join(texts))] if texts and len(texts) == len(value) else []
     if isinstance(value, bool):
@@ -70,12 +79,12 @@ def _bare(key: str) -> str:
 
 def is_empty(text: str) -> bool:
     """Return whether a list has nothing but marks and kinds."""
-    found = elements(text)
+    found = [element for element in elements(text) if not _is_fax(element)]
     return not any(
         value not in ("true", "false") and not address_kinds.is_kind(_bare(key))
         for element in found
         for key, value in element.items()
-    ) and (bool(found) or _NOTHING.fullmatch(text) is not None)
+    ) and (bool(elements(text)) or _NOTHING.fullmatch(text) is not None)
 
 
 _NOTHING: Final = re.compile(r"[\[\]{}\s,]*")
@@ -108,6 +117,34 @@ def phones(text: str) -> list[str]:
     return list(dict.fromkeys(number for _, number in sorted(found, key=lambda pair: pair[0])))
 
 
+def tax_number(text: str) -> str | None:
+    """Return the number in a list of tax numbers, if there is only one."""
+    found = {number for element in elements(text) if (number := next((element[k] for k in _tax_keys(element)), None))}
+    return found.pop() if len(found) == 1 else None
+
+
+def _tax_keys(element: Element) -> list[str]:
+    return [key for key in element if _bare(key) in _NUMBERS or headers.field_of(key) == "tax_id"]
+
+
+def person(text: str) -> str | None:
+    """Return the name of the person to use in a list of contacts, the primary one or else the first."""
+    found = [(_order(element), name) for element in elements(text) if (name := _person_of(element))]
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _person_of(element: Element) -> str | None:
+    folded = {_bare(key): value for key, value in reversed([*element.items()])}
+    whole = next((folded[key] for key in _NAMES if key in folded), None)
+    parts = [next((folded[key] for key in keys if key in folded), "") for keys in (_FIRST_NAMES, _LAST_NAMES)]
+    return " ".join(filter(None, parts)) or whole
+
+
+_NAMES: Final = ("name", "fullname", "displayname", "contactname", "namefull")
+_FIRST_NAMES: Final = ("firstname", "givenname", "forename", "namefirst", "first", "contactfirstname")
+_LAST_NAMES: Final = ("lastname", "familyname", "surname", "namelast", "last", "contactlastname")
+
+
 _NUMBERS: Final = (
     *("value", "number", "phone", "phonenumber", "e164", "tel", "mobile", "fullnumber", "formattednumber", "formatted"),
     *("rawnumber", "freeformnumber", "nationalnumber", "digits", "numberformatted", "sanitizednumber", ""),
@@ -117,9 +154,13 @@ _AREA_CODES: Final = ("phoneareacode", "areacode")
 _FAX: Final = re.compile("(?:.*[^a-z])?(?:tele)?fax.*", re.IGNORECASE)
 
 
+def _is_fax(element: Element) -> bool:
+    return any(_FAX.fullmatch(value) for key, value in element.items() if address_kinds.is_kind(_bare(key)))
+
+
 def _phone_of(element: Element) -> str | None:
     folded = {_bare(key): value for key, value in reversed([*element.items()])}
-    if any(_FAX.fullmatch(value) for key, value in folded.items() if address_kinds.is_kind(key)):
+    if _is_fax(element):
         return None
     number = next((folded[key] for key in _NUMBERS if key in folded), None)
     if number is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
 from tranship.pipelines.normalise import listed
@@ -48,10 +50,10 @@ def text_of_field(values: pl.Series, field: str) -> pl.Series:
         text = as_text(values)
         if field == "language":  # `["en", "de"]`, the preferred one first
             return text.str.replace(r'^\["([^"\\]+)".*\]$', "${1}")
-        if field not in ("email", "billing_contact_email", "phone"):
+        if field not in _LISTED:
             return text
         is_list = text.str.contains(r"^\s*(?:\[|\{\s*\")").fill_null(value=False)
-        return replace_where(text, is_list, _emails_of if field != "phone" else _phones_of)
+        return replace_where(text, is_list, _LISTED[field])
     text = as_text(evaluate(values, pl.when(VALUE.is_finite()).then(VALUE)))
     return (
         replace_where(text, ~values.is_finite(), lambda part: constant("NaN", len(part)))
@@ -72,6 +74,19 @@ def _phones_of(lists: pl.Series) -> pl.Series:
     there are several. A list without any is unchanged, unless it is empty.
     """
     return pl.Series(["; ".join(listed.phones(text)[:2]) or _unless_empty(text) for text in lists], dtype=pl.String)
+
+
+def _tax_numbers_of(lists: pl.Series) -> pl.Series:
+    """Return the only number in JSON lists of tax numbers. A list with several is unchanged, unless it is empty."""
+    return pl.Series([listed.tax_number(text) or _unless_empty(text) for text in lists], dtype=pl.String)
+
+
+_LISTED: Final = {
+    "email": _emails_of,
+    "billing_contact_email": _emails_of,
+    "phone": _phones_of,
+    "tax_id": _tax_numbers_of,
+}
 
 
 def _unless_empty(text: str) -> str | None:
