@@ -438,11 +438,14 @@ def _read_phrase(name: str) -> _Hit | None:
         is_name = phrase.rest in _PLAIN_NAMES and not (phrase.rest == "nombre" and "tiers" in fold(name))
         found = _words().get(owner) if is_name else None
         return _Hit(found.field, found.group, (0, 0, found.level), "") if found else None
+    if "secondary" in roles and _FURTHER.search(fold(name)):
+        return None  # a `Phone extra` is an extension, an `Additional address line 1` a part of the address
     if word.field == "email" and "secondary" in roles:
         return _Hit("email", "secondaryemail", (0, 0, 4), "")
     return _read_folded("".join(roles) + phrase.rest)
 
 
+_FURTHER: Final = re.compile("phoneextra|additionaladdressline|extraaddressline")
 _IDS: Final = frozenset({"id", "identifiant", "identifikator", "identyfikator", "identificador", "identificativo"})
 _IDENTIFICATION: Final = frozenset(
     {"identification", "identificacion", "identificacao", "identificazione", "identificatie", "identifikation"}
