@@ -213,7 +213,9 @@ FAMILIES: Final = (
     ),
     Family("address_line2", 1, "address addr adr street", "line_2 ln_2 ln2 2 complement additional addition extra"),
     Family("address_line1", 1, "address addr adr street", "line_1 ln_1 ln1 l1"),
-    Family("address_line2", 1, "supplemental supplementary additional", "address address_line"),
+    Family(
+        "address_line2", 1, "supplemental supplementary additional", "address address_line address_line_1 address_line1"
+    ),
     Family("address_line2", 2, "zusatz adress zusätzliche", "adresse zusatz adresszusatz adresszeile"),
     Family("address_line2", 2, "suite unit apt apartment flat", "no number nr num apt unit"),
     Family(
