@@ -125,9 +125,33 @@ def unwrapped(column: str) -> str:
     if len(column) > LONGEST:
         return column
     column = _REQUIRED.sub("", column)
+    if ("::" in column or ">" in column) and (block := _BLOCK.match(column)) and _is_plain_block(block["block"]):
+        column = column[block.end() :]
     if enveloped := _ENVELOPED.fullmatch(column):
         column = enveloped["list"]
     return _TYPED.sub("", _WRAPPED.sub("", column, count=1) if _WRAPPED.match(column) else column)
+
+
+# The heading of a block of a form before a label: `Informacje o kontakcie::Telefon`, `Basic Information > Name`.
+_BLOCK: Final = re.compile(r"(?P<block>[^:>]+?)\s*(?:::|>)\s*(?=[^\W_])")
+_INFORMATION: Final = re.compile(
+    "info|data|dane|daten|dati|datos|dados|donnees|angaben|gegevens|detail|dettagli|udaje|opis"
+)
+_PLAIN_WORDS: Final = re.compile(
+    "inform.*|info|data|dane|daten|dati|datos|dados|donnees|angaben|gegevens|details?|dettagl.*|udaje|"
+    "basic|general[aei]?s?|generali|generale[sn]?|gerais|allgemeine|grund|stamm|algemene|podstawow.*|ogoln.*|zakladni|"
+    "basi[cs].*|principal.*|main|additional|advanced|zaawansowan.*|dodatkow.*|rejestrow.*|opisow.*|fiscal[ei]?s?|"
+    "firm.*|compan.*|customer|client.*|account|organi[sz]a.*|kontak.*|conta[ct]t?.*|kunden?|azienda|empresa|entreprise|"
+    "o|of|the|on|about|de|del|della|di|da|do|des|du|la|le|l|sur|sobre|su|sulla|zu|zum|zur|der|die|das|van|over|om|oder|"
+    "and|und|et|e|y|i|en|record|profile|system|systemow.*|legal"
+)
+
+
+def _is_plain_block(block: str) -> bool:
+    """Return whether the heading of a block is about the customer as a whole, and not about somebody else or an
+    address."""
+    words = [word for word in (fold(word) for word in re.split(r"\W+", block)) if word]
+    return any(_INFORMATION.match(word) for word in words) and all(map(_PLAIN_WORDS.fullmatch, words))
 
 
 def of_first(column: str) -> str:

@@ -28,7 +28,7 @@ class Family(NamedTuple):
     turned: bool = False
 
 
-_ID: Final = "id no nr num number code key ref reference identifier ident uid uuid guid"
+_ID: Final = "id no nr nbr nmbr num number code key ref reference identifier ident uid uuid guid"
 _MOMENT: Final = (
     "at on date dt time ts tstamp timestamp datetime date_time stamp utc at_utc date_utc dt_utc utc_date time_utc "
     "datetime_utc timestamp_utc date_and_time"
@@ -83,6 +83,23 @@ FAMILIES: Final = (
         turned=True,
     ),
     Family("external_id", 8, "nr numer id", "czlonka czlonkowski abonenta"),
+    Family(
+        "external_id",
+        8,
+        "numero num no n n_de no_de nr_de numero_de numero_di numero_do code codigo codice id",
+        "membre societaire donateur beneficiaire miembro asociado afiliado membro associado filiado beneficiario "
+        "iscritto donante donatore doador tesserato",
+        turned=True,
+    ),
+    # The number of a company in a system for customers: below the words for a customer. A `Numéro d'entreprise` and an
+    # `Organisationsnummer` are those of registers, and a `Codice ditta` may be that of whoever writes the export.
+    Family(
+        "external_id",
+        13,
+        "numero num no n nr numer",
+        "azienda ditta organizzazione empresa organizacion organizacao firmy organizacji",
+    ),
+    Family("external_id", 16, "relatie rel", "code nummer nr"),
     Family(
         "external_id", 8, "id code numero num", "utilisateur adherent abonne usuario utilizador socio utente abonado"
     ),
@@ -281,14 +298,15 @@ FAMILIES: Final = (
     Family(
         "net_terms",
         2,
-        "payment_terms payment_term payment_condition terms credit_terms pay_terms pymt_terms pmt_terms zahlungsbed "
+        "payment_terms payment_term payment_condition pymtrm pymtrms paytrm paytrms terms credit_terms pay_terms pymt_terms pmt_terms zahlungsbed "
         "zahlungsbedingung zahlungsziel betalingsconditie betalingsbetingelse betalingsbetingelser betalningsvillkor",
         "code cd key name description text desc kode kod",
     ),
     Family("net_terms", 2, "terms term conditions", "of_payment"),
+    Family("net_terms", 2, "pymtrm pymtrms paytrm paytrms pymt_terms", "~ id"),
     Family("net_terms", 2, "default standard customer", "payment_terms payment_term terms"),
     # The times of a record.
-    Family("created_at", 1, "created create creation crt cre", _MOMENT),
+    Family("created_at", 1, "created create creatd creation crt cre", _MOMENT),
     Family("created_at", 1, _WHEN, "created create creation created_utc created_at"),
     Family("created_at", 2, "added joined join registered registration signup sign_up signed_up", _MOMENT),
     Family(
@@ -328,10 +346,17 @@ FAMILIES: Final = (
     Family("created_at", 1, "skapad skapat upplagd registrerad tillagd", "datum den ~"),
     Family("created_at", 1, "oprettet opprettet oprettelses opprettelses registrert registreret", "dato den ~"),
     Family("created_at", 1, "luonti luotu lisätty rekisteröity", "pvm päivä aika ~"),
-    Family("created_at", 1, "data utworzono dodano", "utw utworzenia dodania rejestracji zalozenia wprowadzenia dnia"),
+    Family(
+        "created_at", 1, "data czas utworzono dodano", "utw utworzenia dodania rejestracji zalozenia wprowadzenia dnia"
+    ),
     Family("updated_at", 1, "updated update upd last_updated last_update last_upd", _MOMENT),
     Family("updated_at", 1, _WHEN, "updated last_updated update last_update updated_utc last_updated_utc"),
-    Family("updated_at", 2, "modified modification mod last_modified last_mod last_modification edited", _MOMENT),
+    Family(
+        "updated_at",
+        2,
+        "modified modification mod modif modifd last_modified last_mod last_modification edited",
+        _MOMENT,
+    ),
     Family("updated_at", 2, "changed change chg last_changed last_change last_edited amended", _MOMENT),
     Family(
         "updated_at",
@@ -380,7 +405,12 @@ FAMILIES: Final = (
     ),
     Family("updated_at", 2, "endret ændret opdateret oppdatert sist_endret sidst_ændret senest_ændret", "dato den ~"),
     Family("updated_at", 2, "muokkaus muokattu päivitys päivitetty", "pvm päivä aika ~"),
-    Family("updated_at", 2, "data ostatnia", "modyfikacji aktualizacji zmiany modyfikacja zmiana aktualizacja"),
+    Family(
+        "updated_at",
+        2,
+        "data czas ostatnia data_ostatniej czas_ostatniej",
+        "modyfikacji aktualizacji zmiany modyfikacja zmiana aktualizacja",
+    ),
     Family("cancel_date", 1, "cancelled canceled cancel cancellation churned churn", _MOMENT),
     Family("cancel_date", 1, _WHEN, "cancelled canceled churned cancellation"),
     Family("cancel_date", 2, "terminated termination closed closing closure", "at on date dt"),
@@ -415,6 +445,7 @@ FAMILIES: Final = (
     Family(
         "tax_id", 1, "umsatzsteuer ust mehrwertsteuer", "id_nummer identnummer ident_nr identifikationsnr nr nummer"
     ),
+    Family("tax_id", 2, "txrgn tx_reg tax_rgn", "num no nbr nmbr"),
     Family("tax_id", 1, "tva_intracom tva_intra tva_intracommunautaire tva", "~ numero"),
     Family(
         "tax_id",

@@ -90,6 +90,11 @@ class Phrase(NamedTuple):
     roles: tuple[str, ...]
 
 
+def role_of(folded: str) -> str | None:
+    """Return the role of one word, in English; null if it is none."""
+    return _ROLE_OF.get(folded)
+
+
 @lru_cache(maxsize=REMEMBERED)
 def read(name: str) -> Phrase | None:
     """Return a name without the words of roles around it; null if there is none of them."""

@@ -401,7 +401,7 @@ ROLES_BEHIND: Final = {
     "privat privato privata privado privada privé privée domicile casa particular abitazione ab thuis hem hjem "
     "residencial prywatny domowy": "home",
     "zamieszkania zameldowania residenza residencia residência": "home",
-    "korespondencji korespondencyjny": "mailing",
+    "korespondencji korespondencyjny doręczeń": "mailing",
     "suministro instalación instalacion fornitura utenza fourniture": "supply",
     "siedziby siedziba": "business",
     "facturation facturación fatturazione facturatie faturação faturamento cobrança fakturering fakturace": "billing",

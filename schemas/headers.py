@@ -178,6 +178,8 @@ def _read(name: str) -> _Hit | None:
     role = ""
     if (dash := _DASH.fullmatch(name)) and fold(dash["role"]) in _ROLE_RANK and _names_an_address(dash["word"]):
         return _read(f"{dash['word']} ({dash['role']})")
+    if (block := _BLOCK.fullmatch(name)) and (hit := _read_in_block(block["block"], block["label"])):
+        return hit
     if brackets := re.search(r"\s*[(]([^()]*)[)]\s*$", name):
         bare = name[: brackets.start()]
         if fold(name) in _words() or REMARK.fullmatch(brackets[1]) or _says_the_same(bare, brackets[1]):
@@ -231,6 +233,28 @@ _OF_RECORD: Final = re.compile(
     r"(?:tax|vat|fiscal)(?:_?(?:info|data|details|ids?|information))?)\."
 )
 _DETAILS: Final = re.compile(r"(?i)(?P<role>[a-z]+)_?(?:info|details|data|information)\.(?=.)")
+
+
+def _read_in_block(block: str, label: str) -> _Hit | None:
+    """Read a label of an address behind the heading of its block: `Adres główny::Ulica`. What stands behind the word
+    for an address is its role; with an unknown one, the address is that of somebody or something unknown.
+    """
+    words = [word for word in map(fold, re.split(r"\W+", block)) if word]
+    if (noun := next((word for word in words if word in _NOUNS), None)) is None:
+        return None
+    words.remove(noun)
+    hit = _read(label)
+    if hit is None or hit.field not in ADDRESS or hit.role:
+        return None
+    rest = "".join(word for word in words if len(word) > _LONGEST_LINK)
+    role = _ROLE_OF_WORD_BEHIND.get(rest) or header_phrases.role_of(rest) or rest
+    if not role:
+        return hit
+    return hit._replace(rank=(_ROLE_RANK[role], *hit.rank[1:]), role=role) if role in _ROLE_RANK else None
+
+
+_BLOCK: Final = re.compile(r"(?P<block>[^:>»]+?)\s*(?:::|[>»])\s*(?P<label>[^:>»]+)")
+_LONGEST_LINK: Final = 2
 
 
 def _read_reference(name: str) -> _Hit | None:
@@ -442,6 +466,8 @@ def _read_phrase(name: str) -> _Hit | None:
         return None  # a `Phone extra` is an extension, an `Additional address line 1` a part of the address
     if word.field == "email" and "secondary" in roles:
         return _Hit("email", "secondaryemail", (0, 0, 4), "")
+    if word.field == "email" and roles == ("primary",):
+        return _Hit("email", "primaryemail", (0, 0, 2), "")
     return _read_folded("".join(roles) + phrase.rest)
 
 
@@ -890,7 +916,8 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     hits = {column: hit for column, hit in known if _is_meant(column, hit, folded)}
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, inner, hits)}
     hits = _with_whole_roles(_with_role_of_noun(_with_registered(inner, hits)))  # type: ignore[assignment]
-    hits = _with_levels(columns, inner, _without_ids(hits))  # type: ignore[assignment]
+    hits = _with_levels(columns, inner, _without_ids(_with_one_role(hits)))  # type: ignore[assignment]
+    hits = _with_words_beside(columns, _with_dates_first(hits))  # type: ignore[assignment]
     return _with_bare_status(columns, _with_state_of_account(hits))
 
 
@@ -906,6 +933,78 @@ def _with_role_of_noun(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
             if role and hit.group.startswith(role):
                 found[column] = hit._replace(role=role, rank=(_ROLE_RANK[role], *hit.rank[1:]))
     return {**hits} | found
+
+
+def _with_one_role(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with one role where a table writes it in two orders or languages, `Fatturazione Città` beside
+    `Indirizzo di fatturazione`, unless both have the same field."""
+    of_roles: dict[str, set[str]] = {}
+    for hit in hits.values():
+        if hit.role and hit.field in ADDRESS:
+            of_roles.setdefault(hit.role, set()).add(hit.field)
+    one = {
+        role: meant
+        for role, fields in of_roles.items()
+        if (meant := _ROLE_OF_WORD_BEHIND.get(role, role)) != role and fields.isdisjoint(of_roles.get(meant, fields))
+    }
+    return {column: hit._replace(role=one.get(hit.role, hit.role)) for column, hit in hits.items()} if one else hits
+
+
+def _with_words_beside(columns: Sequence[str], hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with a word that only among the parts of one address is one of its parts: `Codice di
+    fatturazione` and `Stato di fatturazione` beside the city and the country of the same address."""
+    of_roles: dict[str, set[str]] = {}
+    for hit in hits.values():
+        if hit.role and hit.field in ADDRESS:
+            of_roles.setdefault(hit.role, set()).add(hit.field)
+    if not of_roles:
+        return hits
+    meant: dict[str, tuple[str, str]] = {}
+    for column in columns:
+        matched = _WORD_OF_ROLE.fullmatch(fold(column)) if column not in hits and len(column) <= LONGEST else None
+        if matched is None:
+            continue
+        role = _ROLE_OF_WORD_BEHIND.get(matched["behind"] or matched["before"], "")
+        field = "zip_code" if (matched["word"] or matched["second"]) != "stato" else "state"
+        known = of_roles.get(role, set())
+        needed = {"city", "country"} if field == "state" else {"city", "address_line1"}
+        if needed <= known and field not in known:
+            meant[column] = (field, role)
+    beside = {column for column, hit in hits.items() if hit.field in ADDRESS} | meant.keys()
+    found = {**hits}
+    for at, column in enumerate(columns):
+        if column in meant and beside.issuperset(columns[max(at - 1, 0) : at + 2]):
+            field, role = meant[column]
+            found[column] = _Hit(field, "code" if field == "zip_code" else "stato", (_ROLE_RANK[role], 0, 9), role)
+    return {column: found[column] for column in columns if column in found}
+
+
+_WORD_OF_ROLE: Final = re.compile(
+    rf"(?P<word>stato|codice|codigo|code|kod)(?:de|del|di|da|do|du)?(?P<behind>{'|'.join(_ROLE_OF_WORD_BEHIND)})|"
+    rf"(?P<before>{'|'.join(_ROLE_OF_WORD_BEHIND)})(?P<second>stato|codice|codigo|code|kod)"
+)
+
+
+def _with_dates_first(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with the time of day behind the date where a table has both: `CreateTime` beside
+    `CreateDate`."""
+    dates = {
+        fold(column).replace("date", "time"): hit
+        for column, hit in hits.items()
+        if hit.field in _TIMES and "date" in fold(column)
+    }
+    of_day = {
+        column: hit
+        for column, hit in hits.items()
+        if hit.field in _TIMES
+        and "time" in fold(column)
+        and "date" not in fold(column)
+        and (date := dates.get(fold(column))) is not None
+        and date.field == hit.field
+        and date != hit
+        and date.rank == hit.rank
+    }
+    return {**hits} | {column: hit._replace(rank=(*hit.rank[:-1], hit.rank[-1] + 1)) for column, hit in of_day.items()}
 
 
 def _without_ids(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
@@ -1051,7 +1150,12 @@ def _is_placed(column: str, hit: _Hit, inner: Mapping[str, str], hits: Mapping[s
     behind = [field for field in fields[at + 1 : at + 3] if field not in _BESIDE_KEYS]  # `Code`, `Identifiant`, `Nom`
     beside = {*fields[max(at - 1, 0) : at], *behind[:1]}
     if is_estado:  # `Estado` is the status in Spanish tables that have a `Provincia`
-        states = [name for name in columns if name in hits and hits[name].field == "state"]
+        # The `Estado (envío)` of another address is the same word.
+        states = [
+            name
+            for name in columns
+            if name in hits and hits[name].field == "state" and not (hits[name].role and hits[name].group == "estado")
+        ]
         is_one = len(states) == 1 or all(_NAME_OF.search(name) and "." in name for name in states)
         return not beside.isdisjoint(ADDRESS) and is_one
     if inner[column] in ("clave", "cve") and at > 0:  # it may be a password

@@ -67,7 +67,7 @@ _WORDS: Final[dict[Role, str]] = {
     "contacto_principal nombre_persona_contacto persona_riferimento er_referens deres_reference your_contact "
     "deres_kontaktperson osoba_do_kontaktu kontaktni_osoba kontaktna_osoba kapcsolattarto kapcsolattarto_neve "
     "contact_naam naam_contact "
-    "naam_contactpersoon contactpersoon_naam contact_person contact_full_name "
+    "naam_contactpersoon contactpersoon_naam contact_person cntcprsn cntct_prsn contact_full_name "
     "ansprechpartner kontaktperson kontaktname contactpersoon "
     "nom_contact nom_du_contact personne_de_contact "
     "persona_de_contacto nombre_de_contacto persona_di_contatto referente "
