@@ -298,12 +298,12 @@ FAMILIES: Final = (
     Family(
         "net_terms",
         2,
-        "payment_terms payment_term payment_condition pymtrm pymtrms paytrm paytrms terms credit_terms pay_terms pymt_terms pmt_terms zahlungsbed "
+        "payment_terms payment_term payment_condition terms credit_terms pay_terms pymt_terms pmt_terms zahlungsbed "
         "zahlungsbedingung zahlungsziel betalingsconditie betalingsbetingelse betalingsbetingelser betalningsvillkor",
         "code cd key name description text desc kode kod",
     ),
     Family("net_terms", 2, "terms term conditions", "of_payment"),
-    Family("net_terms", 2, "pymtrm pymtrms paytrm paytrms pymt_terms", "~ id"),
+    Family("net_terms", 2, "pymtrm pymtrms paytrm paytrms pymt_terms", "~ id code cd desc"),
     Family("net_terms", 2, "default standard customer", "payment_terms payment_term terms"),
     # The times of a record.
     Family("created_at", 1, "created create creatd creation crt cre", _MOMENT),

@@ -989,20 +989,17 @@ def _with_dates_first(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
     """Return the columns with the time of day behind the date where a table has both: `CreateTime` beside
     `CreateDate`."""
     dates = {
-        fold(column).replace("date", "time"): hit
+        fold(column).removesuffix("date"): hit
         for column, hit in hits.items()
-        if hit.field in _TIMES and "date" in fold(column)
+        if hit.field in _TIMES and fold(column).endswith("date")
     }
     of_day = {
         column: hit
         for column, hit in hits.items()
         if hit.field in _TIMES
-        and "time" in fold(column)
-        and "date" not in fold(column)
-        and (date := dates.get(fold(column))) is not None
-        and date.field == hit.field
-        and date != hit
-        and date.rank == hit.rank
+        and fold(column).endswith("time")
+        and (date := dates.get(fold(column).removesuffix("time"))) is not None
+        and (date.field, date.rank) == (hit.field, hit.rank)
     }
     return {**hits} | {column: hit._replace(rank=(*hit.rank[:-1], hit.rank[-1] + 1)) for column, hit in of_day.items()}
 
