@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tranship.connectors.contract import Layout
 from tranship.connectors.errors import ConfigError, Damaged
-from tranship.pipelines import mapping, partial_read, profiles, selection
+from tranship.pipelines import mapping, partial_read, profiles, same_ids, selection
 from tranship.pipelines import resume as resuming
 from tranship.pipelines.command_lines import about_runs
 from tranship.pipelines.endpoints import open_destination
@@ -105,6 +105,7 @@ def _begin(job: Job, *, continuing: bool) -> Report:
         layouts = source.layouts()
         applied = profiles.apply(layouts, settings)
         columns = applied.columns(layouts)
+        same_ids.check(settings, layouts, columns)
         where = _where(applied.reading, layouts)
         start = start_after(settings.state_dir, now)
         part = partial_read.begin(applied.reading, columns, layouts, where, source, ends.before, start)
