@@ -316,7 +316,8 @@ def _read_value(name: str) -> _Hit | None:
     if matched["time"]:
         return hit if hit.field in _TIMES else None
     is_code = hit.field in CODED_FIELDS and (hit.field != "state" or not hit.role)
-    return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + 1)) if is_code else None
+    behind = _FAR_BEHIND if matched["text"] else 1  # the code, where the object has one
+    return hit._replace(rank=(*hit.rank[:2], hit.rank[2] + behind)) if is_code else None
 
 
 _SEVERAL: Final = re.compile(
@@ -324,7 +325,7 @@ _SEVERAL: Final = re.compile(
     r"work|home|business|office|personal|private|mobile|cell|main|primary|default|secondary|other|company|landline)"
 )
 _VALUE: Final = re.compile(
-    r"(?i)(?P<of>.+)[.](?:(?P<code>value|code|text|title)|"
+    r"(?i)(?P<of>.+)[.](?:(?P<code>value|code)|(?P<text>text|title)|"
     r"(?P<time>_?seconds|epoch|unix|iso(?:8601)?|utc|date_?time))"
 )
 
@@ -917,7 +918,7 @@ def _hits(columns: tuple[str, ...], repeats: tuple[tuple[str, str], ...]) -> Map
     hits = {column: hit for column, hit in hits.items() if _is_placed(column, hit, inner, hits)}
     hits = _with_whole_roles(_with_role_of_noun(_with_registered(inner, hits)))  # type: ignore[assignment]
     hits = _with_levels(columns, inner, _without_ids(_with_one_role(hits)))  # type: ignore[assignment]
-    hits = _with_words_beside(columns, _with_dates_first(hits))  # type: ignore[assignment]
+    hits = _with_words_beside(columns, _with_dates_first(_with_objects_first(hits)))  # type: ignore[assignment]
     return _with_bare_status(columns, _with_state_of_account(hits))
 
 
@@ -1002,6 +1003,27 @@ def _with_dates_first(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
         and (date.field, date.rank) == (hit.field, hit.rank)
     }
     return {**hits} | {column: hit._replace(rank=(*hit.rank[:-1], hit.rank[-1] + 1)) for column, hit in of_day.items()}
+
+
+def _with_objects_first(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:
+    """Return the columns with what stands in place of an object, such as the `false` of a `country` without one, behind
+    the codes and names in the object: `country.code`."""
+    parents = {
+        parent
+        for column, hit in hits.items()
+        if hit.field in _OBJECTS
+        and (parent := column.rpartition(".")[0]) in hits
+        and (hits[parent].field, hits[parent].role) == (hit.field, hit.role)
+    }
+    behind = {
+        column: hits[column]._replace(rank=(*hits[column].rank[:-1], hits[column].rank[-1] + 2 * _FAR_BEHIND))
+        for column in parents
+    }
+    return {**hits} | behind if behind else hits
+
+
+_OBJECTS: Final = frozenset({"country", "state", "currency", "language"})
+_FAR_BEHIND: Final = 5
 
 
 def _without_ids(hits: Mapping[str, _Hit]) -> Mapping[str, _Hit]:

@@ -55,3 +55,9 @@ def test_an_estado_among_the_parts_of_an_address_is_one_beside_that_of_another_a
 def test_the_main_e_mail_precedes_a_further_one() -> None:
     found = headers.match(["Mail dodatkowy", "Mail podstawowy"], {})["email"]
     assert (found.column, found.further) == ("Mail podstawowy", ("Mail dodatkowy",))
+
+
+@pytest.mark.parametrize(("object_", "field"), [("country", "country"), ("language", "language")])
+def test_the_code_in_an_object_precedes_its_title_and_what_stands_in_its_place(object_: str, field: str) -> None:
+    columns = [object_, f"{object_}.id", f"{object_}.title", f"{object_}.code"]
+    assert headers.match(columns, {})[field].column == f"{object_}.code"
