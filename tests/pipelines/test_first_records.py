@@ -130,10 +130,12 @@ def test_numbers_are_no_names_and_no_places(tmp_path: Path) -> None:
     assert any('"city" has only numbers' in note for note in columns.notes)
 
 
-def test_a_list_of_contacts_is_named(tmp_path: Path) -> None:
+def test_a_list_of_contacts_of_which_nothing_is_used_is_named(tmp_path: Path) -> None:
+    of_customer = {"email": "a@b.example", "phone": "+13125550111", "billing_contact": "Ed"}
     file = tmp_path / "in.json"
-    file.write_text(json.dumps([{"id": "R1", "name": "A", "contacts": [{"name": "Jo"}, {"name": "Al"}], "tags": []}]))
-    assert any('"contacts" is a list, of which nothing is used' in note for note in mapped(file).notes)
+    for record, is_named in (({"id": "R1", "name": "A", **of_customer}, True), ({"id": "R1", "name": "A"}, False)):
+        file.write_text(json.dumps([{**record, "contacts": [{"name": "Jo"}, {"name": "Al"}], "tags": []}]))
+        assert any('"contacts" is a list, of which nothing' in note for note in mapped(file).notes) == is_named
 
 
 def test_a_company_may_be_called_by_a_number(tmp_path: Path) -> None:
