@@ -63,7 +63,7 @@ WORDS: Final[dict[str, str]] = {
         adresse_de_messagerie indirizzo_posta_elettronica indirizzo_di_posta_elettronica
         adresse_mail adresse_e_mail adresse_electronique adresse_courriel correo correo_electronico
         direccion_de_correo direccion_de_correo_electronico posta_elettronica indirizzo_email indirizzo_e_mail
-        adres_e_mail adres_email e_mailadres emailadres endereco_de_email correio_eletronico sahkoposti
+        adres_e_mail adres_email e_mailadres emailadres mailadres endereco_de_email correio_eletronico sahkoposti
         sahkopostiosoite login_email
         e_mail_cim email_cim emailova_adresa
         | emails email_addresses e_mails work_email business_email company_email
@@ -111,7 +111,7 @@ WORDS: Final[dict[str, str]] = {
         tele national_number phone_number_national_number business_phones contact_numbers
         telf1 tel_number numero_de_telephone telefono numero_de_telefono numero_di_telefono telefoon
         telefoonnummer telefone fone tlf
-        tlfnr tlf_nr puhelin puhelinnumero ph ph_no ph_number
+        tlfnr tlf_nr puhelin puhelinnumero puh puh_nro ph ph_no ph_number
         | telf2 cellular mobile mobile_phone mobile_number mobile_no cell cell_phone cellphone handy
         handynummer mobil mobilnummer
         mobiltelefon portable telephone_portable mobile_phone_number movil telefono_movil celular cellulare mobiel
@@ -148,7 +148,8 @@ WORDS: Final[dict[str, str]] = {
         complemento address_complement
         nr_lokalu numer_lokalu nr_mieszkania numer_mieszkania lagenhetsnummer busnummer numero_interior num_interior
         andar
-        toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging
+        toevoeging toev huisnummertoevoeging huisnummer_toevoeging huisnr_toevoeging toevoegsel toevoegsel_huisnr
+        toevoegsel_huisnummer
         | apartment apt appartement appartamento apartamento
         | unit
         | flat
@@ -179,7 +180,8 @@ WORDS: Final[dict[str, str]] = {
         | canton kanton cantone
     """,
     "zip_code": """
-        plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero postal
+        plz postleitzahl code_postal cp codigo_postal cap codice_postale cep postnummer postnr postinumero
+        postinro postal
         npa pincode pin_code pcode pst_code pstlz zip_postcode postal_zip_code kod_pocztowy psc
         iranyitoszam irsz ir_szam postove_smerovaci_cislo
     """,
@@ -187,7 +189,7 @@ WORDS: Final[dict[str, str]] = {
         country_name country_region land_region landregio pays_region pais_region pais_o_region pais_ou_regiao
         nacion nacao naz paese_region paese_area_geografica land1 co ctry cntry land pays pais paese nazione
         maa kraj zeme
-        krajina orszag orszagkod
+        krajina orszag orszagkod orszag_iso_kod orszag_kod orszag_kodja iso_orszagkod
         | stat c lkz land_kz nationskennzeichen nationalitatskennzeichen
         nationenkennzeichen länderkennzeichen laenderkennzeichen panstwo staat landekode country_region_id
         | landskod landnaam landnavn landsnavn lands_kod codice_nazione cod_nazione codice_paese kod_kraju
@@ -225,7 +227,8 @@ WORDS: Final[dict[str, str]] = {
         payment_term_days term_days payment_due_days due_days due_in_days days_until_due days_to_pay payment_days
         credit_days credit_terms krediettermijn kredietdagen kredittid kredittfrist zahlungsziel zahlungsfrist
         zahlziel zahl_ziel zziel faelligkeit_in_tagen falligkeit_in_tagen faellig_in_tagen
-        fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage jours_de_paiement echeance_en_jours
+        fallig_in_tagen faelligkeitstage falligkeitstage zahlungstage brt_tage brutto_tage jours_de_paiement
+        echeance_en_jours
         dias_de_credito dias_credito plazo_en_dias vencimiento_en_dias vencimiento_dias
         giorni_di_pagamento giorni_pagamento scadenza_in_giorni scadenza_giorni vencimento_em_dias vencimento_dias
         fizetesi_hatarido dny_splatnosti dni_splatnosti splat_dny splatnost_dny splatnost_dni splatnost_v_dnech
@@ -259,6 +262,7 @@ WORDS: Final[dict[str, str]] = {
         erdat when_created cdate crdate ctime
         data_utworzenia vytvoreno
         datum_vytvoreni datum_vytvorenia vytvorene letrehozva letrehozas_datuma letrehozas_ideje rogzitve
+        ts_zal add_datum invoerdatum
         | signup_date signed_up signed_up_on signed_up_at sign_up_date signup_at registered_at registered_on
         date_registered registration_date user_registered date_added add_time add_date added_time added_on
         added_at date_joined joined_at
@@ -281,10 +285,10 @@ WORDS: Final[dict[str, str]] = {
         write_date aktualisiert
         aktualisiert_am mis_a_jour mis_a_jour_le actualizado actualizado_el aggiornato bijgewerkt atualizado_em
         uppdaterad opdateret oppdatert paivitetty zaktualizowano data_aktualizacji
-        datum_zmeny datum_upravy zmeneno upraveno modositva modositas_datuma utolso_modositas
+        mut_datum mutatiedatum datum_zmeny datum_upravy zmeneno upraveno modositva modositas_datuma utolso_modositas
         | modified modified_at last_modified last_modified_date modified_date last_modified_at last_modified_time
         modified_time date_modified modified_on last_changed last_changed_at changed_at geaendert geandert
-        geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
+        geaend geaend_am geaendert_am geandert_am letzte_aenderung letzte_anderung laatst_gewijzigd laatst_gewijzigd_op
         date_de_modification date_modification modifie_le
         fecha_de_modificacion fecha_modificacion data_di_modifica data_modifica
         data_variazione data_var modificato_il gewijzigd gewijzigd_op
@@ -311,7 +315,7 @@ WORDS: Final[dict[str, str]] = {
         vat_id vat_number vat_no vat_nr vat_registration_number tax_vat_number ust_id ust_idnr ust_id_nr ustid
         umsatzsteuer_id umsatzsteuer_identifikationsnummer numero_tva numero_de_tva n_tva no_tva
         tva_intracommunautaire partita_iva part_iva p_iva piva btw_nummer btw_nr momsnummer momsregistreringsnummer
-        momsreg_nr vat_nummer alv_numero alv_nro numero_de_iva mva_nr mva_nummer vat_id_no
+        momsreg_nr vat_nummer alv_numero alv_nro alv_tunnus numero_de_iva mva_nr mva_nummer vat_id_no
         ust_id_nummer tax_id_value stceg uid_nummer ust_uid mwst_uid uid_mwst ic_dph btw_identificatienummer
         btw_identificatie_nummer kozossegi_adoszam eu_adoszam
         | vat eu_vat uk_vat taxvat tax_number tax_no tax_identification_number tax_id_number tax_registration_number
@@ -372,6 +376,7 @@ GUESTS: Final = word_set(
 ADDRESS_ROLES: Final = """
     customer client account contact person property properties fields user kunden kunde kund klant cliente klient
     kontakt contacto contatto cust cli kd debitor party member buyer shopper purchaser subscriber donor patient
+    lid medlem medlems mitglied mitglieds jasen jasenen clen clena czlonek czlonka yhteyshenkilo yhteyshenkilon
     | billing bill_to bill_to_contact bill invoice invoicing inv payer rechnungs rechnung facturation facture
     facturacion fatturazione fac
       factuur facturatie faturamento faturacao cobranca faktura fakturerings fakturacyjny laskutus fakturacni
@@ -593,11 +598,19 @@ ENTITY_ROLES: Final = (
     "def "
     "cust cli kd buyer shopper purchaser purchase subscriber kunden kunde kund klant cliente "
     "klient kontakt contacto contatto debitor party member donor patient "
+    "lid medlem medlems mitglied mitglieds jasen jasenen clen clena czlonek czlonka yhteyshenkilo yhteyshenkilon "
     "customer client account contact person property properties fields user primary default main billing "
     "business org "
     "company organization organisation bill_to work display_contact contact_info contact_details contact_data "
     "guest attendee participant supporter constituent gast teilnehmer mieter spender patienten abonnenten"
 )
+FLATS: Final = word_set("""
+    nrlokalu numerlokalu nrmieszkania numermieszkania lagenhetsnummer busnummer toevoeging huisnummertoevoeging
+    huisnrtoevoeging toevoegselhuisnr toevoegselhuisnummer
+""")
+"""Words for the number of a flat, which stands by itself where the second line of the address is blank."""
+MEMBERS: Final = word_set("member lid medlem medlems mitglied mitglieds jasen jasenen clen clena czlonek czlonka socio")
+"""Owners of columns of persons who belong to a group, which may have a name and an address in the same records."""
 ENTITY_FIELDS: Final = word_set("""
     email phone currency timezone language net_terms created_at updated_at cancel_date tax_id legal_name
     invoice_cc_emails trial_started paid_started
@@ -617,6 +630,7 @@ REMARK: Final = re.compile(
     r"code iso|c[oó]digo iso|codice iso|iso-?2|e\.?164|"
     r"days?|in days|(?:in )?tagen?|(?:en )?jours|(?:en )?d[ií]as|(?:in )?giorni|(?:in )?dagen|em dias|dagar|dager|dage|"
     r"dni|dny|dnu|nap|napok|pv|"
+    r"(?:pl\.|e\.?g\.|z\. ?b\.|bijv\.|bv\.|p\. ?ex\.|np\.|např\.|f\. ?eks\.|t\. ?ex\.|esim\.) *[^\W\d]{2,3}|"
     r"debitor(?:en)?|debtors?|kunden?|customers?|clients?|clientes?|klant(?:en)?|"
     r"e?s|required|optional|mandatory|pflichtfeld|obligatoire|primary|default|main|text|string|"
     r"[dmyhs]{1,4}(?:[-/.: ][dmyhs]{1,4})+|[a-z_]+/[a-z_]+)\s*"

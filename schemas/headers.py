@@ -52,6 +52,7 @@ from tranship.schemas.header_words import (
     ENTITY_FIELDS,
     ENTITY_ROLES,
     FAXES,
+    FLATS,
     FUNCTIONS,
     GUESTS,
     HOLDERS,
@@ -60,6 +61,7 @@ from tranship.schemas.header_words import (
     LEVELS_OF_PLACES,
     LIKE_ID,
     LIKE_OTHERS,
+    MEMBERS,
     NO_FIELDS,
     NOT_OF_A_SYSTEM,
     OF_BOOKS,
@@ -1284,6 +1286,8 @@ def _further_addresses(hits: Mapping[str, _Hit], address: str) -> dict[str, tupl
     for role, is_place in _addresses_in_order(hits.values()).items():
         if role == address or not is_place:
             continue
+        if address in MEMBERS and _ROLE_RANK.get(role) == _ROLE_RANK["business"]:
+            continue  # `Organisatie plaats` beside `Lid plaats`
         for field in ADDRESS:
             ranked = sorted(
                 (hit.rank, column) for column, hit in hits.items() if hit.field == field and hit.role == role
@@ -1362,6 +1366,11 @@ def _fit(field: str, hits: Mapping[str, _Hit], address: str) -> Fit:
         if hit.rank != best or (field == "phone" and hit.group != own)
     )
     further = tuple(column for *_, column in by_rank) if field in REACHED_BY else ()
+    if field == "address_line2":  # the number of a flat beside a line of any content
+        further = tuple(
+            column for *_, column in by_rank if hits[column].role == address and hits[column].group in FLATS
+        )
+        others = tuple(column for column in others if column not in further)
     if not _OF_GUEST.match(fold(used)):  # `Attendee Email` beside `Buyer Email` is that of another person
         further = tuple(column for column in further if not _OF_GUEST.match(fold(column)))
     return Fit(used, tuple(rivals), others, further)

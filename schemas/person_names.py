@@ -26,7 +26,7 @@ from tranship.schemas.column_names import (
 )
 from tranship.schemas.header_labels import NAMES_OF_LABELS
 from tranship.schemas.header_scripts import NAMES_OF_SCRIPTS, Part
-from tranship.schemas.header_words import word_set
+from tranship.schemas.header_words import MEMBERS, word_set
 
 Role = Part
 
@@ -185,6 +185,7 @@ _OWNER_WORDS: Final = (
         "customer client account user member lead property customers clients accounts users members "
         "kunde kunden cliente klant kund cust cli kd usr party "
         "person name buyer shopper purchaser debitor subscriber patient donor student "
+        "lid medlem medlems mitglied mitglieds jasen jasenen clen clena czlonek czlonka "
         "payeur acheteur comprador pagador acquirente pagatore mittente remitente remetente expediteur intestatario "
         "titular titulaire titolare"
     ),
@@ -269,6 +270,18 @@ def find(columns: Sequence[str]) -> People:
     is_trading = "company" not in found and "trading" in found
     if is_trading:
         found["company"] = found["trading"]
+    if not MEMBERS.isdisjoint(own_words):  # `Organisatie` beside `Lid voornaam` and `Lid straat`
+        others = [place for place in found.get("company", []) if place[1] != own_words]
+        if (of_group := [column for *_, column in others if _is_described(column, columns)]) and len(others) == 1:
+            passed_over += of_group
+            del found["company"]
+    contacts = found.get("contact", [])
+    to_attention = [place for place in contacts if _ATTENTION.fullmatch(_split(place[2])[0])]
+    if to_attention and len(contacts) == len(to_attention) + 1 and not {"company", "full"} & {*found}:
+        (customer,) = (place for place in contacts if place not in to_attention)
+        if not any(fold(column).endswith(_NAMES) for column in columns if column != customer[2]):
+            # `Kontaktnavn` beside `Att. person` is the customer.
+            found |= {"company": [customer], "contact": to_attention}
     own_companies = [place for place in found.get("company", []) if not _is_reference(place[2])]
     if own_companies:  # `company_name` precedes `account.name`
         passed_over += [column for *_, column in found["company"] if _is_reference(column)]
@@ -312,6 +325,18 @@ def find(columns: Sequence[str]) -> People:
         passed_over=tuple(passed_over),
         doubles=tuple(_doubles(found, own)),
     )
+
+
+def _is_described(column: str, columns: Iterable[str]) -> bool:
+    """Return whether a company has columns of its own: `Organisatie` beside `Organisatie plaats`."""
+    name = fold(column)
+    return sum(fold(other).startswith(name) for other in columns if other != column) > 1
+
+
+_NAMES: Final = ("name", "naam", "navn", "namn", "nom", "nombre", "nome", "nazwa", "nimi")
+_ATTENTION: Final = re.compile(
+    "att(?:n|person|til)?|attentionperson|fortheattentionof|alattentionde|zhd|zuhaendenvon|tav"
+)
 
 
 _LEGAL: Final = frozenset(
