@@ -28,8 +28,13 @@ class Values:
 
     def unlike(self, columns: Iterable[str], fields: Mapping[str, str]) -> dict[str, str]:
         """Return the columns, with their fields, whose values are evidently something else, or that lack the form of
-        the field where another column of it has it."""
-        asked = {column: fields[column] for column in columns if fields.get(column) in value_forms.FIELDS}
+        the field where another column of it has it. A column that is called as the field is is never denied.
+        """
+        asked = {
+            column: fields[column]
+            for column in columns
+            if fields.get(column) in value_forms.FIELDS and column != fields[column]
+        }
         values = {column: self.of(column) for column in asked}
         confirmed = {field for column, field in asked.items() if value_forms.is_like(field, values[column])}
         found = {}
@@ -41,4 +46,4 @@ class Values:
 
     def flags(self, columns: Iterable[str]) -> list[str]:
         """Return the columns of names that only contain flags."""
-        return [column for column in columns if value_forms.is_other("name", self.of(column))]
+        return [column for column in columns if column != "name" and value_forms.is_other("name", self.of(column))]
