@@ -23,9 +23,9 @@ _FIELD = "external_id"
 
 def check(settings: Settings, layouts: Sequence[Layout], columns: ColumnMap) -> None:
     """Raise ConfigError if the last run of a source with these columns into the same table or account took external_id
-    from others of them, and the settings do not choose one.
+    from others of them, and the settings do not choose one. Tables of an engine are not checked.
     """
-    if _FIELD in {*settings.fields, *settings.set} or not endpoints.undoes(settings):
+    if settings.engine or _FIELD in {*settings.fields, *settings.set} or not endpoints.undoes(settings):
         return
     known, now = set(columns_of(layouts)), columns.columns_of(_FIELD)
     if not known:
