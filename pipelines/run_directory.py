@@ -490,6 +490,20 @@ def all_runs(state_dir: Path) -> list[RunDirectory]:
     return _all(state_dir)[0]
 
 
+def newest_first(state_dir: Path) -> Iterator[RunDirectory]:
+    """Yield every intact run in a state directory, in the reverse order of their names, which begin with the times;
+    each is read only when it is asked for.
+    """
+    runs = state_dir / "runs"
+    for path in sorted(runs.iterdir(), reverse=True) if runs.is_dir() else ():
+        if path.is_dir():
+            try:
+                run = RunDirectory.at(path)
+            except (Damaged, ConfigError):
+                continue
+            yield run
+
+
 def damaged_runs(state_dir: Path) -> dict[str, str]:
     """Return the damaged ones: name of the directory → what is wrong with it."""
     return {name: str(error) for name, error in _all(state_dir)[1].items()}

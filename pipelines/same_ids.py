@@ -14,7 +14,7 @@ from tranship.connectors.errors import ConfigError
 from tranship.pipelines import endpoints, field_rules
 from tranship.pipelines.mapping import ColumnMap
 from tranship.pipelines.matching import columns_of
-from tranship.pipelines.run_directory import RunDirectory, all_runs
+from tranship.pipelines.run_directory import RunDirectory, newest_first
 from tranship.pipelines.settings_model import Settings
 from tranship.schemas.visible import visible
 
@@ -30,7 +30,7 @@ def check(settings: Settings, layouts: Sequence[Layout], columns: ColumnMap) -> 
     known, now = set(columns_of(layouts)), columns.columns_of(_FIELD)
     if not known:
         return
-    for run in all_runs(settings.state_dir):
+    for run in newest_first(settings.state_dir):
         before = _ids_of(run)
         if before is None or run.manifest["settings"]["destination"] != redacted(settings.destination):
             continue
