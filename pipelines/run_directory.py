@@ -34,6 +34,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -491,17 +492,17 @@ def all_runs(state_dir: Path) -> list[RunDirectory]:
 
 
 def newest_first(state_dir: Path) -> Iterator[RunDirectory]:
-    """Yield every intact run in a state directory, in the reverse order of their names, which begin with the times;
-    each is read only when it is asked for.
+    """Yield every intact run in a state directory, newest first. Runs are read when they are asked for, those of one
+    second together: their names begin with the second in which they were started.
     """
     runs = state_dir / "runs"
-    for path in sorted(runs.iterdir(), reverse=True) if runs.is_dir() else ():
-        if path.is_dir():
-            try:
-                run = RunDirectory.at(path)
-            except (Damaged, ConfigError):
-                continue
-            yield run
+    names = sorted((path.name for path in runs.iterdir()), reverse=True) if runs.is_dir() else []
+    for _, together in groupby(names, key=lambda name: name[:15]):
+        found = []
+        for name in together:
+            with suppress(ConfigError):  # it is damaged, or no run
+                found.append(RunDirectory.at(runs / name))
+        yield from sorted(found, key=_by_start, reverse=True)
 
 
 def damaged_runs(state_dir: Path) -> dict[str, str]:
@@ -522,4 +523,8 @@ def _all(state_dir: Path) -> tuple[list[RunDirectory], dict[str, ConfigError]]:
             except ConfigError:  # it has none
                 if path.is_dir():  # another process has not removed it in the meantime
                     bad[path.name] = durable.damaged(path / "manifest.json")
-    return sorted(good, key=lambda run: (run.manifest["started_at"], run.run_id), reverse=True), bad
+    return sorted(good, key=_by_start, reverse=True), bad
+
+
+def _by_start(run: RunDirectory) -> tuple[str, str]:
+    return run.manifest["started_at"], run.run_id

@@ -37,7 +37,7 @@ def check(settings: Settings, layouts: Sequence[Layout], columns: ColumnMap) -> 
         mapped = set(run.manifest["columns"])
         if mapped and mapped <= known:
             if before and set(before) != set(now):
-                raise ConfigError(_question(layouts[0].name, run, before, now))
+                raise ConfigError.combined(_question(layouts[0].name, run, before, now))
             return
 
 
@@ -49,16 +49,16 @@ def _ids_of(run: RunDirectory) -> list[str] | None:
     return [column for column, fields in found.items() if _FIELD in ([fields] if isinstance(fields, str) else fields)]
 
 
-def _question(source: str, run: RunDirectory, before: Sequence[str], now: Sequence[str]) -> str:
-    """Return what has changed, with the options to type."""
+def _question(source: str, run: RunDirectory, before: Sequence[str], now: Sequence[str]) -> list[str]:
+    """Return a line with what has changed, and the options to type."""
     became = f"{_listed(now)} now" if now else "no column now"
     rules = [" + ".join(map(field_rules.quoted, each)) for each in (before, now) if each]
-    options = "\n".join(f"  {visible(field_rules.option(_FIELD, rule))}" for rule in rules)
-    return (
+    options = [f"  {visible(field_rules.option(_FIELD, rule))}" for rule in rules]
+    changed = (
         f"{visible(source)}: {_FIELD} was {_listed(before)} in run {run.run_id}, the last one into this destination, "
-        f"and would be {became}, so that its customers would be created again. Nothing was written. Choose one:\n"
-        f"{options}"
+        f"and would be {became}, so that its customers would be created again. Nothing was written. Choose one:"
     )
+    return [changed, *options]
 
 
 def _listed(columns: Sequence[str]) -> str:

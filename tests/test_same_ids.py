@@ -26,6 +26,7 @@ def test_an_id_does_not_change_its_column_unasked(table: Warehouse) -> None:
     with pytest.raises(ConfigError) as stopped:
         table.load(FULL)
     said = str(stopped.value)
+    assert len(said.splitlines()) == 3  # what has changed, and two options
     assert f'external_id was "id" in run {first.run_id}' in said
     assert 'would be "accountNumber" now' in said
     assert '--map external_id="id"' in said
